@@ -1,0 +1,110 @@
+//! Gateways as they are configured.
+
+use crate::parameters::{AttemptParameters, CallParameters};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A gateway's name: what operators, CDRs and metrics call it by.
+pub type GatewayName = Arc<str>;
+
+/// Where calls come from (a customer), known by source address.
+#[derive(Clone, Debug)]
+pub struct MappingGateway {
+    /// Unique among the mapping gateways.
+    pub name: GatewayName,
+    /// The networks its requests come from. Where several gateways' networks hold an address, the longest prefix wins.
+    pub sources: Vec<IpNet>,
+    /// Concurrent calls and calls per second.
+    pub limits: Limits,
+    /// Whether its identity headers are believed.
+    pub trusted: bool,
+    /// Headers of its messages that reach the other leg.
+    pub pass_headers: Vec<String>,
+    /// What is done to the called number before routing.
+    pub number_rules: NumberRules,
+    /// Statuses that its callers get instead of others.
+    pub cause_map: BTreeMap<u16, u16>,
+    /// The system's parameters with this gateway's overrides.
+    pub parameters: CallParameters,
+}
+
+/// Where calls go to (a vendor).
+#[derive(Clone, Debug)]
+pub struct RoutingGateway {
+    /// Unique among the routing gateways.
+    pub name: GatewayName,
+    /// Where its INVITEs are sent.
+    pub address: SocketAddr,
+    /// Prefixes of called numbers that it takes; an empty one matches all.
+    pub prefixes: Vec<String>,
+    /// Lower is tried first.
+    pub priority: u32,
+    /// Share of the calls among gateways of one priority.
+    pub weight: u32,
+    /// Concurrent calls and calls per second.
+    pub limits: Limits,
+    /// Whether identity headers are passed to it.
+    pub trusted: bool,
+    /// Headers of its messages that reach the other leg.
+    pub pass_headers: Vec<String>,
+    /// What is done to the called number on the way to it.
+    pub number_rules: NumberRules,
+    /// Not called while set.
+    pub disabled: bool,
+    /// Options probe, off if `None`.
+    pub probe_interval: Option<Duration>,
+    /// The system's parameters with this gateway's overrides.
+    pub parameters: Arc<AttemptParameters>,
+}
+
+/// Bounds on what a gateway carries; `None` is no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Concurrent calls.
+    pub max_calls: Option<u32>,
+    /// New calls per second.
+    pub cps: Option<u32>,
+}
+
+/// Changes to a called number, in this order: strip, prepend, then the first regex that matches.
+#[derive(Clone, Debug, Default)]
+pub struct NumberRules {
+    /// Leading characters taken away.
+    pub strip: usize,
+    /// Put in front.
+    pub prepend: String,
+    /// Patterns and their replacements (`$1`, `$name`).
+    pub rewrite: Vec<(regex::Regex, String)>,
+}
+
+impl NumberRules {
+    /// The number after these rules.
+    pub fn apply(&self, number: &str) -> String {
+        let stripped = number.char_indices().nth(self.strip).map_or("", |(at, _)| &number[at..]);
+        let dialled = format!("{}{stripped}", self.prepend);
+        match self.rewrite.iter().find(|(pattern, _)| pattern.is_match(&dialled)) {
+            Some((pattern, replacement)) => pattern.replace(&dialled, replacement.as_str()).into_owned(),
+            None => dialled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_rules_strip_then_prepend_then_rewrite() {
+        let rules = NumberRules {
+            strip: 2,
+            prepend: "+".into(),
+            rewrite: vec![(regex::Regex::new(r"^\+44(\d+)$").expect("a pattern"), "0$1".into())],
+        };
+        assert_eq!(rules.apply("00442071"), "02071");
+        assert_eq!(rules.apply("0033123"), "+33123");
+        assert_eq!(rules.apply("0"), "+");
+    }
+}
