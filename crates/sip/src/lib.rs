@@ -1,4 +1,26 @@
 //! SIP as pure code: messages in and out of bytes, transactions, dialogs. No socket, clock or random source.
 
+pub mod build;
+pub mod dialog;
+pub mod flow;
+pub mod framing;
+pub mod header;
+pub mod limits;
+pub mod message;
+pub mod method;
+pub mod name;
+pub mod sdp;
+pub mod status;
 pub mod time;
 pub mod transaction;
+pub mod uri;
+
+pub use build::{Builder, ResponseHead, Rewrite};
+pub use framing::{Frame, FrameError, StreamFramer};
+pub use header::{CSeq, HeaderError, NameAddr, Via};
+pub use limits::Limits;
+pub use message::{Defect, Field, Message, ParseError, Rejection};
+pub use name::Name;
+pub use rsip::Method;
+pub use status::StatusCode;
+pub use uri::{Host, Scheme, Uri, UriError};

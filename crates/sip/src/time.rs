@@ -6,8 +6,10 @@ use std::time::Duration;
 
 /// A point on the process's monotonic clock, in milliseconds since an origin that the shell chose.
 ///
-/// Deadlines in memory are monotonic; they never leave the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Deadlines in memory are monotonic. One that leaves the process means something only beside the [`Now`] it was
+/// read at; snapshots therefore carry [`Wall`] times instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Mono(pub u64);
 
 /// A point on the wall clock, in milliseconds since the Unix epoch (UTC). This is what snapshots and CDRs carry.

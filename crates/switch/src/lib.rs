@@ -1,4 +1,8 @@
 //! What the switch decides, as pure state machines: the call, routing, failover, gateways, parameters, CDRs.
 
+pub mod call;
+pub mod cdr;
+pub mod failover;
 pub mod gateway;
 pub mod parameters;
+pub mod routing;

@@ -1,0 +1,107 @@
+//! Header parameters: `;name`, `;name=value`, `;name="value"`.
+
+use super::{HeaderError, is_lws, quoted_end, skip_lws, token_len};
+
+/// One parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param<'a> {
+    /// Its name, in the case it was written in.
+    pub name: &'a [u8],
+    /// Its value as written, quotes included ([`unquote`](super::unquote) removes them); `None` without `=`.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The parameters behind a value, in order. Ends after the first one that breaks the grammar, which is an error.
+#[derive(Clone, Debug)]
+pub struct Params<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Params<'a> {
+    /// The parameters of a text that is empty or starts with `;`.
+    pub fn new(text: &'a [u8]) -> Self {
+        Self { rest: skip_lws(text) }
+    }
+
+    /// Whether all of them are well-formed.
+    pub(crate) fn are_valid(mut self) -> bool {
+        self.all(|param| param.is_ok())
+    }
+
+    fn take_one(&mut self) -> Option<Param<'a>> {
+        let text = skip_lws(self.rest.strip_prefix(b";")?);
+        let (name, text) = text.split_at(token_len(text));
+        if name.is_empty() {
+            return None;
+        }
+        let after_name = skip_lws(text);
+        let Some(text) = after_name.strip_prefix(b"=") else {
+            self.rest = after_name;
+            return Some(Param { name, value: None });
+        };
+        let text = skip_lws(text);
+        let (value, text) = text.split_at(value_len(text)?);
+        self.rest = skip_lws(text);
+        Some(Param { name, value: Some(value) })
+    }
+}
+
+impl<'a> Iterator for Params<'a> {
+    type Item = Result<Param<'a>, HeaderError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let param = self.take_one();
+        if param.is_none() {
+            self.rest = b"";
+        }
+        Some(param.ok_or(HeaderError::Syntax("parameter")))
+    }
+}
+
+/// The value of the first parameter of that name, in any case: `None` without the parameter, `Some(None)` without a
+/// value. `params` is empty or starts with `;`.
+pub fn find_param<'a>(params: &'a [u8], name: &str) -> Option<Option<&'a [u8]>> {
+    Params::new(params)
+        .map_while(Result::ok)
+        .find(|param| param.name.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|param| param.value)
+}
+
+/// A token, a host (brackets and colons of an IPv6 reference included) or a quoted string. Empty values are taken as
+/// they are: phones send `;rport=`.
+fn value_len(text: &[u8]) -> Option<usize> {
+    if text.first() == Some(&b'"') {
+        return quoted_end(text);
+    }
+    let end = text.iter().position(|byte| is_lws(*byte) || *byte == b';').unwrap_or(text.len());
+    let forbidden = |byte: &u8| matches!(byte, b',' | b'<' | b'>' | b'"' | 0..=0x1f | 0x7f);
+    (!text[..end].iter().any(forbidden)).then_some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_found_in_any_case_with_space_around_signs() {
+        let params = b" ;a ; B = 2;\r\n c=\"x;y\\\"z\";d=[2001:db8::1]";
+        assert_eq!(find_param(params, "A"), Some(None));
+        assert_eq!(find_param(params, "b"), Some(Some(&b"2"[..])));
+        assert_eq!(find_param(params, "c"), Some(Some(&b"\"x;y\\\"z\""[..])));
+        assert_eq!(find_param(params, "d"), Some(Some(&b"[2001:db8::1]"[..])));
+        assert_eq!(find_param(params, "e"), None);
+        assert!(Params::new(params).are_valid());
+    }
+
+    #[test]
+    fn malformed_parameters_end_the_list_with_an_error() {
+        for text in [";", ";;a", ";=1", ";a;", ";a=\"open", ";a=x,y", ";a b", "a=1", ";a=x y", ";a=<x>"] {
+            assert!(!Params::new(text.as_bytes()).are_valid(), "{text}");
+        }
+        assert_eq!(find_param(b";a=1;;b=2", "a"), Some(Some(&b"1"[..])));
+        assert_eq!(find_param(b";a=1;;b=2", "b"), None);
+    }
+}

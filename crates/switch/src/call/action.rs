@@ -1,0 +1,203 @@
+//! What goes into a call and what comes out of it.
+
+use super::CallId;
+use super::snapshot::Snapshot;
+use crate::cdr::{EndReason, Release};
+use crate::failover::Failure;
+use crate::gateway::{GatewayName, Holder, MappingGateway, Outcome, Refusal};
+use crate::parameters::AttemptParameters;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_sip::Message;
+use tandem_sip::flow::Flow;
+use tandem_sip::time::Mono;
+
+use super::identity::Serial;
+
+/// What a call begins with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The call's id.
+    pub id: CallId,
+    /// Its token, for the names it gives.
+    pub token: String,
+    /// The node that owns it.
+    pub node: Arc<str>,
+    /// The caller's INVITE, [screened](super::screen).
+    pub invite: Message,
+    /// Where it came from.
+    pub flow: Flow,
+    /// Our `host:port` in what the caller is sent.
+    pub local: Arc<str>,
+    /// Whom it came from.
+    pub mapping_gateway: Arc<MappingGateway>,
+}
+
+/// What happens to a call.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A request of one of the parties; `flow.remote` is its source.
+    Request {
+        /// The request.
+        message: Message,
+        /// Where it came from.
+        flow: Flow,
+    },
+    /// A response to something that the call sent.
+    Response(Message),
+    /// The transport could not deliver the request that carried this serial in its branch.
+    Undeliverable(Serial),
+    /// The answer to [`Action::Lookup`].
+    Looked(Looked),
+    /// The answer to [`Action::Admit`].
+    Admitted {
+        /// The gateway that was asked.
+        gateway: GatewayName,
+        /// For which attempt.
+        attempt: u16,
+        /// Whether the gateway takes it.
+        result: Result<(), Refusal>,
+    },
+    /// End the call, for a reason of the switch's own.
+    HangUp(EndReason),
+    /// A deadline may have passed.
+    Timer,
+}
+
+/// Where a call may go, and on what terms.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// The called number after the mapping gateway's rules.
+    pub called: String,
+    /// The gateways, in order.
+    pub routes: Vec<Candidate>,
+    /// The longest conversation allowed, over and above the parameters.
+    pub max_duration: Option<Duration>,
+    /// Header lines (name, value) that the callee's side gets besides.
+    pub headers: Vec<(String, String)>,
+}
+
+/// One gateway that a call may be sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its name.
+    pub gateway: GatewayName,
+    /// How it is reached.
+    pub flow: Flow,
+    /// Our `host:port` in what it is sent.
+    pub local: Arc<str>,
+    /// The called number after its rules.
+    pub called: String,
+    /// Whether identity headers are passed to it.
+    pub trusted: bool,
+    /// Headers of its messages that reach the caller.
+    pub pass_headers: Arc<[String]>,
+    /// The parameters that its attempts go by.
+    pub parameters: Arc<AttemptParameters>,
+}
+
+/// Numbers the commits of a call.
+pub type Seq = u64;
+
+/// What a call wants done, in this order.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send a message, after the commit with that number if there is one.
+    Send {
+        /// By which socket, to whom.
+        flow: Flow,
+        /// The message.
+        message: Bytes,
+        /// The commit it waits for.
+        after: Option<Seq>,
+    },
+    /// Write the call's state.
+    Commit {
+        /// Its number.
+        seq: Seq,
+        /// The state.
+        snapshot: Box<Snapshot>,
+    },
+    /// Remove the call's state and write its records, in one step.
+    End {
+        /// Its number among the commits.
+        seq: Seq,
+        /// CDRs as JSON, one object each.
+        records: Vec<Vec<u8>>,
+    },
+    /// Find out where the call may go; answered by [`Input::Looked`].
+    Lookup {
+        /// The mapping gateway.
+        mapping_gateway: GatewayName,
+        /// The caller's number.
+        caller: String,
+        /// The called number as received.
+        called: String,
+    },
+    /// Ask a gateway for a slot; answered by [`Input::Admitted`].
+    Admit {
+        /// The gateway.
+        gateway: GatewayName,
+        /// Who would hold it.
+        holder: Holder,
+    },
+    /// Give a slot back, after the commit with that number if there is one.
+    ReleaseSlot {
+        /// The gateway.
+        gateway: GatewayName,
+        /// Who holds it.
+        holder: Holder,
+        /// How the attempt went.
+        outcome: Outcome,
+        /// The commit it waits for.
+        after: Option<Seq>,
+    },
+    /// Wake the call at this time, instead of any earlier request.
+    SetTimer(Mono),
+    /// Something to count or to log.
+    Emit(Event),
+    /// The call is over and nothing of it can arrive any more.
+    Stop,
+}
+
+/// What an observer may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An INVITE goes to a gateway.
+    Attempted(GatewayName),
+    /// An attempt failed.
+    AttemptFailed {
+        /// At which gateway.
+        gateway: GatewayName,
+        /// How.
+        failure: Failure,
+    },
+    /// A gateway did not take the call.
+    Refused {
+        /// Which.
+        gateway: GatewayName,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The caller hears that it rings, for the first time.
+    Ringing {
+        /// Since the INVITE.
+        pdd: Duration,
+    },
+    /// The callee answered.
+    Answered,
+    /// A message was sent again.
+    Resent,
+    /// The call ended, exactly once.
+    Released(Release),
+    /// A message of a peer was of no use and was dropped.
+    Dropped {
+        /// From where.
+        source: Option<SocketAddr>,
+        /// Why.
+        why: &'static str,
+    },
+}

@@ -1,0 +1,215 @@
+//! The caller's leg: its INVITE, what it has been told, its dialog.
+
+use super::action::{Action, Seq};
+use super::identity::{Names, Serial};
+use super::requests::{ALLOW, Body, contact};
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tandem_sip::dialog::{Dialog, DialogError};
+use tandem_sip::flow::Flow;
+use tandem_sip::time::Mono;
+use tandem_sip::transaction::{ResendSchedule, ServerInvite};
+use tandem_sip::{Builder, Message, Name, NameAddr, ResponseHead, StatusCode};
+
+/// The caller's side of a call. Serialisable but for its transaction, which a snapshot gives in its own terms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CallerLeg {
+    pub(super) head: ResponseHead,
+    /// Where responses to the INVITE go.
+    pub(super) flow: Flow,
+    /// Our `host:port` on this leg.
+    pub(super) local: Arc<str>,
+    pub(super) dialog: Dialog,
+    /// The To tag of ours that the caller sees now.
+    pub(super) tag: Serial,
+    /// Under which early dialog of which attempt SDP was sent up under `tag`.
+    pub(super) described_by: Option<EarlyDialog>,
+    /// What the caller offered.
+    pub(super) offer: Option<Body>,
+    /// Header lines of the INVITE that every callee gets.
+    pub(super) passed: Bytes,
+    /// Identity header lines, for gateways that are trusted.
+    pub(super) identity: Bytes,
+    /// The display name with its quotes, and a space behind it; or nothing.
+    pub(super) display: Bytes,
+    /// The user part of the From URI, escaped; empty if it has none.
+    pub(super) user: String,
+    /// Max-Forwards for the other leg.
+    pub(super) max_forwards: u8,
+    /// The sequence number of the INVITE.
+    pub(super) cseq: u32,
+}
+
+/// One early dialog of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EarlyDialog {
+    pub(super) attempt: u16,
+    pub(super) remote_tag: Bytes,
+}
+
+/// What of an INVITE the other leg gets.
+pub(super) struct Passing<'a> {
+    pub(super) headers: &'a [String],
+    pub(super) trusted: bool,
+}
+
+/// Hops left where the caller does not say (RFC 3261 §8.1.1.6).
+const MAX_FORWARDS: u8 = 70;
+
+impl CallerLeg {
+    pub(super) fn new(
+        invite: &Message,
+        flow: Flow,
+        local: Arc<str>,
+        names: &mut Names,
+        passing: &Passing<'_>,
+    ) -> Result<Self, DialogError> {
+        let tag = names.next();
+        let via = invite.top_via().map_err(|_| DialogError::Identity)?;
+        let from = invite.from().map_err(|_| DialogError::Party)?;
+        let cseq = invite.cseq().map_err(|_| DialogError::Identity)?.number;
+        let max_forwards = invite.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS + 1);
+        let (identity_names, no_identity) = ([Name::PAssertedIdentity, Name::Privacy], []);
+        Ok(Self {
+            head: ResponseHead::of(invite, flow.remote),
+            flow: Flow {
+                remote: via.response_address(flow.remote),
+                ..flow
+            },
+            local,
+            dialog: Dialog::as_server(invite, &names.tag(tag), flow)?,
+            tag,
+            described_by: None,
+            offer: Body::of(invite),
+            passed: passed_lines(invite, passing.headers),
+            identity: known_lines(
+                invite,
+                if passing.trusted {
+                    &identity_names
+                } else {
+                    &no_identity
+                },
+            ),
+            display: display(&from),
+            user: user(&from),
+            max_forwards: max_forwards.saturating_sub(1),
+            cseq,
+        })
+    }
+
+    /// A transaction for the INVITE.
+    pub(super) fn transaction(&self, resend: ResendSchedule) -> ServerInvite {
+        ServerInvite::new(self.flow.transport.is_reliable(), resend)
+    }
+
+    /// The To tag the caller sees.
+    pub(super) fn tag_text(&self, names: &Names) -> String {
+        names.tag(self.tag)
+    }
+
+    /// Takes note that SDP of that early dialog goes up. One To tag of ours stands for one description: another
+    /// gateway's (or another fork's) gets a new tag, which the caller takes for a new early dialog.
+    pub(super) fn describe(&mut self, names: &mut Names, by: EarlyDialog) {
+        match &self.described_by {
+            Some(described_by) if *described_by == by => {}
+            Some(_) => {
+                self.tag = names.next();
+                self.dialog.set_local_tag(&names.tag(self.tag));
+                self.described_by = Some(by);
+            }
+            None => self.described_by = Some(by),
+        }
+    }
+
+    /// A response of ours to the INVITE.
+    pub(super) fn respond(&self, names: &Names, status: StatusCode, passed: &[u8]) -> Builder {
+        if status == StatusCode::TRYING {
+            return self.head.respond(status, None);
+        }
+        let mut response = self.head.respond(status, Some(&self.tag_text(names)));
+        if !status.is_final() || status.is_success() {
+            response = response.header(Name::Contact, contact(names, self.flow.transport, &self.local));
+        }
+        if status.is_success() {
+            response = response.header(Name::Allow, ALLOW);
+        }
+        if passed.is_empty() {
+            response
+        } else {
+            response.line(passed)
+        }
+    }
+
+    /// Sends a provisional response, if it is not too late for one.
+    pub(super) fn send_provisional(
+        &self,
+        out: &mut Vec<Action>,
+        transaction: &mut ServerInvite,
+        response: Bytes,
+        after: Option<Seq>,
+    ) {
+        if transaction.provisional(&response) {
+            out.push(Action::Send {
+                flow: self.flow,
+                message: response,
+                after,
+            });
+        }
+    }
+
+    /// Sends the final response, which is resent until its ACK comes.
+    pub(super) fn send_final(
+        &self,
+        out: &mut Vec<Action>,
+        transaction: &mut ServerInvite,
+        (status, response): (StatusCode, Bytes),
+        after: Option<Seq>,
+        now: Mono,
+    ) {
+        if status.is_success() {
+            transaction.success(response.clone(), now);
+        } else {
+            transaction.failure(response.clone(), now);
+        }
+        out.push(Action::Send {
+            flow: self.flow,
+            message: response,
+            after,
+        });
+    }
+}
+
+/// The lines of a message that a pass-list names, as received.
+pub(super) fn passed_lines(message: &Message, names: &[String]) -> Bytes {
+    let mut lines = BytesMut::new();
+    for name in names {
+        for field in message.named(name.as_bytes()) {
+            lines.put_slice(field.line);
+        }
+    }
+    lines.freeze()
+}
+
+/// The lines of a message that carry one of these headers, as received.
+pub(super) fn known_lines(message: &Message, names: &[Name]) -> Bytes {
+    let mut lines = BytesMut::new();
+    for field in message.fields().filter(|field| names.contains(&field.name)) {
+        lines.put_slice(field.line);
+    }
+    lines.freeze()
+}
+
+fn display(from: &NameAddr<'_>) -> Bytes {
+    match from.display {
+        Some(display) if !display.is_empty() => Bytes::from([display, b" "].concat()),
+        Some(_) | None => Bytes::new(),
+    }
+}
+
+fn user(from: &NameAddr<'_>) -> String {
+    let Ok(uri) = from.parse_uri() else {
+        return String::new();
+    };
+    super::requests::escape_user(&uri.number())
+}

@@ -1,0 +1,168 @@
+//! State: an INVITE is out at one gateway.
+
+use super::State;
+use super::attempt::{Attempt, Progress};
+use super::caller::{EarlyDialog, passed_lines};
+use super::clearing;
+use super::connected::Connected;
+use super::context::{Context, reason_lines};
+use super::hunting;
+use super::identity::Serial;
+use super::requests::{Body, reason_line};
+use super::snapshot::OpenAttempt;
+use crate::cdr::AttemptOutcome;
+use crate::failover::{Failure, Verdict, judge};
+use bytes::Bytes;
+use tandem_sip::dialog::Dialog;
+use tandem_sip::time::{Mono, Now};
+use tandem_sip::{Message, StatusCode};
+
+#[derive(Debug)]
+pub(super) struct Calling {
+    pub(super) attempt: Attempt,
+}
+
+impl Calling {
+    pub(super) fn new(attempt: Attempt) -> Self {
+        Self { attempt }
+    }
+
+    pub(super) fn on_response(
+        mut self: Box<Self>,
+        context: &mut Context,
+        serial: Serial,
+        response: &Message,
+        now: Now,
+    ) -> State {
+        if serial != self.attempt.serial {
+            context.on_late_response(serial, response, now.mono);
+            return State::Calling(self);
+        }
+        if response.method() != Some(tandem_sip::Method::Invite) {
+            return State::Calling(self);
+        }
+        let progress = self
+            .attempt
+            .on_response(&mut context.sender(), response, now.mono);
+        if let (Some(record), Some(status)) = (context.attempt_record(&self.attempt), response.status()) {
+            record.status = Some(status);
+        }
+        match progress {
+            Progress::None => State::Calling(self),
+            Progress::Provisional(status) => {
+                self.pass_provisional(context, status, response, now);
+                State::Calling(self)
+            }
+            Progress::Answered(dialog) => self.connect(context, *dialog, response, now),
+            Progress::Failed(failure) => self.fail(context, failure, reason_lines(response), now),
+        }
+    }
+
+    /// Lets the caller hear a provisional response: its status, and its session description if it has one.
+    fn pass_provisional(&self, context: &mut Context, status: StatusCode, response: &Message, now: Now) {
+        if !matches!(status.code(), 180..=183) {
+            return;
+        }
+        let body = Body::sdp_of(response);
+        let mut after = None;
+        if body.is_some() {
+            let by = self.early_dialog(response);
+            let first = context.caller.described_by.as_ref() != Some(&by);
+            context.caller.describe(&mut context.names, by);
+            if first {
+                let phase = OpenAttempt::hunting(context, &self.attempt, now);
+                after = Some(context.commit(phase, now));
+            }
+        }
+        let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
+        let ringing = context.caller.respond(&context.names, status, &passed);
+        context.ring(Body::close(body.as_ref(), ringing), after, now);
+    }
+
+    fn early_dialog(&self, response: &Message) -> EarlyDialog {
+        let remote_tag = Bytes::copy_from_slice(response.to_tag().unwrap_or_default());
+        EarlyDialog {
+            attempt: self.attempt.index,
+            remote_tag,
+        }
+    }
+
+    fn connect(
+        mut self: Box<Self>,
+        context: &mut Context,
+        dialog: Dialog,
+        response: &Message,
+        now: Now,
+    ) -> State {
+        context.close_attempt_record(&self.attempt, AttemptOutcome::Answered, now);
+        let early = self.attempt.early.take();
+        let own = Body::sdp_of(response);
+        let answer = match (own, early) {
+            (Some(own), _) => Some(own),
+            // Answered in a provisional response, and not again in the 2xx: the caller still needs it there.
+            (None, Some((tag, early))) if context.caller.offer.is_some() && tag == dialog.remote_tag() => {
+                Some(early)
+            }
+            (None, Some(_) | None) => None,
+        };
+        if answer.is_some() {
+            context
+                .caller
+                .describe(&mut context.names, self.early_dialog(response));
+        }
+        let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
+        Connected::enter(context, self.attempt, dialog, (answer, passed), now)
+    }
+
+    /// The failover table: what the attempt's failure means for the hunt.
+    pub(super) fn fail(mut self, context: &mut Context, failure: Failure, reason: Bytes, now: Now) -> State {
+        let verdict = judge(
+            failure,
+            self.attempt.commitment,
+            &self.attempt.candidate.parameters,
+            &context.profile.parameters,
+        );
+        context.fail_attempt(&mut self.attempt, failure, reason, now);
+        let why = reason_line(crate::failover::status_for_caller(failure), "attempt given up");
+        context.leave_behind(self.attempt, &why, now.mono);
+        match verdict {
+            Verdict::Switch => hunting::next(context, now),
+            Verdict::End(stop) => clearing::give_up(context, stop, now),
+        }
+    }
+
+    /// Leaves the attempt because the call ends; `reason` is the CANCEL's Reason header lines.
+    pub(super) fn abandon(mut self, context: &mut Context, reason: &[u8], now: Now) {
+        self.attempt.outcome = crate::gateway::Outcome::Cancelled;
+        context.close_attempt_record(&self.attempt, AttemptOutcome::Cancelled, now);
+        context.leave_behind(self.attempt, reason, now.mono);
+    }
+
+    pub(super) fn undeliverable(
+        mut self: Box<Self>,
+        context: &mut Context,
+        serial: Serial,
+        now: Now,
+    ) -> State {
+        if serial != self.attempt.serial {
+            context.late_undeliverable(serial);
+            return State::Calling(self);
+        }
+        if !self.attempt.transaction.is_open() {
+            return State::Calling(self);
+        }
+        self.attempt.undeliverable(serial);
+        self.fail(context, Failure::TransportError, Bytes::new(), now)
+    }
+
+    pub(super) fn on_timer(mut self: Box<Self>, context: &mut Context, now: Now) -> State {
+        match self.attempt.on_timer(&mut context.out, now.mono) {
+            Some(failure) => self.fail(context, failure, Bytes::new(), now),
+            None => State::Calling(self),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.attempt.deadline()
+    }
+}

@@ -1,0 +1,268 @@
+//! State: answered. Both dialogs stand.
+
+use super::State;
+use super::action::{Action, Event};
+use super::attempt::Attempt;
+use super::clearing::{Clearing, Ending};
+use super::context::Context;
+use super::identity::Serial;
+use super::requests::{Body, reason_line};
+use super::snapshot::{ConnectedPhase, Phase};
+use crate::cdr::{EndReason, Origin};
+use bytes::Bytes;
+use tandem_sip::dialog::{Dialog, Order};
+use tandem_sip::flow::Flow;
+use tandem_sip::time::{Mono, Now};
+use tandem_sip::transaction::Acknowledged;
+use tandem_sip::{Message, Method, StatusCode, sdp};
+
+/// A call in conversation.
+#[derive(Debug)]
+pub(super) struct Connected {
+    /// The attempt that was answered: it takes copies of the 2xx, and those of forks.
+    pub(super) attempt: Attempt,
+    /// The dialog with the callee.
+    pub(super) callee: Dialog,
+    pub(super) acknowledgement: Acknowledgement,
+    /// When the conversation has lasted long enough.
+    pub(super) ends_at: Option<Mono>,
+    /// Whether an earlier owner of the call may have had the caller's ACK: then its absence says nothing.
+    pub(super) acknowledgement_unknown: bool,
+}
+
+/// How the callee's 2xx stands.
+#[derive(Debug)]
+pub(super) enum Acknowledgement {
+    /// It carries an offer: its ACK waits for the caller's answer (delayed offer).
+    AwaitsAnswer {
+        /// The answer that it gets if the caller gives none.
+        refusal: Body,
+    },
+    /// Sent; copies of the 2xx get it again.
+    Sent(Bytes),
+}
+
+/// One of the parties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Party {
+    Caller,
+    Callee,
+}
+
+impl Connected {
+    /// Connects the caller with the attempt that was answered.
+    pub(super) fn enter(
+        context: &mut Context,
+        attempt: Attempt,
+        callee: Dialog,
+        (answer, passed): (Option<Body>, Bytes),
+        now: Now,
+    ) -> State {
+        let acknowledgement = match &answer {
+            Some(offer) if context.caller.offer.is_none() => Acknowledgement::AwaitsAnswer {
+                refusal: offer.refusal(),
+            },
+            Some(_) | None => {
+                Acknowledgement::Sent(attempt.acknowledge(&mut context.sender(), &callee, None))
+            }
+        };
+        context.setup_deadline = None;
+        context.record.answered_at = Some(now.wall);
+        context.record.codec = answer
+            .as_ref()
+            .and_then(|answer| sdp::first_codec(answer.content()));
+        context.emit(Event::Answered);
+        let limits = [
+            context.parameters().max_duration,
+            attempt.candidate.parameters.max_duration,
+            context.max_duration,
+        ];
+        let ends_at = limits
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|longest| now.mono + longest);
+        let connected = Box::new(Self {
+            attempt,
+            callee,
+            acknowledgement,
+            ends_at,
+            acknowledgement_unknown: false,
+        });
+        let phase = Phase::Connected(Box::new(ConnectedPhase::take(&connected, answer.clone(), now)));
+        let after = Some(context.commit(phase, now));
+        let builder = context.caller.respond(&context.names, StatusCode::OK, &passed);
+        let response = (StatusCode::OK, Body::close(answer.as_ref(), builder));
+        context.caller.send_final(
+            &mut context.out,
+            &mut context.transaction,
+            response,
+            after,
+            now.mono,
+        );
+        State::Connected(connected)
+    }
+
+    /// The caller's ACK of our 2xx; with a delayed offer it carries the answer that the callee waits for.
+    pub(super) fn on_ack(mut self: Box<Self>, context: &mut Context, ack: &Message, now: Now) -> State {
+        if !context.caller.dialog.owns(ack) || context.transaction.on_ack(now.mono) != Acknowledged::Success {
+            return State::Connected(self);
+        }
+        if matches!(self.acknowledgement, Acknowledgement::AwaitsAnswer { .. }) {
+            let Some(answer) = Body::sdp_of(ack) else {
+                let ending = Ending::by_server(EndReason::ProtocolError, "offer not answered");
+                return self.end(context, ending, now);
+            };
+            context.record.codec = sdp::first_codec(answer.content());
+            let sent = self
+                .attempt
+                .acknowledge(&mut context.sender(), &self.callee, Some(&answer));
+            self.acknowledgement = Acknowledgement::Sent(sent);
+        }
+        State::Connected(self)
+    }
+
+    /// A response to what the answered attempt sent: a copy of the 2xx, or the 2xx of a fork.
+    pub(super) fn on_response(
+        &mut self,
+        context: &mut Context,
+        serial: Serial,
+        response: &Message,
+        now: Now,
+    ) {
+        if !self.attempt.owns(serial) {
+            context.on_late_response(serial, response, now.mono);
+            return;
+        }
+        let is_invite = response.method() == Some(Method::Invite);
+        let is_ours = is_invite && response.to_tag().unwrap_or_default() == self.callee.remote_tag();
+        if !is_ours {
+            self.attempt
+                .on_late_response(&mut context.sender(), serial, response, now.mono);
+        } else if let (Acknowledgement::Sent(ack), Some(true)) = (
+            &self.acknowledgement,
+            response.status().map(StatusCode::is_success),
+        ) {
+            let flow = self.callee.flow();
+            context.out.push(Action::Send {
+                flow,
+                message: ack.clone(),
+                after: None,
+            });
+        }
+    }
+
+    /// A request inside one of the dialogs.
+    pub(super) fn on_request(
+        mut self: Box<Self>,
+        context: &mut Context,
+        (request, source): (&Message, Flow),
+        party: Party,
+        now: Now,
+    ) -> State {
+        let dialog = match party {
+            Party::Caller => &mut context.caller.dialog,
+            Party::Callee => &mut self.callee,
+        };
+        let number = request.cseq().map_or(0, |cseq| cseq.number);
+        if dialog.receive(number) == Order::OutOfOrder {
+            context.answer(request, source, StatusCode::SERVER_INTERNAL_ERROR, now.mono);
+            return State::Connected(self);
+        }
+        match request.method() {
+            Some(Method::Bye) => {
+                context.answer(request, source, StatusCode::OK, now.mono);
+                let reason = super::context::reason_lines(request);
+                self.end(context, Ending::by_party(party, reason), now)
+            }
+            method => {
+                context.answer(request, source, answer_to(method), now.mono);
+                State::Connected(self)
+            }
+        }
+    }
+
+    /// Ends the conversation.
+    pub(super) fn end(self, context: &mut Context, ending: Ending, now: Now) -> State {
+        Clearing::enter_from_connected(context, self, ending, now)
+    }
+
+    pub(super) fn on_timer(
+        mut self: Box<Self>,
+        context: &mut Context,
+        unacknowledged: bool,
+        now: Now,
+    ) -> State {
+        if unacknowledged && !self.acknowledgement_unknown {
+            return self.end(
+                context,
+                Ending::by_server(EndReason::ProtocolError, "no ACK"),
+                now,
+            );
+        }
+        if self.ends_at.is_some_and(|at| at <= now.mono) {
+            return self.end(
+                context,
+                Ending::by_server(EndReason::MaxDuration, "maximum call duration"),
+                now,
+            );
+        }
+        self.attempt.on_late_timer(&mut context.out, now.mono);
+        State::Connected(self)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.ends_at.into_iter().chain(self.attempt.deadline()).min()
+    }
+}
+
+impl Ending {
+    /// A party hung up; its Reason header lines go to the other one.
+    fn by_party(party: Party, reason: Bytes) -> Self {
+        let origin = match party {
+            Party::Caller => Origin::Caller,
+            Party::Callee => Origin::Callee,
+        };
+        Self {
+            origin,
+            cause: EndReason::Normal,
+            hung_up: Some(party),
+            reason,
+        }
+    }
+
+    /// The switch ends the call.
+    pub(super) fn by_server(cause: EndReason, text: &str) -> Self {
+        let reason = reason_line(StatusCode::REQUEST_TIMEOUT, text);
+        Self {
+            origin: Origin::Server,
+            cause,
+            hung_up: None,
+            reason,
+        }
+    }
+}
+
+/// What a request inside a dialog gets that is neither BYE nor ACK. A new offer is declined, and the session stays as
+/// it is.
+fn answer_to(method: Option<Method>) -> StatusCode {
+    match method {
+        Some(Method::Invite) => StatusCode::NOT_ACCEPTABLE_HERE,
+        Some(Method::Options) => StatusCode::OK,
+        Some(Method::Refer) => StatusCode::DECLINE,
+        Some(
+            Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Info
+            | Method::Message
+            | Method::Notify
+            | Method::PRack
+            | Method::Publish
+            | Method::Register
+            | Method::Subscribe
+            | Method::Update,
+        ) => StatusCode::METHOD_NOT_ALLOWED,
+        None => StatusCode::NOT_IMPLEMENTED,
+    }
+}

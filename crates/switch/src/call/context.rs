@@ -1,0 +1,343 @@
+//! What a call has in every state: its names, the caller's leg, its record, what it has left behind.
+
+use super::CallId;
+use super::action::{Action, Candidate, Event, Seq};
+use super::attempt::{Attempt, Sender};
+use super::caller::CallerLeg;
+use super::identity::{Names, Serial};
+use super::snapshot::{Phase, Snapshot};
+use crate::cdr::{AttemptOutcome, AttemptRecord, CallRecord};
+use crate::failover::Failure;
+use crate::gateway::Outcome;
+use crate::parameters::CallParameters;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use tandem_sip::flow::Flow;
+use tandem_sip::time::{Mono, Now};
+use tandem_sip::transaction::{ServerInvite, ServerNonInvite, ServerTimer};
+use tandem_sip::{Message, Name, ResponseHead, StatusCode};
+
+use super::requests::ALLOW;
+
+/// The most answered non-INVITE requests whose copies a call can tell; the oldest is forgotten first.
+const MAX_ANSWERED_REQUESTS: usize = 16;
+
+/// The most attempts of one call that still wait for their final response.
+pub(super) const MAX_LEFT_ATTEMPTS: usize = 32;
+
+/// What a call keeps of its mapping gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Profile {
+    pub(super) parameters: CallParameters,
+    pub(super) cause_map: BTreeMap<u16, u16>,
+}
+
+/// The hunt for a gateway that answers.
+#[derive(Debug, Default)]
+pub(super) struct Hunt {
+    /// Gateways not tried yet, in order.
+    pub(super) candidates: VecDeque<Candidate>,
+    /// How the last attempt failed.
+    pub(super) last_failure: Option<Failure>,
+    /// The Reason header lines of its final response.
+    pub(super) last_reason: Bytes,
+}
+
+pub(super) struct Context {
+    pub(super) id: CallId,
+    pub(super) names: Names,
+    pub(super) profile: Profile,
+    pub(super) caller: CallerLeg,
+    /// The caller's INVITE.
+    pub(super) transaction: ServerInvite,
+    pub(super) record: CallRecord,
+    pub(super) hunt: Hunt,
+    /// Attempts that are no longer the call's.
+    pub(super) left: Vec<Attempt>,
+    /// Requests inside the dialogs that were answered.
+    answered: VecDeque<ServerNonInvite>,
+    /// The longest conversation that the look-up allowed.
+    pub(super) max_duration: Option<Duration>,
+    /// When a call that is not answered is ended (`SS_SETUP_TIMEOUT`).
+    pub(super) setup_deadline: Option<Mono>,
+    seq: Seq,
+    pub(super) out: Vec<Action>,
+}
+
+impl Context {
+    pub(super) fn new(
+        (id, names): (CallId, Names),
+        profile: Profile,
+        caller: CallerLeg,
+        transaction: ServerInvite,
+        record: CallRecord,
+    ) -> Self {
+        Self {
+            id,
+            names,
+            profile,
+            caller,
+            transaction,
+            record,
+            hunt: Hunt::default(),
+            left: Vec::new(),
+            answered: VecDeque::new(),
+            max_duration: None,
+            setup_deadline: None,
+            seq: 0,
+            out: Vec::new(),
+        }
+    }
+
+    pub(super) fn parameters(&self) -> &CallParameters {
+        &self.profile.parameters
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        self.out.push(Action::Emit(event));
+    }
+
+    /// What an attempt needs to send something.
+    pub(super) fn sender(&mut self) -> Sender<'_> {
+        Sender {
+            out: &mut self.out,
+            names: &mut self.names,
+            caller: &self.caller,
+            parameters: &self.profile.parameters,
+        }
+    }
+
+    /// The number of the next commit.
+    pub(super) fn next_seq(&mut self) -> Seq {
+        self.seq += 1;
+        self.seq
+    }
+
+    /// Goes on behind the commits of an earlier owner.
+    pub(super) fn resume_seq(&mut self, seq: Seq) {
+        self.seq = seq;
+    }
+
+    /// Writes the call's state.
+    pub(super) fn commit(&mut self, phase: Phase, now: Now) -> Seq {
+        let seq = self.next_seq();
+        let snapshot = Box::new(Snapshot::take(self, seq, phase, now));
+        self.out.push(Action::Commit { seq, snapshot });
+        seq
+    }
+
+    /// Sends a provisional response to the caller, after commit `after`.
+    pub(super) fn ring(&mut self, response: Bytes, after: Option<Seq>, now: Now) {
+        if self.record.ringing_at.is_none() {
+            self.record.ringing_at = Some(now.wall);
+            let pdd = now.wall.since(self.record.started_at);
+            self.emit(Event::Ringing { pdd });
+        }
+        self.caller
+            .send_provisional(&mut self.out, &mut self.transaction, response, after);
+    }
+
+    /// Answers a request inside a dialog, and its copies.
+    pub(super) fn reply(&mut self, request: &Message, source: Flow, status: StatusCode) {
+        let Ok(via) = request.top_via() else { return };
+        let flow = Flow {
+            remote: via.response_address(source.remote),
+            ..source
+        };
+        let mut response = ResponseHead::of(request, source.remote)
+            .respond(status, Some(&self.caller.tag_text(&self.names)));
+        if matches!(status.code(), 200 | 405) {
+            response = response.header(Name::Allow, ALLOW);
+        }
+        let response = response.finish();
+        self.out.push(Action::Send {
+            flow,
+            message: response.clone(),
+            after: None,
+        });
+    }
+
+    /// Answers a request inside a dialog as [`reply`](Self::reply) does, and its copies alike until timer J.
+    pub(super) fn answer(&mut self, request: &Message, source: Flow, status: StatusCode, now: Mono) {
+        self.reply(request, source, status);
+        let Some(Action::Send { message, .. }) = self.out.last() else {
+            return;
+        };
+        let branch = request
+            .top_via()
+            .ok()
+            .and_then(|via| via.branch().map(Bytes::copy_from_slice));
+        if self.answered.len() >= MAX_ANSWERED_REQUESTS {
+            self.answered.pop_front();
+        }
+        let reliable = source.transport.is_reliable();
+        let transaction =
+            ServerNonInvite::completed(branch.unwrap_or_default(), message.clone(), reliable, now);
+        self.answered.push_back(transaction);
+    }
+
+    /// Answers a copy of a request that was answered. `false` if it is none.
+    pub(super) fn answer_again(&mut self, request: &Message, source: Flow) -> bool {
+        let Ok(via) = request.top_via() else { return false };
+        let Some(branch) = via.branch() else { return false };
+        let Some(message) = self
+            .answered
+            .iter()
+            .find_map(|transaction| transaction.answer_to(branch))
+        else {
+            return false;
+        };
+        let flow = Flow {
+            remote: via.response_address(source.remote),
+            ..source
+        };
+        self.out.push(Action::Send {
+            flow,
+            message,
+            after: None,
+        });
+        true
+    }
+
+    /// Begins the record of an attempt.
+    pub(super) fn record_attempt(&mut self, attempt: &Attempt, now: Now) {
+        self.record.callee_call_id = Some(self.names.tag(attempt.serial));
+        self.record.attempts.push(AttemptRecord {
+            gateway: attempt.candidate.gateway.clone(),
+            called: attempt.candidate.called.clone(),
+            started_at: now.wall,
+            ended_at: None,
+            pdd: None,
+            status: None,
+            outcome: AttemptOutcome::Open,
+        });
+    }
+
+    /// The record of an attempt.
+    pub(super) fn attempt_record(&mut self, attempt: &Attempt) -> Option<&mut AttemptRecord> {
+        self.record.attempts.get_mut(usize::from(attempt.index))
+    }
+
+    /// Ends the record of an attempt.
+    pub(super) fn close_attempt_record(&mut self, attempt: &Attempt, outcome: AttemptOutcome, now: Now) {
+        if let Some(record) = self.attempt_record(attempt) {
+            record.ended_at = Some(now.wall);
+            record.pdd = attempt.pdd;
+            record.outcome = outcome;
+        }
+    }
+
+    /// Notes that an attempt failed, for its record, its gateway and the caller's final response.
+    pub(super) fn fail_attempt(&mut self, attempt: &mut Attempt, failure: Failure, reason: Bytes, now: Now) {
+        attempt.outcome = Outcome::Failed(failure);
+        self.close_attempt_record(attempt, AttemptOutcome::Failed(failure), now);
+        self.emit(Event::AttemptFailed {
+            gateway: attempt.candidate.gateway.clone(),
+            failure,
+        });
+        self.hunt.last_failure = Some(failure);
+        self.hunt.last_reason = reason;
+    }
+
+    /// Keeps an attempt until its final response, or gives its slot back at once if that has come.
+    pub(super) fn leave_behind(&mut self, mut attempt: Attempt, reason: &[u8], now: Mono) {
+        attempt.leave(&mut self.sender(), reason, now);
+        self.settle(attempt);
+        if self.left.len() > MAX_LEFT_ATTEMPTS {
+            let oldest = self.left.remove(0);
+            self.free_slot(&oldest);
+            self.emit(Event::Dropped {
+                source: None,
+                why: "too many attempts wait for their final response",
+            });
+        }
+    }
+
+    /// Puts an attempt that was left back in its place, as far as something is left of it.
+    fn settle(&mut self, mut attempt: Attempt) {
+        if attempt.slot_is_free() && attempt.holds_slot {
+            self.free_slot(&attempt);
+            attempt.holds_slot = false;
+        }
+        if !attempt.is_over() {
+            self.left.push(attempt);
+        }
+    }
+
+    fn free_slot(&mut self, attempt: &Attempt) {
+        self.out.push(attempt.release_slot(self.id, None));
+    }
+
+    /// Takes a response to an attempt that was left. `false` if it is none.
+    pub(super) fn on_late_response(&mut self, serial: Serial, response: &Message, now: Mono) -> bool {
+        let Some(place) = self.left.iter().position(|attempt| attempt.owns(serial)) else {
+            return false;
+        };
+        let mut attempt = self.left.swap_remove(place);
+        attempt.on_late_response(&mut self.sender(), serial, response, now);
+        self.settle(attempt);
+        true
+    }
+
+    /// The transport could not deliver what a left attempt sent. `false` if it was none's.
+    pub(super) fn late_undeliverable(&mut self, serial: Serial) -> bool {
+        let Some(place) = self.left.iter().position(|attempt| attempt.owns(serial)) else {
+            return false;
+        };
+        let mut attempt = self.left.swap_remove(place);
+        attempt.undeliverable(serial);
+        self.settle(attempt);
+        true
+    }
+
+    /// Does what is due in what was left behind.
+    pub(super) fn on_late_timer(&mut self, now: Mono) {
+        self.answered.retain(|transaction| transaction.deadline() > now);
+        let due = |attempt: &Attempt| attempt.deadline().is_some_and(|at| at <= now);
+        while let Some(place) = self.left.iter().position(due) {
+            let mut attempt = self.left.swap_remove(place);
+            attempt.on_late_timer(&mut self.out, now);
+            self.settle(attempt);
+        }
+    }
+
+    /// Resends the final response. `true` if the ACK of a 2xx has been waited for long enough.
+    pub(super) fn on_caller_timer(&mut self, now: Mono) -> bool {
+        match self.transaction.on_timer(now) {
+            ServerTimer::Resend(message) => {
+                self.out.push(Action::Send {
+                    flow: self.caller.flow,
+                    message,
+                    after: None,
+                });
+                self.emit(Event::Resent);
+                false
+            }
+            ServerTimer::NoAck => true,
+            ServerTimer::Idle | ServerTimer::Terminated => false,
+        }
+    }
+
+    /// Whether nothing that was left behind can be heard of any more.
+    pub(super) fn is_quiet(&self) -> bool {
+        let answered_invite = self.transaction.is_terminated();
+        answered_invite && self.left.is_empty() && self.answered.is_empty()
+    }
+
+    /// When the call wants to be woken for what it has in every state.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        let left = self.left.iter().filter_map(Attempt::deadline).min();
+        let answered = self.answered.iter().map(ServerNonInvite::deadline).min();
+        [self.transaction.deadline(), left, answered, self.setup_deadline]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// The Reason header lines of a message.
+pub(super) fn reason_lines(message: &Message) -> Bytes {
+    super::caller::known_lines(message, &[Name::Reason])
+}

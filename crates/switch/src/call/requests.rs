@@ -1,0 +1,202 @@
+//! Requests of ours that wait for their answers, and what both legs print alike.
+
+use super::action::{Action, Event};
+use super::identity::{Names, Serial};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tandem_sip::dialog::Dialog;
+use tandem_sip::flow::{Flow, Transport};
+use tandem_sip::time::Mono;
+use tandem_sip::transaction::{ClientNonInvite, ClientTimer, ResendSchedule};
+use tandem_sip::{Builder, Message, Method, Name, StatusCode, sdp};
+
+/// The methods a leg takes.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+
+/// A message body with its type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Body {
+    content_type: Bytes,
+    content: Bytes,
+}
+
+impl Body {
+    /// The body of a message, if it has one whose type is named.
+    pub(super) fn of(message: &Message) -> Option<Self> {
+        let content_type = message.first(Name::ContentType)?;
+        let content = message.body_bytes();
+        (!content.is_empty()).then(|| Self {
+            content_type: Bytes::copy_from_slice(content_type),
+            content,
+        })
+    }
+
+    /// The session description of a message, alone or as a part of its body.
+    pub(super) fn sdp_of(message: &Message) -> Option<Self> {
+        message.has_sdp().then(|| Self::of(message)).flatten()
+    }
+
+    /// The bytes.
+    pub(super) fn content(&self) -> &[u8] {
+        &self.content
+    }
+
+    /// The answer that declines every stream of this offer (RFC 3264 §6: port 0).
+    pub(super) fn refusal(&self) -> Self {
+        Self {
+            content_type: Bytes::from_static(b"application/sdp"),
+            content: sdp::refusal(&self.content).into(),
+        }
+    }
+
+    /// Ends a message with this body, or with none.
+    pub(super) fn close(body: Option<&Self>, builder: Builder) -> Bytes {
+        match body {
+            Some(body) => builder.body(&body.content_type, &body.content),
+            None => builder.finish(),
+        }
+    }
+}
+
+/// A request other than INVITE and ACK that waits for its final response.
+#[derive(Clone, Debug)]
+pub(super) struct Outstanding {
+    pub(super) serial: Serial,
+    method: Method,
+    flow: Flow,
+    transaction: ClientNonInvite,
+}
+
+impl Outstanding {
+    /// Sends `request`, whose branch carries `serial`.
+    pub(super) fn send(
+        out: &mut Vec<Action>,
+        (serial, method): (Serial, Method),
+        flow: Flow,
+        request: Bytes,
+        resend: ResendSchedule,
+        now: Mono,
+    ) -> Self {
+        out.push(Action::Send {
+            flow,
+            message: request.clone(),
+            after: None,
+        });
+        let transaction = ClientNonInvite::start(request, flow.transport.is_reliable(), resend, now);
+        Self {
+            serial,
+            method,
+            flow,
+            transaction,
+        }
+    }
+
+    /// Takes a response if it answers this request. `Some(status)` is its final one.
+    pub(super) fn on_response(
+        &mut self,
+        serial: Serial,
+        response: &Message,
+        now: Mono,
+    ) -> Option<StatusCode> {
+        let status = response.status()?;
+        if serial != self.serial || response.method() != Some(self.method) {
+            return None;
+        }
+        self.transaction.on_response(status, now);
+        status.is_final().then_some(status)
+    }
+
+    /// Resends or gives up.
+    pub(super) fn on_timer(&mut self, out: &mut Vec<Action>, now: Mono) {
+        if let ClientTimer::Resend(message) = self.transaction.on_timer(now) {
+            out.push(Action::Send {
+                flow: self.flow,
+                message,
+                after: None,
+            });
+            out.push(Action::Emit(Event::Resent));
+        }
+    }
+
+    /// The transport cannot deliver it.
+    pub(super) fn undeliverable(&mut self) {
+        self.transaction.terminate();
+    }
+
+    /// Whether its final response is still to come.
+    pub(super) fn is_open(&self) -> bool {
+        self.transaction.is_open()
+    }
+
+    /// When it wants to be woken; an answered request does not.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.transaction.deadline().filter(|_| self.is_open())
+    }
+}
+
+/// The value of a Via of ours.
+pub(super) fn via(transport: Transport, local: &str, branch: &str) -> String {
+    format!("SIP/2.0/{} {local};branch={branch};rport", transport.via_name())
+}
+
+/// The value of our Contact.
+pub(super) fn contact(names: &Names, transport: Transport, local: &str) -> String {
+    match transport {
+        Transport::Udp => format!("<sip:{}@{local}>", names.token()),
+        Transport::Tcp => format!("<sip:{}@{local};transport=tcp>", names.token()),
+        Transport::Tls => format!("<sips:{}@{local}>", names.token()),
+    }
+}
+
+/// Sends BYE in a dialog. `reason` is its Reason header lines.
+pub(super) fn bye(
+    out: &mut Vec<Action>,
+    names: &mut Names,
+    dialog: &mut Dialog,
+    (local, reason): (&str, &[u8]),
+    resend: ResendSchedule,
+    now: Mono,
+) -> Outstanding {
+    let serial = names.next();
+    let flow = dialog.flow();
+    let request = dialog.request(Method::Bye, &via(flow.transport, local, &names.branch(serial)));
+    Outstanding::send(
+        out,
+        (serial, Method::Bye),
+        flow,
+        request.line(reason).finish(),
+        resend,
+        now,
+    )
+}
+
+/// A Reason header line (RFC 3326) with a SIP status.
+pub(super) fn reason_line(status: StatusCode, text: &str) -> Bytes {
+    Bytes::from(format!("Reason: SIP;cause={};text=\"{text}\"\r\n", status.code()))
+}
+
+/// The user part of a URI from a number of any characters (RFC 3261 §25.1, `user`).
+pub(super) fn escape_user(number: &str) -> String {
+    let mut user = String::with_capacity(number.len());
+    for byte in number.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => user.push(char::from(byte)),
+            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => user.push(char::from(byte)),
+            b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/' => user.push(char::from(byte)),
+            _ => user.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    user
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_becomes_a_user_part_that_a_uri_can_hold() {
+        assert_eq!(escape_user("+44(20)1"), "+44(20)1");
+        assert_eq!(escape_user("12#3@x"), "12%233%40x");
+        assert_eq!(escape_user("é"), "%C3%A9");
+    }
+}

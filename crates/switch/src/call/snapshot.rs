@@ -1,0 +1,348 @@
+//! What of a call another owner needs to go on with it: after a panic, a crash or a hand-over.
+//!
+//! Deadlines are wall-clock times. No secrets: a gateway's credentials are looked up again.
+
+use super::action::{Action, Candidate, Seq};
+use super::attempt::{Attempt, Wait};
+use super::caller::CallerLeg;
+use super::calling::Calling;
+use super::clearing;
+use super::connected::{Acknowledgement, Connected};
+use super::context::{Context, Profile};
+use super::identity::{Names, Serial};
+use super::requests::Body;
+use super::{Call, CallId, State};
+use crate::cdr::{AttemptOutcome, CallRecord, EndReason, Origin, Release};
+use crate::failover::{Commitment, Failure};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_sip::StatusCode;
+use tandem_sip::dialog::Dialog;
+use tandem_sip::time::{Now, Wall};
+use tandem_sip::transaction::{ServerInvite, T1_64};
+
+/// Our sequence numbers after a takeover start at this times the epoch: nothing is sent under a number that an
+/// earlier owner may have used.
+const CSEQ_PER_EPOCH: u32 = 1000;
+
+/// The longest that a deadline of a call in set-up can lie ahead (the largest of its parameters).
+const LONGEST_SETUP_WAIT: Duration = Duration::from_secs(3600);
+
+/// The longest conversation that is timed.
+const LONGEST_CALL: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// A call's state, as it was committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    id: CallId,
+    token: String,
+    epoch: u32,
+    seq: Seq,
+    taken_at: Wall,
+    profile: Profile,
+    caller: CallerLeg,
+    record: CallRecord,
+    max_duration: Option<Duration>,
+    left: Vec<LeftAttempt>,
+    phase: Phase,
+}
+
+/// How far the call had come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Phase {
+    /// An attempt was open.
+    Hunting(Box<HuntingPhase>),
+    /// It was answered.
+    Connected(Box<ConnectedPhase>),
+    /// Its set-up had failed; the caller may not have been told yet.
+    Clearing(Release),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HuntingPhase {
+    candidates: Vec<Candidate>,
+    last_failure: Option<Failure>,
+    setup_deadline: Option<Wall>,
+    open: OpenAttempt,
+}
+
+/// An attempt that is the call's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OpenAttempt {
+    index: u16,
+    serial: Serial,
+    candidate: Candidate,
+    answered_provisionally: bool,
+    wait: Option<(Wait, Wall)>,
+    commitment: Option<Commitment>,
+    early: Option<(Bytes, Body)>,
+    started_at: Wall,
+    pdd: Option<Duration>,
+}
+
+/// An attempt whose final response is still to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LeftAttempt {
+    index: u16,
+    serial: Serial,
+    candidate: Candidate,
+    answered_provisionally: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ConnectedPhase {
+    index: u16,
+    serial: Serial,
+    candidate: Candidate,
+    pdd: Option<Duration>,
+    callee: Dialog,
+    /// The session description of our 2xx.
+    answer: Option<Body>,
+    /// Whether that was the callee's offer, which the caller's ACK answers.
+    delayed_offer: bool,
+    ends_at: Option<Wall>,
+}
+
+impl OpenAttempt {
+    /// The state of a hunt with this attempt open.
+    pub(super) fn hunting(context: &Context, attempt: &Attempt, now: Now) -> Phase {
+        let open = Self {
+            index: attempt.index,
+            serial: attempt.serial,
+            candidate: attempt.candidate.clone(),
+            answered_provisionally: !attempt.transaction.is_unanswered(),
+            wait: attempt.wait.map(|(wait, until)| (wait, now.to_wall(until))),
+            commitment: attempt.commitment,
+            early: attempt.early.clone(),
+            started_at: now.to_wall(attempt.started),
+            pdd: attempt.pdd,
+        };
+        Phase::Hunting(Box::new(HuntingPhase {
+            candidates: context.hunt.candidates.iter().cloned().collect(),
+            last_failure: context.hunt.last_failure,
+            setup_deadline: context.setup_deadline.map(|deadline| now.to_wall(deadline)),
+            open,
+        }))
+    }
+
+    fn resume(self, context: &mut Context, now: Now) -> Attempt {
+        let mut attempt = Attempt::resume(
+            &mut context.sender(),
+            (self.index, self.serial),
+            self.candidate,
+            self.answered_provisionally,
+            now.mono,
+        );
+        if self.answered_provisionally {
+            attempt.wait = self
+                .wait
+                .map(|(wait, until)| (wait, now.to_mono(until, LONGEST_SETUP_WAIT)));
+        }
+        attempt.commitment = self.commitment;
+        attempt.early = self.early;
+        attempt.pdd = self.pdd;
+        attempt
+    }
+}
+
+impl ConnectedPhase {
+    pub(super) fn take(connected: &Connected, answer: Option<Body>, now: Now) -> Self {
+        Self {
+            index: connected.attempt.index,
+            serial: connected.attempt.serial,
+            candidate: connected.attempt.candidate.clone(),
+            pdd: connected.attempt.pdd,
+            callee: connected.callee.clone(),
+            answer,
+            delayed_offer: matches!(connected.acknowledgement, Acknowledgement::AwaitsAnswer { .. }),
+            ends_at: connected.ends_at.map(|at| now.to_wall(at)),
+        }
+    }
+
+    /// Goes on with the conversation. Within 64·T1 of the answer the caller may still lack the 2xx: it is sent again
+    /// until its ACK comes.
+    fn resume(self, context: &mut Context, now: Now) -> State {
+        let mut attempt = Attempt::resume(
+            &mut context.sender(),
+            (self.index, self.serial),
+            self.candidate,
+            true,
+            now.mono,
+        );
+        attempt.transaction.accept(now.mono);
+        attempt.pdd = self.pdd;
+        let mut callee = self.callee;
+        callee.raise_cseq(CSEQ_PER_EPOCH * context.names.epoch());
+        let acknowledgement = match &self.answer {
+            Some(offer) if self.delayed_offer => Acknowledgement::AwaitsAnswer {
+                refusal: offer.refusal(),
+            },
+            Some(_) | None => {
+                Acknowledgement::Sent(attempt.acknowledge(&mut context.sender(), &callee, None))
+            }
+        };
+        let answered_at = context.record.answered_at.unwrap_or(now.wall);
+        if now.wall.since(answered_at) < T1_64 {
+            let builder = context.caller.respond(&context.names, StatusCode::OK, b"");
+            let response = (StatusCode::OK, Body::close(self.answer.as_ref(), builder));
+            context.caller.send_final(
+                &mut context.out,
+                &mut context.transaction,
+                response,
+                None,
+                now.mono,
+            );
+        } else {
+            context.transaction = ServerInvite::over(context.parameters().resend);
+        }
+        let ends_at = self.ends_at.map(|at| now.to_mono(at, LONGEST_CALL));
+        State::Connected(Box::new(Connected {
+            attempt,
+            callee,
+            acknowledgement,
+            ends_at,
+            acknowledgement_unknown: true,
+        }))
+    }
+}
+
+impl Snapshot {
+    pub(super) fn take(context: &Context, seq: Seq, phase: Phase, now: Now) -> Self {
+        let left = context.left.iter().filter(|attempt| !attempt.slot_is_free());
+        Self {
+            id: context.id,
+            token: context.names.token().to_owned(),
+            epoch: context.names.epoch(),
+            seq,
+            taken_at: now.wall,
+            profile: context.profile.clone(),
+            caller: context.caller.clone(),
+            record: context.record.clone(),
+            max_duration: context.max_duration,
+            left: left
+                .map(|attempt| LeftAttempt {
+                    index: attempt.index,
+                    serial: attempt.serial,
+                    candidate: attempt.candidate.clone(),
+                    answered_provisionally: !attempt.transaction.is_unanswered(),
+                })
+                .collect(),
+            phase,
+        }
+    }
+
+    /// The call.
+    pub fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// How often the call had changed its owner when this was taken.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The number of the commit.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// When it was taken.
+    pub fn taken_at(&self) -> Wall {
+        self.taken_at
+    }
+
+    /// The records of a call that nobody can go on with: what [`Action::End`] would have carried.
+    pub fn abandon(&self, cause: EndReason, now: Now) -> Vec<Vec<u8>> {
+        let status = match self.phase {
+            Phase::Connected(_) => StatusCode::OK,
+            Phase::Hunting(_) | Phase::Clearing(_) => StatusCode::SERVER_INTERNAL_ERROR,
+        };
+        let release = Release {
+            origin: Origin::Server,
+            cause,
+            stop: None,
+            status,
+        };
+        self.record
+            .to_json(release, now.wall, self.profile.parameters.record_nonconnect)
+    }
+}
+
+impl Call {
+    /// The call of a snapshot, as its owner in `epoch` goes on with it on `node`, and what is to be done at once.
+    ///
+    /// Names that are given from now on carry the epoch; sequence numbers start above those of all epochs before.
+    pub fn restore(snapshot: Snapshot, epoch: u32, node: Arc<str>, now: Now) -> (Self, Vec<Action>) {
+        let Snapshot {
+            id,
+            token,
+            seq,
+            profile,
+            caller,
+            mut record,
+            max_duration,
+            left,
+            phase,
+            ..
+        } = snapshot;
+        if record.nodes.last() != Some(&node) {
+            record.nodes.push(node);
+        }
+        let transaction = caller.transaction(profile.parameters.resend);
+        let mut context = Context::new(
+            (id, Names::new(token, epoch)),
+            profile,
+            caller,
+            transaction,
+            record,
+        );
+        context.caller.dialog.raise_cseq(CSEQ_PER_EPOCH * epoch);
+        context.max_duration = max_duration;
+        context.resume_seq(seq);
+        for attempt in left {
+            attempt.resume(&mut context, now);
+        }
+        let state = match phase {
+            Phase::Hunting(hunting) => hunting.resume(&mut context, now),
+            Phase::Connected(connected) => connected.resume(&mut context, now),
+            Phase::Clearing(release) => clearing::reject(&mut context, release, b"", now),
+        };
+        let mut call = Self {
+            context,
+            state,
+            wakes_at: None,
+        };
+        let actions = call.drain(now.mono);
+        (call, actions)
+    }
+}
+
+impl HuntingPhase {
+    fn resume(self, context: &mut Context, now: Now) -> State {
+        context.hunt.candidates = self.candidates.into();
+        context.hunt.last_failure = self.last_failure;
+        context.setup_deadline = self.setup_deadline.map(|at| now.to_mono(at, LONGEST_SETUP_WAIT));
+        let attempt = self.open.resume(context, now);
+        State::Calling(Box::new(Calling::new(attempt)))
+    }
+}
+
+impl LeftAttempt {
+    /// Leaves it again: CANCEL may be sent twice, and whoever got it answers it alike.
+    fn resume(self, context: &mut Context, now: Now) {
+        let reason = super::requests::reason_line(StatusCode::REQUEST_TERMINATED, "attempt given up");
+        let (candidate, index, serial) = (self.candidate, self.index, self.serial);
+        let failed = context
+            .record
+            .attempts
+            .get(usize::from(index))
+            .map(|record| record.outcome);
+        let mut attempt = Attempt::recall((index, serial), candidate, self.answered_provisionally, now.mono);
+        if let Some(AttemptOutcome::Failed(failure)) = failed {
+            attempt.outcome = crate::gateway::Outcome::Failed(failure);
+        }
+        context.leave_behind(attempt, &reason, now.mono);
+    }
+}

@@ -1,0 +1,111 @@
+//! The system's values: setting, listing, and freezing them for a call.
+
+use super::catalogue::{CATALOGUE, Parameters, definition};
+use super::definition::{Definition, Source, Unit};
+use super::error::ParameterError;
+use super::{AttemptParameters, CallParameters, Overrides};
+use tandem_sip::transaction::ResendSchedule;
+
+/// A parameter's value in force, as `tandem check` and the API show it.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// The catalogue's row.
+    pub definition: &'static Definition,
+    /// As it is written in a configuration.
+    pub value: String,
+    /// Whether it equals the catalogue's default, wherever it was set.
+    pub is_default: bool,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+impl Effective {
+    /// `SS_…`.
+    pub fn name(&self) -> &'static str {
+        self.definition.name
+    }
+
+    /// The value's unit.
+    pub fn unit(&self) -> Unit {
+        self.definition.unit
+    }
+}
+
+impl Parameters {
+    /// Sets a system value from text: whole numbers, `On`/`Off` (also `true`/`false`), `None`, words, or a comma-separated
+    /// list, as the catalogue says. Letter case of words does not matter.
+    ///
+    /// # Errors
+    /// An unknown name, or a value outside its range; nothing is changed then.
+    pub fn set(
+        &mut self,
+        name: &str,
+        text: &str,
+        source: Source,
+    ) -> Result<&'static Definition, ParameterError> {
+        let row = definition(name)?;
+        (row.access.read)(self, text, row).map_err(|fault| ParameterError::new(row, text, fault))?;
+        self.sources.insert(row.name, source);
+        Ok(row)
+    }
+
+    /// Every value in force, in the catalogue's order.
+    pub fn effective(&self) -> Vec<Effective> {
+        let row = |definition: &'static Definition| {
+            let value = (definition.access.print)(self, definition);
+            Effective {
+                definition,
+                is_default: value == definition.default_value(),
+                value,
+                source: self.sources.get(definition.name).copied().unwrap_or_default(),
+            }
+        };
+        CATALOGUE.iter().map(row).collect()
+    }
+
+    /// The values with a gateway's own in place of the system's.
+    pub fn with(&self, overrides: &Overrides) -> Parameters {
+        let mut parameters = self.clone();
+        overrides.apply(&mut parameters);
+        parameters
+    }
+
+    /// `SS_SIP_RESEND_INTERVAL`, capped by `SS_SIP_SEND_RETRY`.
+    pub fn resend_schedule(&self) -> ResendSchedule {
+        let intervals = &self.resend_intervals;
+        ResendSchedule::new(intervals.waits(), self.send_retry.cap(intervals))
+            .expect("the catalogue admits 1 to 10 waits of at most 60 s")
+    }
+
+    /// What a call from a mapping gateway with these overrides keeps.
+    pub fn call(&self, mapping_gateway: &Overrides) -> CallParameters {
+        let own = self.with(mapping_gateway);
+        CallParameters {
+            resend: own.resend_schedule(),
+            trying_timeout: own.trying_timeout,
+            ringing_timeout: own.ringing_timeout,
+            session_progress_timeout: own.session_progress_timeout,
+            switch_limit: own.switch_limit,
+            stop_after_user_busy: own.stop_after_user_busy,
+            max_duration: own.max_call_duration,
+            setup_timeout: own.setup_timeout,
+            record_nonconnect: own.record_nonconnect,
+        }
+    }
+
+    /// What the attempts at a routing gateway with these overrides and `stop_switching_response_code` keep.
+    pub fn attempt(&self, routing_gateway: &Overrides, mut stop_codes: Vec<u16>) -> AttemptParameters {
+        let own = self.with(routing_gateway);
+        stop_codes.sort_unstable();
+        stop_codes.dedup();
+        AttemptParameters {
+            invite_timeout: own.invite_timeout,
+            stop_after_sdp: own.stop_switch_after_sdp,
+            stop_after_invite_timeout: own.stop_switch_after_invite_timeout,
+            stop_after_rtp_start: own.stop_after_rtp_start,
+            until_connect: own.switch_until_connect,
+            max_duration: own.max_call_duration,
+            stop_codes,
+        }
+    }
+}
