@@ -1,1 +1,23 @@
-//! placeholder
+//! The HTTP API: health, metrics, calls and gateways. JSON, described by the OpenAPI document it serves.
+//!
+//! The crate knows nothing of SIP. It asks a [`Control`], which the binary implements on the node.
+
+mod auth;
+mod calls;
+mod control;
+mod gateways;
+mod health;
+mod problem;
+mod server;
+mod timestamp;
+mod view;
+
+pub use auth::{Token, Tokens};
+pub use control::{BoxFuture, Control, HangUp, Readiness};
+pub use problem::Problem;
+pub use server::{MAX_REQUESTS_IN_FLIGHT, REQUEST_TIMEOUT, router, serve};
+pub use timestamp::Timestamp;
+pub use view::{
+    CallFilter, CallPage, CallSort, CallState, CallView, DEFAULT_PAGE, FailureView, GatewayKind, GatewayList,
+    GatewayState, GatewayView, MAX_LAST_FAILURES, MAX_PAGE, SortOrder,
+};

@@ -207,7 +207,10 @@ fn socket_addr(uri: &[u8]) -> Option<SocketAddr> {
 }
 
 fn is_loose(route: &[u8]) -> bool {
-    NameAddr::parse(route).ok().and_then(|address| address.parse_uri().ok().map(|uri| uri.has_lr())).unwrap_or(true)
+    NameAddr::parse(route)
+        .ok()
+        .and_then(|address| address.parse_uri().ok().map(|uri| uri.has_lr()))
+        .unwrap_or(true)
 }
 
 fn target(message: &Message) -> Result<Bytes, DialogError> {
@@ -217,7 +220,8 @@ fn target(message: &Message) -> Result<Bytes, DialogError> {
 }
 
 fn routes(message: &Message) -> Result<Vec<Bytes>, DialogError> {
-    let routes: Vec<Bytes> = message.record_routes().take(MAX_ROUTES + 1).map(Bytes::copy_from_slice).collect();
+    let routes: Vec<Bytes> =
+        message.record_routes().take(MAX_ROUTES + 1).map(Bytes::copy_from_slice).collect();
     if routes.len() > MAX_ROUTES { Err(DialogError::Routes) } else { Ok(routes) }
 }
 

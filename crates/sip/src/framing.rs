@@ -2,7 +2,10 @@
 
 use crate::header::decimal;
 use crate::limits::Limits;
-use crate::message::scan::{self, physical_line};
+use crate::message::{
+    self,
+    scan::{self, physical_line},
+};
 use crate::name::Name;
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -151,7 +154,7 @@ impl StreamFramer {
             if next > limit {
                 return Err(FrameError::TooLarge { limit });
             }
-            if start == 0 && memchr::memmem::find(&self.buffer[..next], b"SIP/").is_none() {
+            if start == 0 && !message::is_start_line(&self.buffer[..physical_line(&self.buffer, 0).0]) {
                 return Err(FrameError::NotSip);
             }
             self.line_at = next;
@@ -231,7 +234,10 @@ mod tests {
         assert_eq!(frames(&["\r\n\r\n\r\n"]), [Ok(Frame::Ping), Ok(Frame::Pong)]);
         assert_eq!(frames(&["\r\n\r", "\n"]), [Ok(Frame::Ping)]);
         assert_eq!(frames(&["\r"]), []);
-        assert_eq!(frames(&["\r\n\r\n", OPTIONS, "\r\n"]), [Ok(Frame::Ping), message(OPTIONS), Ok(Frame::Pong)]);
+        assert_eq!(
+            frames(&["\r\n\r\n", OPTIONS, "\r\n"]),
+            [Ok(Frame::Ping), message(OPTIONS), Ok(Frame::Pong)]
+        );
     }
 
     #[test]

@@ -72,7 +72,8 @@ fn first_audio(sdp: &[u8]) -> Option<(impl Iterator<Item = &[u8]>, &[u8])> {
     while at < sdp.len() {
         let (end, next) = physical_line(sdp, at);
         if let Some(media) = sdp[at..end].strip_prefix(b"m=audio ") {
-            let formats = media.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).skip(2).take(MAX_FORMATS);
+            let formats =
+                media.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).skip(2).take(MAX_FORMATS);
             return Some((formats, section(&sdp[next..])));
         }
         at = next;
@@ -181,7 +182,10 @@ mod tests {
         assert_eq!(direction("m=audio 4 RTP/AVP 8\r\n"), Some(Direction::SendRecv));
         assert_eq!(direction("m=audio 4 RTP/AVP 8\r\na=recvonly\r\n"), Some(Direction::RecvOnly));
         assert_eq!(direction("a=inactive\r\nm=audio 4 RTP/AVP 8\r\n"), Some(Direction::Inactive));
-        assert_eq!(direction("a=inactive\r\nm=audio 4 RTP/AVP 8\r\na=sendrecv\r\n"), Some(Direction::SendRecv));
+        assert_eq!(
+            direction("a=inactive\r\nm=audio 4 RTP/AVP 8\r\na=sendrecv\r\n"),
+            Some(Direction::SendRecv)
+        );
         assert_eq!(direction("m=audio 4 RTP/AVP 8\r\nc=IN IP4 0.0.0.0\r\n"), Some(Direction::SendOnly));
         assert_eq!(direction("m=image 4 udptl t38\r\n"), None);
         assert!(is_hold(&sdp("m=audio 4 RTP/AVP 8\r\na=sendonly\r\n")));

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// Parameters, or headers, of a URI that are compared.
+pub const MAX_COMPARED_PARAMS: usize = 32;
+
 /// Why a text is not a URI we can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
@@ -65,6 +68,16 @@ impl<'a> Host<'a> {
             return parse_ip::<Ipv4Addr>(host).map(Host::V4);
         }
         Some(Host::Name(host))
+    }
+
+    /// Whether both name the same host: names in any case, addresses by value.
+    pub fn is_equivalent(&self, other: &Host<'_>) -> bool {
+        match (self, other) {
+            (Host::Name(one), Host::Name(two)) => one.eq_ignore_ascii_case(two),
+            (Host::V4(one), Host::V4(two)) => one == two,
+            (Host::V6(one), Host::V6(two)) => one == two,
+            (Host::Name(_) | Host::V4(_) | Host::V6(_), Host::Name(_) | Host::V4(_) | Host::V6(_)) => false,
+        }
     }
 
     /// The address, if the host is one.
@@ -132,7 +145,9 @@ impl<'a> Uri<'a> {
 
     /// The value of a URI parameter, in any case: `None` without the parameter, `Some(None)` without a value.
     pub fn param(&self, name: &str) -> Option<Option<&'a [u8]>> {
-        uri_params(self.params).find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        uri_params(self.params)
+            .find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// Whether the URI asks for loose routing (RFC 3261 §19.1.1).
@@ -159,12 +174,49 @@ impl<'a> Uri<'a> {
         if strip {
             decoded.retain(|byte| !separated(byte));
         }
-        Cow::Owned(String::from_utf8(decoded).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+        Cow::Owned(
+            String::from_utf8(decoded).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
+        )
     }
 
     /// Where to send without DNS: the host if it is an address, with the port or `default_port`.
     pub fn socket_addr(&self, default_port: u16) -> Option<SocketAddr> {
         Some(SocketAddr::new(self.host.ip()?, self.port.unwrap_or(default_port)))
+    }
+
+    /// Whether both name the same resource (RFC 3261 §19.1.4, RFC 3966 §4): the user decoded and in its case, the host
+    /// in any case, the port as written, parameters that either both have or that do not matter.
+    ///
+    /// URIs of more than [`MAX_COMPARED_PARAMS`] parameters or headers equal nothing, so that comparing stays cheap.
+    pub fn is_equivalent(&self, other: &Uri<'_>) -> bool {
+        let is_named_alike = match self.scheme {
+            Scheme::Tel => self.number().eq_ignore_ascii_case(&other.number()),
+            Scheme::Sip | Scheme::Sips | Scheme::Other => {
+                let decoded = |part: Option<&[u8]>| part.map(unescape);
+                decoded(self.user) == decoded(other.user) && decoded(self.password) == decoded(other.password)
+            }
+        };
+        let has_no_lone = |one: &Uri<'_>, two: &Uri<'_>| {
+            uri_params(one.params).all(|(name, value)| match find_in(uri_params(two.params), name) {
+                Some(other) => is_same_value(value, other),
+                None => one.scheme != Scheme::Tel && !must_be_in_both(name),
+            })
+        };
+        self.scheme == other.scheme
+            && is_named_alike
+            && self.host.is_equivalent(&other.host)
+            && self.port == other.port
+            && self.is_comparable()
+            && other.is_comparable()
+            && has_no_lone(self, other)
+            && has_no_lone(other, self)
+            && has_same_headers(self.headers, other.headers)
+            && has_same_headers(other.headers, self.headers)
+    }
+
+    fn is_comparable(&self) -> bool {
+        uri_params(self.params).nth(MAX_COMPARED_PARAMS).is_none()
+            && uri_headers(self.headers).nth(MAX_COMPARED_PARAMS).is_none()
     }
 
     fn is_telephone(&self) -> bool {
@@ -175,12 +227,40 @@ impl<'a> Uri<'a> {
 
 /// The parameters of a URI in their order, as (name, value).
 pub fn uri_params(params: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    params.split(|byte| *byte == b';').filter(|param| !param.is_empty()).map(|param| {
-        match memchr::memchr(b'=', param) {
-            Some(equals) => (&param[..equals], Some(&param[equals + 1..])),
-            None => (param, None),
-        }
-    })
+    params
+        .split(|byte| *byte == b';')
+        .filter(|param| !param.is_empty())
+        .map(|param| split_at_byte(param, b'='))
+}
+
+/// Parameters that make a difference even if only one URI has them (RFC 3261 §19.1.4).
+fn must_be_in_both(name: &[u8]) -> bool {
+    let names: [&[u8]; 5] = [b"user", b"ttl", b"method", b"maddr", b"transport"];
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn is_same_value(one: Option<&[u8]>, two: Option<&[u8]>) -> bool {
+    let decoded = |value: Option<&[u8]>| value.map(|value| unescape(value).to_ascii_lowercase());
+    decoded(one) == decoded(two)
+}
+
+fn find_in<'a>(
+    mut params: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    name: &[u8],
+) -> Option<Option<&'a [u8]>> {
+    params.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+fn uri_headers(headers: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    headers
+        .split(|byte| *byte == b'&')
+        .filter(|header| !header.is_empty())
+        .map(|header| split_at_byte(header, b'='))
+}
+
+fn has_same_headers(one: &[u8], two: &[u8]) -> bool {
+    uri_headers(one)
+        .all(|(name, value)| find_in(uri_headers(two), name).is_some_and(|other| is_same_value(value, other)))
 }
 
 /// Decodes `%hh` (RFC 3986 §2.1); a `%` without two hexadecimal digits stays as it is.
@@ -217,7 +297,10 @@ fn parse_scheme(scheme: &[u8]) -> Result<Scheme, UriError> {
         return Err(UriError::Scheme);
     }
     let known: [(&[u8], Scheme); 3] = [(b"sip", Scheme::Sip), (b"sips", Scheme::Sips), (b"tel", Scheme::Tel)];
-    Ok(known.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme)).map_or(Scheme::Other, |found| found.1))
+    Ok(known
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(scheme))
+        .map_or(Scheme::Other, |found| found.1))
 }
 
 fn parse_sip(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, UriError> {
@@ -253,7 +336,15 @@ fn parse_tel(rest: &[u8]) -> Result<Uri<'_>, UriError> {
 }
 
 fn opaque(scheme: Scheme, rest: &[u8]) -> Uri<'_> {
-    Uri { scheme, user: Some(rest), password: None, host: Host::Name(b""), port: None, params: b"", headers: b"" }
+    Uri {
+        scheme,
+        user: Some(rest),
+        password: None,
+        host: Host::Name(b""),
+        port: None,
+        params: b"",
+        headers: b"",
+    }
 }
 
 fn parse_host_port(place: &[u8]) -> Result<(Host<'_>, Option<u16>), UriError> {
@@ -336,7 +427,15 @@ mod tests {
         assert_eq!(uri("sip:[2001:db8::9]:5070").port, Some(5070));
         assert_eq!(uri("sip:[2001:db8::9:5070]").port, None);
         assert_eq!(uri("sip:host.example.").host, Host::Name(b"host.example."));
-        for text in ["sip:", "sip:a@", "sip:2001:db8::9", "sip:[2001:db8:::9]", "sip:[::1", "sip:256.0.0.1", "sip:a@b c"] {
+        for text in [
+            "sip:",
+            "sip:a@",
+            "sip:2001:db8::9",
+            "sip:[2001:db8:::9]",
+            "sip:[::1",
+            "sip:256.0.0.1",
+            "sip:a@b c",
+        ] {
             assert!(Uri::parse(text.as_bytes()).is_err(), "{text}");
         }
     }
@@ -396,6 +495,36 @@ mod tests {
         assert_eq!(uri("sip:192.0.2.7").socket_addr(5060), expected);
         assert_eq!(uri("sip:[::1]:5070").socket_addr(5060), "[::1]:5070".parse().ok());
         assert_eq!(uri("sip:host").socket_addr(5060), None);
+    }
+
+    #[test]
+    fn equivalence_follows_rfc_3261_19_1_4() {
+        let same = [
+            ("sip:%61lice@Atlanta.example;transport=TCP", "sip:alice@atlanta.EXAMPLE;Transport=tcp"),
+            ("sip:carol@chicago.example", "sip:carol@chicago.example;newparam=5"),
+            ("sip:biloxi.example;a=1;b=2?x=1&y=2", "sip:biloxi.example;b=2;a=1?y=2&x=1"),
+            ("sip:[2001:db8::1]", "sip:[2001:0db8:0::1]"),
+            ("tel:+1-201-555-0123", "tel:+12015550123"),
+        ];
+        let different = [
+            ("sip:ALICE@h", "sip:alice@h"),
+            ("sip:alice@h", "sips:alice@h"),
+            ("sip:alice@h", "sip:alice@h:5060"),
+            ("sip:alice@h", "sip:alice@h;transport=udp"),
+            ("sip:alice@h;x=1", "sip:alice@h;x=2"),
+            ("sip:alice@h", "sip:alice@h?subject=next"),
+            ("sip:alice@h", "sip:h"),
+            ("sip:a@192.0.2.1", "sip:a@192.0.2.2"),
+            ("tel:+1;ext=1", "tel:+1"),
+        ];
+        for (one, two) in same {
+            assert!(uri(one).is_equivalent(&uri(two)) && uri(two).is_equivalent(&uri(one)), "{one} {two}");
+        }
+        for (one, two) in different {
+            assert!(!uri(one).is_equivalent(&uri(two)) && !uri(two).is_equivalent(&uri(one)), "{one} {two}");
+        }
+        let long = format!("sip:h{}", ";x".repeat(MAX_COMPARED_PARAMS + 1));
+        assert!(!uri(&long).is_equivalent(&uri(&long)));
     }
 
     #[test]

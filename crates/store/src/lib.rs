@@ -1,1 +1,218 @@
-//! placeholder
+//! Shared state of the cluster: what survives the death of a node.
+//!
+//! [`Store`] is what a call needs to outlive its owner: a snapshot under an owner and an epoch, a claim that only one
+//! heir can win, and an end that removes the snapshot and hands over the CDR in one step. Snapshots and CDRs are opaque
+//! here; [`codec`] versions them.
+
+pub mod codec;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod memory;
+mod schema;
+
+pub use memory::{Clock, MemoryLimits, MemoryStore};
+
+use bytes::Bytes;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long an ended call is remembered, so that a late commit cannot raise the dead.
+pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(600);
+
+/// The longest snapshot a store takes, in bytes. A backstop: the budget of a snapshot is 2 KB.
+pub const SNAPSHOT_MAX_BYTES: usize = 65_536;
+
+/// The longest CDR a store takes, in bytes.
+pub const CDR_MAX_BYTES: usize = 262_144;
+
+/// The most consumer groups of the CDR stream.
+pub const CDR_GROUPS_MAX: usize = 16;
+
+/// What a store's method returns: owned, so that the caller can time it out, spawn it or drop it.
+pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
+
+/// The name of a call in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey {
+    /// The part of the store that holds the call; it travels in the call's tokens.
+    pub bucket: u8,
+    /// The call's id.
+    pub id: [u8; 12],
+}
+
+impl fmt::Display for CallKey {
+    /// Bucket and id in hexadecimal: `b07:0011…`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "b{:02x}:", self.bucket)?;
+        self.id.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// One life of a node: the same name after a restart is another owner.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The node's name.
+    pub node: Arc<str>,
+    /// Which start of that node.
+    pub boot: u64,
+}
+
+/// A snapshot to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallWrite {
+    /// The call.
+    pub key: CallKey,
+    /// Who writes.
+    pub owner: Owner,
+    /// The epoch in which the writer owns the call: one higher with every change of owner.
+    pub epoch: u32,
+    /// The snapshot's place in the epoch: the highest is the newest.
+    pub seq: u64,
+    /// The snapshot, in its envelope.
+    pub snapshot: Bytes,
+}
+
+/// What became of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It is what the store now holds.
+    Stored,
+    /// The store holds this one or a newer one of the same epoch already: a resent or overtaken write, absorbed.
+    Absorbed,
+}
+
+/// A call as the store holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCall {
+    /// Who owns it.
+    pub owner: Owner,
+    /// Since which epoch.
+    pub epoch: u32,
+    /// The place of the snapshot.
+    pub seq: u64,
+    /// The newest snapshot.
+    pub snapshot: Bytes,
+}
+
+/// The end of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallEnd {
+    /// The call.
+    pub key: CallKey,
+    /// Who ends it.
+    pub owner: Owner,
+    /// The epoch in which the writer owns the call.
+    pub epoch: u32,
+    /// The record for the stream, if this call gets one.
+    pub cdr: Option<Bytes>,
+}
+
+/// Why a store refused or failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else owns the call: the stored epoch is higher, or the same with another owner. The writer is to let go.
+    #[error("the call belongs to another owner since epoch {epoch}")]
+    Fenced {
+        /// The epoch stored.
+        epoch: u32,
+    },
+    /// The call has ended and its tombstone stands.
+    #[error("the call has ended")]
+    Ended,
+    /// There is nothing to claim.
+    #[error("no such call")]
+    Unknown,
+    /// Longer than the store takes.
+    #[error("{bytes} bytes where at most {limit} are taken")]
+    TooLong {
+        /// The length given.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// As many calls as the store holds.
+    #[error("the store is full: {limit} calls")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The CDR stream is full because a sink does not acknowledge. The call has not ended in the store and its snapshot
+    /// stays: the end has to be tried again, since no CDR is ever dropped.
+    #[error("the CDR stream is full: {limit} records are not acknowledged")]
+    CdrsFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// More consumer groups than the stream serves.
+    #[error("the CDR stream serves at most {limit} groups")]
+    TooManyGroups {
+        /// The limit.
+        limit: usize,
+    },
+    /// The store cannot be asked (away, slow, breaker open); whether the write was made is unknown.
+    #[error("the store does not answer: {step}")]
+    Away {
+        /// What was being done.
+        step: &'static str,
+    },
+}
+
+/// The shared store. Every method is idempotent: what is unsure to have arrived is sent again.
+///
+/// The CDR stream: each record is handed to every consumer group until that group acknowledges it, and is removed once
+/// all groups have. A group exists from the first time it is named, and gets all records still held then; as long as no
+/// group exists nothing is removed. Records of one bucket come in the order in which their calls ended.
+pub trait Store: Send + Sync + 'static {
+    /// Stores a snapshot. A higher epoch replaces a lower one, within an epoch the highest `seq` wins.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`], [`StoreError::Ended`], [`StoreError::TooLong`], [`StoreError::Full`].
+    fn commit(&self, write: CallWrite) -> StoreFuture<Committed>;
+
+    /// Reads a call; `None` if there is none (never stored, or ended).
+    fn load(&self, key: CallKey) -> StoreFuture<Option<StoredCall>>;
+
+    /// Takes a call over: if its epoch is still `seen_epoch`, it belongs to `new_owner` with the next epoch. A claim
+    /// that the same owner repeats with the same `seen_epoch` succeeds again.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if another heir was quicker, [`StoreError::Ended`], [`StoreError::Unknown`].
+    fn claim(&self, key: CallKey, seen_epoch: u32, new_owner: Owner) -> StoreFuture<StoredCall>;
+
+    /// Ends a call in one step: the snapshot is removed, the CDR appended, and a tombstone stands for
+    /// [`TOMBSTONE_LIFE`]. Against a tombstone nothing is done, and that is a success: the CDR is there once.
+    /// A call that was never stored can be ended too.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`], [`StoreError::CdrsFull`], [`StoreError::TooLong`]; the call has not ended then.
+    fn end(&self, end: CallEnd) -> StoreFuture<()>;
+
+    /// The calls that any life of a node owns, in the order of their keys.
+    fn owned(&self, node: &str) -> StoreFuture<Vec<CallKey>>;
+
+    /// The oldest records that a group has not acknowledged, at most `max`. Read again, they come again.
+    ///
+    /// # Errors
+    /// [`StoreError::TooManyGroups`].
+    fn read_cdrs(&self, group: &str, max: usize) -> StoreFuture<Vec<(CallKey, Bytes)>>;
+
+    /// Takes records off a group's list for good; what is not on it is ignored.
+    ///
+    /// # Errors
+    /// [`StoreError::TooManyGroups`].
+    fn ack_cdrs(&self, group: &str, keys: &[CallKey]) -> StoreFuture<()>;
+
+    /// How many records a group has not acknowledged.
+    ///
+    /// # Errors
+    /// [`StoreError::TooManyGroups`].
+    fn cdr_backlog(&self, group: &str) -> StoreFuture<usize>;
+
+    /// Tells of new records: the number of records appended, as far as this process knows. A reader marks it seen,
+    /// reads until nothing comes, and then awaits a change.
+    fn cdr_appends(&self) -> watch::Receiver<u64>;
+}

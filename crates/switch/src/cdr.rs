@@ -323,7 +323,8 @@ impl<'a> AttemptLine<'a> {
     }
 }
 
-fn failure_name(failure: Failure) -> &'static str {
+/// The CDR's word for a failed attempt.
+pub fn failure_name(failure: Failure) -> &'static str {
     match failure {
         Failure::InviteTimeout => "invite timeout",
         Failure::TransportError => "transport error",

@@ -1,1 +1,61 @@
-fn main() {}
+//! The command line of the switch.
+
+mod check;
+mod client;
+mod control;
+mod demo;
+mod init;
+mod load;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A carrier softswitch (back-to-back user agent) that hunts over gateways and does not drop calls.
+///
+/// First steps: `tandem demo` shows a call; `tandem init --preset wholesale > tandem.toml` writes a configuration to
+/// start from; `tandem check --config tandem.toml` says what it means; `tandem run --config tandem.toml` runs it.
+#[derive(Parser)]
+#[command(version, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the switch until SIGTERM or SIGINT.
+    ///
+    /// Without a configuration: UDP 5060 on all addresses, API on 127.0.0.1:8080, state in memory, no gateways. On the
+    /// first signal new calls are refused and those in progress may end; on the second they are hung up.
+    Run(run::Run),
+    /// Show a call through the switch: two gateways, of which the first fails.
+    ///
+    /// All in one process, on loopback ports of the kernel's choice. Prints the ladder of the call and its CDR.
+    Demo(demo::Demo),
+    /// Validate a configuration; print effective parameters and warnings.
+    ///
+    /// Exit code 0 if the switch would start with it, 1 if not. Errors name key, line, range and unit.
+    Check(check::Check),
+    /// Write a commented configuration to start from to standard output.
+    Init(init::Init),
+    /// List the current calls of a running switch, or hang one up.
+    Calls(client::Calls),
+    /// List the gateways of a running switch: state, slots, ASR, ACD, PDD.
+    Gateways(client::Gateways),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(run) => run.execute(),
+        Command::Demo(demo) => demo.execute(),
+        Command::Check(check) => check.execute(),
+        Command::Init(init) => init.execute(),
+        Command::Calls(calls) => calls.execute(),
+        Command::Gateways(gateways) => gateways.execute(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("tandem: {error:#}");
+        ExitCode::FAILURE
+    })
+}

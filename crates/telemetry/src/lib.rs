@@ -1,1 +1,16 @@
-//! placeholder
+//! What operators see of a node: metrics from one table, logs with numbers and addresses redacted.
+
+mod family;
+pub mod labels;
+mod logging;
+mod metrics;
+mod redaction;
+
+pub use family::{Counter, CounterBy, CounterByPair, Gauge, GaugeBy, Histogram, RaiseTo, Seconds};
+pub use labels::{
+    AdmissionRefusal, AttemptOutcome, CallState, Direction, DropReason, EndReason, Label, Method, Origin,
+    ParseReject, StatusClass,
+};
+pub use logging::{LogFormat, LoggingError, init_logging};
+pub use metrics::{GATEWAYS_MAX, GatewayMetrics, Metrics, reference};
+pub use redaction::{Masked, Redacted, RedactedPeer};

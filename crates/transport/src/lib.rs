@@ -1,1 +1,43 @@
-//! placeholder
+//! Sockets: datagrams in batches, ICMP errors as events, sends that never wait. Linux only.
+//!
+//! This crate moves bytes and knows nothing of SIP. A listener hands batches of [`Event`]s to a callback and is told
+//! what to send; a transport that joins later (TCP, TLS) speaks to its user in the same events.
+
+mod icmp;
+mod readiness;
+mod receive;
+mod stats;
+mod udp;
+
+pub use stats::{UdpCounts, UdpStats};
+pub use udp::{BindError, BufferKind, CappedBuffer, SendError, Sent, SocketLimits, UdpListener};
+
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// What a listener has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A datagram arrived.
+    Datagram {
+        /// The listener's number, as given when it was bound.
+        listener: u16,
+        /// The address the datagram came from.
+        source: SocketAddr,
+        /// The whole payload; may be empty.
+        bytes: Bytes,
+    },
+    /// A datagram of ours did not reach its target: an ICMP error that RFC 3261 §18.4 tells to report (host, network,
+    /// port or protocol unreachable, parameter problem).
+    ///
+    /// An ICMP error can be forged: whoever acts on it first checks that `sent` is a message it has in flight.
+    Unreachable {
+        /// The listener that sent the datagram.
+        listener: u16,
+        /// Where the datagram was sent to (not the router that reported the error).
+        remote: SocketAddr,
+        /// As much of our datagram as the error quotes: at least its first 8 bytes of UDP, as a rule some 500 bytes;
+        /// may be empty.
+        sent: Bytes,
+    },
+}

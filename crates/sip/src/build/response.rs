@@ -55,7 +55,7 @@ impl ResponseHead {
             record_route: text.slice(via_end..record_route_end),
             identity: text.slice(record_route_end..identity_end),
             to: text.slice(identity_end..to_end),
-            has_to_tag: request.to_tag().is_some(),
+            has_to_tag: request.to().is_ok_and(|to| to.param("tag").is_some()),
             timestamp: text.slice(to_end..),
         }
     }
@@ -129,9 +129,11 @@ fn put_stamped(text: &mut BytesMut, line: &[u8], source: SocketAddr) {
             put_line_safe(text, value);
         }
     }
-    let is_sent_by = via.sent_by().and_then(|host| host.ip()) == Some(source.ip());
+    // A socket for both families sees IPv4 peers as mapped addresses.
+    let source_ip = source.ip().to_canonical();
+    let is_sent_by = via.sent_by().and_then(|host| host.ip()) == Some(source_ip);
     if asks_for_port || !is_sent_by {
-        put_fmt(text, format_args!(";received={}", source.ip()));
+        put_fmt(text, format_args!(";received={source_ip}"));
     }
     if asks_for_port {
         put_fmt(text, format_args!(";rport={}", source.port()));

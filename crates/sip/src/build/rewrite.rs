@@ -58,22 +58,15 @@ impl<'m> Rewrite<'m> {
     /// Removes every header of that name, those added here included.
     #[must_use]
     pub fn remove(mut self, name: Name) -> Self {
-        for (edit, line) in self.edits.iter_mut().zip(self.message.lines()) {
-            if line.is_header && line.name == name {
-                *edit = Edit::Remove;
-            }
-        }
-        self.inserts.retain(|(_, line)| {
-            let name_end = memchr::memchr(b':', line).unwrap_or(line.len());
-            Name::parse(&line[..name_end]) != name
-        });
+        self.replace_all(name, None);
         self
     }
 
     /// Adds a header above the others of its name; without any, at the top.
     #[must_use]
     pub fn insert_top(mut self, name: Name, value: impl AsRef<[u8]>) -> Self {
-        let at = self.message.lines().iter().position(|line| line.is_header && line.name == name).unwrap_or(0);
+        let at =
+            self.message.lines().iter().position(|line| line.is_header && line.name == name).unwrap_or(0);
         let order = self.inserts.iter().position(|(index, _)| *index >= at).unwrap_or(self.inserts.len());
         self.inserts.insert(order, (at, header_line(name, value.as_ref())));
         self
@@ -89,12 +82,9 @@ impl<'m> Rewrite<'m> {
     /// Replaces the body, with Content-Type and Content-Length to match; an empty body has no Content-Type.
     #[must_use]
     pub fn replace_body(mut self, content_type: &[u8], body: &[u8]) -> Self {
-        self = if body.is_empty() {
-            self.remove(Name::ContentType)
-        } else {
-            self.replace_first(Name::ContentType, content_type)
-        };
-        self = self.replace_first(Name::ContentLength, body.len().to_string());
+        let content_type = (!body.is_empty()).then_some(content_type);
+        self.replace_all(Name::ContentType, content_type);
+        self.replace_all(Name::ContentLength, Some(body.len().to_string().as_bytes()));
         self.body = Some(body.to_vec());
         self
     }
@@ -133,9 +123,28 @@ impl<'m> Rewrite<'m> {
         text.freeze()
     }
 
+    /// One header of that name, or none.
+    fn replace_all(&mut self, name: Name, value: Option<&[u8]>) {
+        let first = self.first_kept(name);
+        for (index, (edit, line)) in self.edits.iter_mut().zip(self.message.lines()).enumerate() {
+            if line.is_header && line.name == name {
+                *edit = match value.filter(|_| first == Some(index)) {
+                    Some(value) => Edit::Replace(header_line(name, value)),
+                    None => Edit::Remove,
+                };
+            }
+        }
+        self.inserts.retain(|(_, line)| name_of(line) != name);
+        if let (Some(value), None) = (value, first) {
+            self.inserts.push((self.edits.len(), header_line(name, value)));
+        }
+    }
+
     fn first_kept(&self, name: Name) -> Option<usize> {
         let lines = self.message.lines().iter().zip(&self.edits);
-        lines.into_iter().position(|(line, edit)| line.is_header && line.name == name && *edit != Edit::Remove)
+        lines
+            .into_iter()
+            .position(|(line, edit)| line.is_header && line.name == name && *edit != Edit::Remove)
     }
 }
 
@@ -149,6 +158,10 @@ fn header_line(name: Name, value: &[u8]) -> Vec<u8> {
     keep_on_one_line(&mut line[value_at..]);
     line.extend_from_slice(b"\r\n");
     line
+}
+
+fn name_of(line: &[u8]) -> Name {
+    Name::parse(&line[..memchr::memchr(b':', line).unwrap_or(line.len())])
 }
 
 /// A line as it was received; one that the end of the message cut off is completed.

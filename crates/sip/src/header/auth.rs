@@ -57,7 +57,9 @@ impl<'a> AuthParams<'a> {
 
     /// The value of a parameter, without quotes and escapes.
     pub fn param(&self, name: &str) -> Option<Cow<'a, [u8]>> {
-        self.iter().find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| unquote(value))
+        self.iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| unquote(value))
     }
 }
 
@@ -149,7 +151,15 @@ mod tests {
 
     #[test]
     fn malformed_credentials_are_refused() {
-        let texts = ["", "Digest realm", "Digest realm=", "Digest =x", "Digest realm=\"x", "Digest a=b c=d", "Digest,a=b"];
+        let texts = [
+            "",
+            "Digest realm",
+            "Digest realm=",
+            "Digest =x",
+            "Digest realm=\"x",
+            "Digest a=b c=d",
+            "Digest,a=b",
+        ];
         for text in texts {
             assert!(AuthParams::parse(text.as_bytes()).is_err(), "{text}");
         }

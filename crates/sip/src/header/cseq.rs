@@ -50,7 +50,8 @@ impl<'a> RAck<'a> {
     /// # Errors
     /// [`HeaderError::Syntax`]; [`HeaderError::Range`] for numbers beyond their header's range.
     pub fn parse(value: &'a [u8]) -> Result<RAck<'a>, HeaderError> {
-        let (rseq, rest) = split_number(trim(value), HeaderError::Syntax("RAck"), HeaderError::Range("RAck"))?;
+        let (rseq, rest) =
+            split_number(trim(value), HeaderError::Syntax("RAck"), HeaderError::Range("RAck"))?;
         Ok(RAck { rseq, cseq: CSeq::parse(rest)? })
     }
 }

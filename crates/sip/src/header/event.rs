@@ -100,10 +100,7 @@ pub fn q_value(value: &[u8]) -> Option<u16> {
     u16::try_from(thousandths).ok().filter(|q| *q <= 1000)
 }
 
-fn token_and_params<'a>(
-    value: &'a [u8],
-    header: &'static str,
-) -> Result<(&'a [u8], &'a [u8]), HeaderError> {
+fn token_and_params<'a>(value: &'a [u8], header: &'static str) -> Result<(&'a [u8], &'a [u8]), HeaderError> {
     let value = trim(value);
     let (token, params) = value.split_at(token_len(value));
     let params = skip_lws(params);
@@ -119,18 +116,28 @@ mod tests {
 
     #[test]
     fn an_event_has_a_package_and_perhaps_an_id() {
-        assert_eq!(Event::parse(b"presence.winfo ; id = 7"), Ok(Event { package: b"presence.winfo", id: Some(b"7") }));
+        assert_eq!(
+            Event::parse(b"presence.winfo ; id = 7"),
+            Ok(Event { package: b"presence.winfo", id: Some(b"7") })
+        );
         assert_eq!(Event::parse(b"presence"), Ok(Event { package: b"presence", id: None }));
         assert!(Event::parse(b";id=7").is_err());
         let state = SubscriptionState::parse(b"terminated;reason=timeout").expect("valid");
-        assert_eq!((state.state, find_param(state.params, "reason")), (&b"terminated"[..], Some(Some(&b"timeout"[..]))));
+        assert_eq!(
+            (state.state, find_param(state.params, "reason")),
+            (&b"terminated"[..], Some(Some(&b"timeout"[..])))
+        );
     }
 
     #[test]
     fn replaces_needs_both_tags() {
-        let replaces = Replaces::parse(b"98732@h.example ;from-tag=r33;to-tag=ff1;early-only").expect("valid");
+        let replaces =
+            Replaces::parse(b"98732@h.example ;from-tag=r33;to-tag=ff1;early-only").expect("valid");
         assert_eq!(replaces.call_id, b"98732@h.example");
-        assert_eq!((replaces.to_tag, replaces.from_tag, replaces.early_only), (&b"ff1"[..], &b"r33"[..], true));
+        assert_eq!(
+            (replaces.to_tag, replaces.from_tag, replaces.early_only),
+            (&b"ff1"[..], &b"r33"[..], true)
+        );
         for text in ["", "id", "id;to-tag=1", "id;from-tag=1", ";to-tag=1;from-tag=2"] {
             assert!(Replaces::parse(text.as_bytes()).is_err(), "{text}");
         }

@@ -32,7 +32,8 @@ impl<'a> MediaType<'a> {
 
     /// Whether it is that type, whatever its case and parameters.
     pub fn is(&self, kind: &str, subtype: &str) -> bool {
-        self.kind.eq_ignore_ascii_case(kind.as_bytes()) && self.subtype.eq_ignore_ascii_case(subtype.as_bytes())
+        self.kind.eq_ignore_ascii_case(kind.as_bytes())
+            && self.subtype.eq_ignore_ascii_case(subtype.as_bytes())
     }
 
     /// The value of a parameter as written: `None` without the parameter, `Some(None)` without a value.

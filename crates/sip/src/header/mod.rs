@@ -22,8 +22,8 @@ pub use media_type::MediaType;
 pub use name_addr::{Contact, NameAddr};
 pub use params::{Param, Params, find_param};
 pub use reason::Reason;
-pub use timing::{Refresher, RetryAfter, SessionExpires};
 pub(crate) use timing::leading_number;
+pub use timing::{Refresher, RetryAfter, SessionExpires};
 pub use via::{MAGIC_COOKIE, Via};
 
 pub(crate) use lexical::{decimal, is_lws, is_token, quoted_end, skip_lws, token_len, trim};

@@ -2,8 +2,8 @@
 
 use super::Message;
 use crate::header::{
-    AuthParams, CSeq, Contact, Event, HeaderError, MediaType, NameAddr, RAck, Reason, RetryAfter, SessionExpires, Via,
-    decimal, leading_number, privacy_values,
+    AuthParams, CSeq, Contact, Event, HeaderError, MediaType, NameAddr, RAck, Reason, RetryAfter,
+    SessionExpires, Via, decimal, leading_number, privacy_values,
 };
 use crate::name::Name;
 

@@ -77,7 +77,7 @@ pub struct Message {
     defects: u8,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Start {
     Request { method: Option<Method>, name_end: u32, uri: Span },
     Response { status: StatusCode, reason: Span },
@@ -200,7 +200,10 @@ impl Message {
 
     /// The value of the first header of that name. For [`Name::Other`] use [`Message::named`].
     pub fn first(&self, name: Name) -> Option<&[u8]> {
-        self.lines.iter().find(|line| line.name == name && line.is_header).map(|line| line.value.cut(&self.raw))
+        self.lines
+            .iter()
+            .find(|line| line.name == name && line.is_header)
+            .map(|line| line.value.cut(&self.raw))
     }
 
     /// The header lines of that name in any case and form: what a pass-list names.
@@ -262,6 +265,11 @@ impl fmt::Debug for Message {
     }
 }
 
+/// Whether the line is a request or status line, be it a bad one.
+pub(crate) fn is_start_line(line: &[u8]) -> bool {
+    parse_start(line) != Err(ParseError::NotSip)
+}
+
 fn parse_start(line: &[u8]) -> Result<(Start, u8), ParseError> {
     if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
         parse_status_line(line)
@@ -294,7 +302,10 @@ fn parse_request_line(line: &[u8]) -> Result<(Start, u8), ParseError> {
         defects |= Defect::Version as u8;
     }
     let method = method::known(&line[..name_end]);
-    Ok((Start::Request { method, name_end: name_end as u32, uri: Span::of(uri_at, uri_at + uri.len()) }, defects))
+    Ok((
+        Start::Request { method, name_end: name_end as u32, uri: Span::of(uri_at, uri_at + uri.len()) },
+        defects,
+    ))
 }
 
 /// `SIP-Version SP Status-Code SP Reason-Phrase` (RFC 3261 §7.2); the second space is not insisted on.

@@ -89,13 +89,15 @@ impl Message {
         if !self.top_via().is_ok_and(via_fits) {
             return Err(bad("Malformed Via", Name::Via));
         }
-        if self.from().is_err() {
+        // A tag parameter that names nothing would leave the dialog unnamed or doubly named.
+        let tag_fits = |address: NameAddr<'_>| address.param("tag").is_none() || address.tag().is_some();
+        if !self.from().is_ok_and(tag_fits) {
             return Err(bad("Malformed From", Name::From));
         }
-        if self.to().is_err() {
+        if !self.to().is_ok_and(tag_fits) {
             return Err(bad("Malformed To", Name::To));
         }
-        if !self.call_id().is_some_and(|id| !id.iter().any(|byte| is_lws(*byte) || *byte == 0)) {
+        if self.call_id().is_none_or(|id| id.iter().any(|byte| is_lws(*byte) || *byte == 0)) {
             return Err(bad("Malformed Call-ID", Name::CallId));
         }
         if self.cseq().is_err() {

@@ -16,7 +16,13 @@ pub struct ClientInvite {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// No response yet. Timer A resends while `resend_at` is set; timer B is `give_up_at`.
-    Calling { request: Bytes, schedule: ResendSchedule, resent: u8, resend_at: Option<Mono>, give_up_at: Mono },
+    Calling {
+        request: Bytes,
+        schedule: ResendSchedule,
+        resent: u8,
+        resend_at: Option<Mono>,
+        give_up_at: Mono,
+    },
     /// A provisional response came: nothing is resent, the transaction user limits the wait.
     Proceeding,
     /// A final response other than 2xx came; its retransmissions get the ACK again until timer D.
@@ -65,8 +71,13 @@ impl ClientInvite {
     /// 64·T1 from now.
     pub fn resume_unanswered(reliable: bool, now: Mono) -> Self {
         let schedule = ResendSchedule::default();
-        let state =
-            State::Calling { request: Bytes::new(), schedule, resent: 0, resend_at: None, give_up_at: now + T1_64 };
+        let state = State::Calling {
+            request: Bytes::new(),
+            schedule,
+            resent: 0,
+            resend_at: None,
+            give_up_at: now + T1_64,
+        };
         Self { reliable, state }
     }
 
@@ -76,7 +87,12 @@ impl ClientInvite {
     }
 
     /// Takes a response; `ack` prints the ACK of a final response other than 2xx.
-    pub fn on_response(&mut self, status: StatusCode, now: Mono, ack: impl FnOnce() -> Bytes) -> InviteResponse {
+    pub fn on_response(
+        &mut self,
+        status: StatusCode,
+        now: Mono,
+        ack: impl FnOnce() -> Bytes,
+    ) -> InviteResponse {
         match &self.state {
             State::Calling { .. } | State::Proceeding => {
                 if status.is_provisional() {
@@ -191,7 +207,9 @@ mod tests {
                     assert_eq!(request, REQUEST);
                     resent.push(at.0);
                 }
-                ended @ (ClientTimer::TimedOut | ClientTimer::Terminated) => return (resent, Some((at.0, ended))),
+                ended @ (ClientTimer::TimedOut | ClientTimer::Terminated) => {
+                    return (resent, Some((at.0, ended)));
+                }
                 ClientTimer::Idle => panic!("a deadline at which nothing is due"),
             }
         }
@@ -223,7 +241,10 @@ mod tests {
     #[test]
     fn a_failure_is_acknowledged_again_until_timer_d() {
         let mut transaction = started(false);
-        assert_eq!(transaction.on_response(StatusCode::BUSY_HERE, Mono(10), ack), InviteResponse::Failure { ack: ack() });
+        assert_eq!(
+            transaction.on_response(StatusCode::BUSY_HERE, Mono(10), ack),
+            InviteResponse::Failure { ack: ack() }
+        );
         let again = transaction.on_response(StatusCode::BUSY_HERE, Mono(20), || panic!("printed once"));
         assert_eq!(again, InviteResponse::FailureAgain { ack: ack() });
         assert_eq!(run_out(&mut transaction).1, Some((32_010, ClientTimer::Terminated)));

@@ -16,7 +16,14 @@ pub struct ClientNonInvite {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// Trying, and after a 1xx Proceeding: timer E resends, timer F gives up.
-    Open { request: Bytes, schedule: ResendSchedule, resent: u8, resend_at: Option<Mono>, give_up_at: Mono, proceeding: bool },
+    Open {
+        request: Bytes,
+        schedule: ResendSchedule,
+        resent: u8,
+        resend_at: Option<Mono>,
+        give_up_at: Mono,
+        proceeding: bool,
+    },
     /// The final response came; further copies are absorbed until timer K.
     Completed { until: Mono },
     /// Over.
@@ -39,7 +46,10 @@ impl ClientNonInvite {
     pub fn start(request: Bytes, reliable: bool, schedule: ResendSchedule, now: Mono) -> Self {
         let resend_at = if reliable { None } else { schedule.wait(0).map(|wait| now + wait) };
         let give_up_at = now + schedule.window();
-        Self { reliable, state: State::Open { request, schedule, resent: 0, resend_at, give_up_at, proceeding: false } }
+        Self {
+            reliable,
+            state: State::Open { request, schedule, resent: 0, resend_at, give_up_at, proceeding: false },
+        }
     }
 
     /// Takes a response.
@@ -50,7 +60,8 @@ impl ClientNonInvite {
                 NonInviteResponse::Provisional
             }
             State::Open { .. } => {
-                self.state = if self.reliable { State::Terminated } else { State::Completed { until: now + T4 } };
+                self.state =
+                    if self.reliable { State::Terminated } else { State::Completed { until: now + T4 } };
                 NonInviteResponse::Final
             }
             State::Completed { .. } | State::Terminated => NonInviteResponse::Ignored,
@@ -89,7 +100,9 @@ impl ClientNonInvite {
     /// When [`on_timer`](Self::on_timer) has something to do.
     pub fn deadline(&self) -> Option<Mono> {
         match &self.state {
-            State::Open { resend_at, give_up_at, .. } => Some(resend_at.map_or(*give_up_at, |at| at.min(*give_up_at))),
+            State::Open { resend_at, give_up_at, .. } => {
+                Some(resend_at.map_or(*give_up_at, |at| at.min(*give_up_at)))
+            }
             State::Completed { until } => Some(*until),
             State::Terminated => None,
         }

@@ -80,7 +80,11 @@ impl ServerInvite {
                 *last = Some(response.clone());
                 true
             }
-            State::Completed(_) | State::Confirmed { .. } | State::Accepted(_) | State::Acknowledged { .. } | State::Terminated => false,
+            State::Completed(_)
+            | State::Confirmed { .. }
+            | State::Accepted(_)
+            | State::Acknowledged { .. }
+            | State::Terminated => false,
         }
     }
 
@@ -101,7 +105,9 @@ impl ServerInvite {
         match &self.state {
             State::Proceeding { last } => last.clone(),
             State::Completed(waiting) => Some(waiting.response.clone()),
-            State::Confirmed { .. } | State::Accepted(_) | State::Acknowledged { .. } | State::Terminated => None,
+            State::Confirmed { .. } | State::Accepted(_) | State::Acknowledged { .. } | State::Terminated => {
+                None
+            }
         }
     }
 
@@ -113,12 +119,14 @@ impl ServerInvite {
                 Acknowledged::Success
             }
             State::Completed(_) => {
-                self.state = if self.reliable { State::Terminated } else { State::Confirmed { until: now + T4 } };
+                self.state =
+                    if self.reliable { State::Terminated } else { State::Confirmed { until: now + T4 } };
                 Acknowledged::Failure
             }
-            State::Proceeding { .. } | State::Confirmed { .. } | State::Acknowledged { .. } | State::Terminated => {
-                Acknowledged::Nothing
-            }
+            State::Proceeding { .. }
+            | State::Confirmed { .. }
+            | State::Acknowledged { .. }
+            | State::Terminated => Acknowledged::Nothing,
         }
     }
 
@@ -138,9 +146,10 @@ impl ServerInvite {
                 self.state = State::Terminated;
                 ServerTimer::Terminated
             }
-            State::Proceeding { .. } | State::Confirmed { .. } | State::Acknowledged { .. } | State::Terminated => {
-                ServerTimer::Idle
-            }
+            State::Proceeding { .. }
+            | State::Confirmed { .. }
+            | State::Acknowledged { .. }
+            | State::Terminated => ServerTimer::Idle,
         }
     }
 
@@ -197,7 +206,9 @@ mod tests {
         while let Some(at) = transaction.deadline() {
             match transaction.on_timer(at) {
                 ServerTimer::Resend(_) => resent.push(at.0),
-                ended @ (ServerTimer::NoAck | ServerTimer::Terminated) => return (resent, Some((at.0, ended))),
+                ended @ (ServerTimer::NoAck | ServerTimer::Terminated) => {
+                    return (resent, Some((at.0, ended)));
+                }
                 ServerTimer::Idle => panic!("a deadline at which nothing is due"),
             }
         }

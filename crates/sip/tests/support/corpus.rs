@@ -70,11 +70,31 @@ pub(crate) fn ordinary() -> Vec<Sample> {
         sample("ringing", Accepted, RINGING, ""),
         sample("answer", Accepted, ANSWER, SDP),
         request("ack", Accepted, "ACK sip:442071234567@192.0.2.1 SIP/2.0", ""),
-        request("bye", Accepted, "BYE sip:sw@192.0.2.1 SIP/2.0", "Reason: Q.850;cause=16;text=\"Normal call clearing\"\n"),
-        request("cancel", Accepted, "CANCEL sip:442071234567@192.0.2.1 SIP/2.0", "Reason: SIP;cause=200, Q.850;cause=26\n"),
+        request(
+            "bye",
+            Accepted,
+            "BYE sip:sw@192.0.2.1 SIP/2.0",
+            "Reason: Q.850;cause=16;text=\"Normal call clearing\"\n",
+        ),
+        request(
+            "cancel",
+            Accepted,
+            "CANCEL sip:442071234567@192.0.2.1 SIP/2.0",
+            "Reason: SIP;cause=200, Q.850;cause=26\n",
+        ),
         request("prack", Accepted, "PRACK sip:sw@192.0.2.1 SIP/2.0", "RAck: 314 7 INVITE\n"),
-        request("update", Accepted, "UPDATE sip:sw@192.0.2.1 SIP/2.0", "Session-Expires: 600;refresher=uac\nMin-SE: 90\n"),
-        request("options", Accepted, "OPTIONS sip:192.0.2.1 SIP/2.0", "Accept: application/sdp, application/pidf+xml\n"),
+        request(
+            "update",
+            Accepted,
+            "UPDATE sip:sw@192.0.2.1 SIP/2.0",
+            "Session-Expires: 600;refresher=uac\nMin-SE: 90\n",
+        ),
+        request(
+            "options",
+            Accepted,
+            "OPTIONS sip:192.0.2.1 SIP/2.0",
+            "Accept: application/sdp, application/pidf+xml\n",
+        ),
         request(
             "register",
             Accepted,
@@ -91,7 +111,12 @@ pub(crate) fn ordinary() -> Vec<Sample> {
             "PUBLISH sip:gw1@sip.example.com SIP/2.0",
             "Event: presence\nExpires: 3600\nSIP-If-Match: dx200xyz\n",
         ),
-        request("tel", Accepted, "INVITE tel:+44-20-7123-4567;phone-context=example.com SIP/2.0", "Contact: <sip:a@203.0.113.10>\n"),
+        request(
+            "tel",
+            Accepted,
+            "INVITE tel:+44-20-7123-4567;phone-context=example.com SIP/2.0",
+            "Contact: <sip:a@203.0.113.10>\n",
+        ),
         request(
             "trusted",
             Accepted,
@@ -196,8 +221,18 @@ pub(crate) fn torture_valid() -> Vec<Sample> {
             "!odd-Method_0.9*+`%x'~ sip:1_odd.User~(is-it!not)&so+on$/really?,/;;*:%26pw!~_1@h.example SIP/2.0",
             "",
         ),
-        request("escaped-user", Accepted, "INVITE sip:sips%3Auser%40example.com@h.example SIP/2.0", "Contact: <sip:a%20b@h>\n"),
-        request("escaped-nul", Accepted, "REGISTER sip:h.example SIP/2.0", "Contact: <sip:null-%00-null@h>, sip:%00@h\n"),
+        request(
+            "escaped-user",
+            Accepted,
+            "INVITE sip:sips%3Auser%40example.com@h.example SIP/2.0",
+            "Contact: <sip:a%20b@h>\n",
+        ),
+        request(
+            "escaped-nul",
+            Accepted,
+            "REGISTER sip:h.example SIP/2.0",
+            "Contact: <sip:null-%00-null@h>, sip:%00@h\n",
+        ),
         request("percent-in-method", Accepted, "RE%47IST%45R sip:h.example SIP/2.0", "Contact: <sip:a@h>\n"),
         sample(
             "no-space-before-bracket",
@@ -217,7 +252,9 @@ l:0
             "long-values",
             Accepted,
             &format!("INVITE sip:user@h.example;unknown={long} SIP/2.0"),
-            &format!("Contact: \"{long}\" <sip:{long}@h>\nX-{long}: {long}\nVia: SIP/2.0/TCP {long}.h.example;branch=z9hG4bK{long}\n"),
+            &format!(
+                "Contact: \"{long}\" <sip:{long}@h>\nX-{long}: {long}\nVia: SIP/2.0/TCP {long}.h.example;branch=z9hG4bK{long}\n"
+            ),
         ),
         Sample {
             name: "two-in-a-datagram",
@@ -252,8 +289,11 @@ l:0
             name: "not-utf-8",
             verdict: Accepted,
             text: {
-                let mut text = sample("", Accepted, &INVITE.replace("Gateway/3.1", "\u{1}\u{2}\u{3}"), SDP).text;
-                text.iter_mut().filter(|byte| matches!(byte, 1..=3)).for_each(|byte| *byte = byte.wrapping_sub(2) | 0xc0);
+                let mut text =
+                    sample("", Accepted, &INVITE.replace("Gateway/3.1", "\u{1}\u{2}\u{3}"), SDP).text;
+                text.iter_mut()
+                    .filter(|byte| matches!(byte, 1..=3))
+                    .for_each(|byte| *byte = byte.wrapping_sub(2) | 0xc0);
                 text
             },
         },
@@ -285,7 +325,12 @@ Proxy-Require: nothing, one-more
 ",
             "",
         ),
-        request("header-line-that-is-none", Accepted, "OPTIONS sip:u@h SIP/2.0", "this is no header\n: nor this\n\u{7f}:x\n"),
+        request(
+            "header-line-that-is-none",
+            Accepted,
+            "OPTIONS sip:u@h SIP/2.0",
+            "this is no header\n: nor this\n\u{7f}:x\n",
+        ),
         request("escaped-headers-in-uri", Accepted, "INVITE sip:u@h?Route=%3Csip:h%3E SIP/2.0", ""),
         Sample {
             name: "line-ends-in-front",
@@ -340,7 +385,12 @@ pub(crate) fn torture_invalid() -> Vec<Sample> {
     };
     vec![
         invite("separators-in-parameters", 400, ";rport\n", ";;,;,,\n"),
-        invite("contact-parameters", 400, "Contact: <sip:4930123456@10.0.0.5:5060>", "Contact: \"Joe\" <sip:joe@h>;;;;"),
+        invite(
+            "contact-parameters",
+            400,
+            "Contact: <sip:4930123456@10.0.0.5:5060>",
+            "Contact: \"Joe\" <sip:joe@h>;;;;",
+        ),
         invite("length-too-large", 400, "%LEN", "9999"),
         invite("length-negative", 400, "%LEN", "-999"),
         invite("length-overflow", 400, "%LEN", "99999999999999999999999999"),
@@ -348,7 +398,14 @@ pub(crate) fn torture_invalid() -> Vec<Sample> {
         invite("length-twice", 400, "Content-Length: %LEN", "Content-Length: 5\nl: %LEN"),
         invite("no-via-sent-by", 400, "10.0.0.5:5060;branch", ";branch"),
         invite("quote-never-closed", 400, "To: <", "To: \"Mr. J. User <"),
-        invite("uri-in-brackets", 400, "INVITE sip:442071234567@192.0.2.1;user=phone ", "INVITE <sip:442071234567@192.0.2.1> "),
+        invite("tag-without-value", 400, "192.0.2.1>\nCall-ID", "192.0.2.1>;tag\nCall-ID"),
+        invite("tag-empty", 400, ";tag=as7d9", ";tag="),
+        invite(
+            "uri-in-brackets",
+            400,
+            "INVITE sip:442071234567@192.0.2.1;user=phone ",
+            "INVITE <sip:442071234567@192.0.2.1> ",
+        ),
         invite("uri-with-space", 400, "192.0.2.1;user=phone ", "192.0.2.1; user=phone "),
         invite("spaces-in-start-line", 400, "INVITE sip:442071234567", "INVITE  sip:442071234567"),
         invite("space-after-version", 400, "SIP/2.0\nVia: SIP/2.0/UDP 10", "SIP/2.0 \nVia: SIP/2.0/UDP 10"),
@@ -366,17 +423,37 @@ pub(crate) fn torture_invalid() -> Vec<Sample> {
         invite("from-twice", 400, "To: <", "f: <sip:other@h>;tag=2\nTo: <"),
         invite("cseq-twice", 400, "CSeq: 1 INVITE\n", "CSeq: 1 INVITE\nCSeq: 1 INVITE\n"),
         invite("call-id-twice", 400, "CSeq: 1 INVITE\n", "CSeq: 1 INVITE\ni: other\n"),
-        invite("spaces-in-address", 400, "To: <sip:442071234567@192.0.2.1>", "To: \"Watson\" < sip:t.watson@h >"),
+        invite(
+            "spaces-in-address",
+            400,
+            "To: <sip:442071234567@192.0.2.1>",
+            "To: \"Watson\" < sip:t.watson@h >",
+        ),
         invite("other-version", 505, "SIP/2.0\nVia: SIP/2.0/UDP 10", "SIP/7.0\nVia: SIP/7.0/UDP 10"),
         invite("malformed-route", 400, "CSeq: 1 INVITE\n", "CSeq: 1 INVITE\nRoute: <sip:a\n"),
         request("uri-without-host", 400, "OPTIONS sip:user@ SIP/2.0", ""),
         request("uri-without-scheme", 400, "OPTIONS user SIP/2.0", ""),
         request("unknown-scheme", 416, "OPTIONS nobodyKnowsThis:opaque-content SIP/2.0", ""),
         request("unusual-scheme", 416, "OPTIONS soap.beep://192.0.2.103:3002 SIP/2.0", ""),
-        request("contact-with-headers-unbracketed", 400, "REGISTER sip:h SIP/2.0", "Contact: sip:u@h?Route=%3Csip:s%3E\n"),
+        request(
+            "contact-with-headers-unbracketed",
+            400,
+            "REGISTER sip:h SIP/2.0",
+            "Contact: sip:u@h?Route=%3Csip:s%3E\n",
+        ),
         request("unknown-method-mismatch", 400, "NEWMETHOD sip:u@h SIP/2.0", "CSeq: 8 INVITE\n"),
-        request("too-many-vias", 400, "OPTIONS sip:u@h SIP/2.0", &"Via: SIP/2.0/UDP h,SIP/2.0/UDP i\n".repeat(40)),
-        sample("response-cseq-too-large", Rejected(400), &RINGING.replace("CSeq: 1000", "CSeq: 9292394834772304023312"), ""),
+        request(
+            "too-many-vias",
+            400,
+            "OPTIONS sip:u@h SIP/2.0",
+            &"Via: SIP/2.0/UDP h,SIP/2.0/UDP i\n".repeat(40),
+        ),
+        sample(
+            "response-cseq-too-large",
+            Rejected(400),
+            &RINGING.replace("CSeq: 1000", "CSeq: 9292394834772304023312"),
+            "",
+        ),
         sample("response-without-to", Rejected(400), &RINGING.replace("To: ", "Too: "), ""),
         Sample {
             name: "cut-off-in-the-headers",
@@ -385,7 +462,12 @@ pub(crate) fn torture_invalid() -> Vec<Sample> {
         },
         sample("status-too-large", Dropped, &RINGING.replace("180", "4294967301"), ""),
         sample("status-of-no-class", Dropped, &RINGING.replace("180", "099"), ""),
-        sample("no-via", Dropped, "OPTIONS sip:u@h SIP/2.0\nFrom: <sip:c@h>;tag=1\nTo: <sip:u@h>\nCall-ID: 1\nCSeq: 1 OPTIONS\n", ""),
+        sample(
+            "no-via",
+            Dropped,
+            "OPTIONS sip:u@h SIP/2.0\nFrom: <sip:c@h>;tag=1\nTo: <sip:u@h>\nCall-ID: 1\nCSeq: 1 OPTIONS\n",
+            "",
+        ),
         sample("no-version", Dropped, "OPTIONS sip:u@h\nVia: SIP/2.0/UDP h\n", ""),
         sample("another-protocol", Dropped, "GET / HTTP/1.1\nHost: h\n", ""),
         Sample { name: "keep-alive", verdict: Dropped, text: b"\r\n\r\n".to_vec() },
@@ -398,12 +480,14 @@ pub(crate) fn torture_invalid() -> Vec<Sample> {
 /// RFC 5118: IPv6 where SIP writes addresses.
 pub(crate) fn torture_ipv6() -> Vec<Sample> {
     let register = |name, verdict, uri: &str| {
-        let mut register = request(name, verdict, &format!("REGISTER {uri} SIP/2.0"), "Contact: <sip:c@[2001:db8::1]>\n");
+        let mut register =
+            request(name, verdict, &format!("REGISTER {uri} SIP/2.0"), "Contact: <sip:c@[2001:db8::1]>\n");
         let text = String::from_utf8(register.text).expect("our own text");
         register.text = text.replace("203.0.113.10:5060;", "[2001:db8::9:1];").into_bytes();
         register
     };
-    let answered = |name, verdict, via: &str| sample(name, verdict, &RINGING.replace("192.0.2.1:5060", via), "");
+    let answered =
+        |name, verdict, via: &str| sample(name, verdict, &RINGING.replace("192.0.2.1:5060", via), "");
     vec![
         register("v6-reference", Accepted, "sip:[2001:db8::10]"),
         register("v6-without-brackets", Rejected(400), "sip:2001:db8::10"),

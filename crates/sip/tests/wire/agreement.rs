@@ -1,13 +1,15 @@
 //! A second opinion: wherever `rsip` can read a message at all, it has to read the same as we do.
 
-use crate::corpus;
+use crate::corpus::{self, Verdict};
 use rsip::headers::ToTypedHeader;
 use rsip::message::{HasHeaders, HeadersExt};
 use tandem_sip::{Builder, Limits, Message, Method, Name, ResponseHead, StatusCode, Uri};
 
 /// Where `rsip` reads something else than the RFCs say; each with its reason.
-const RSIP_IS_WRONG: [(&str, &str); 1] =
-    [("two-in-a-datagram", "takes what follows the body as body (RFC 3261 §18.3)")];
+const RSIP_IS_WRONG: [(&str, &str); 2] = [
+    ("two-in-a-datagram", "takes what follows the body as body (RFC 3261 §18.3)"),
+    ("escaped-user", "does not find a user part with an escaped @"),
+];
 
 /// Requests whose headers we repeat as they came, in a form `rsip` cannot read.
 const RSIP_CANNOT_READ: [(&str, &str); 1] = [("folded-and-compact", "white space around ; and =")];
@@ -47,17 +49,21 @@ fn start_line(ours: &Message, theirs: &rsip::SipMessage, differs: Differs<'_>) -
 
 fn headers(ours: &Message, theirs: &rsip::SipMessage, differs: Differs<'_>) -> Option<String> {
     let our_headers: Vec<_> = ours.fields().map(|field| (text(field.raw_name), text(field.value))).collect();
-    let their_headers: Vec<_> = theirs.headers().iter().map(|header| split_header(&header.to_string())).collect();
+    let their_headers: Vec<_> =
+        theirs.headers().iter().map(|header| split_header(&header.to_string())).collect();
     let names = |headers: &[(String, String)]| -> Vec<String> {
         headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect()
     };
-    let values = |headers: &[(String, String)]| -> Vec<String> { headers.iter().map(|(_, value)| value.clone()).collect() };
+    let values = |headers: &[(String, String)]| -> Vec<String> {
+        headers.iter().map(|(_, value)| value.clone()).collect()
+    };
     differs("header names", &names(&our_headers), &names(&their_headers))
         .or_else(|| differs("header values", &values(&our_headers), &values(&their_headers)))
 }
 
 fn typed(ours: &Message, theirs: &rsip::SipMessage, differs: Differs<'_>) -> Option<String> {
-    let their_cseq = theirs.cseq_header().ok().and_then(|cseq| cseq.typed().ok()).map(|cseq| (cseq.seq, cseq.method));
+    let their_cseq =
+        theirs.cseq_header().ok().and_then(|cseq| cseq.typed().ok()).map(|cseq| (cseq.seq, cseq.method));
     let our_cseq = ours.cseq().ok().and_then(|cseq| Some((cseq.number, cseq.method?)));
     let their_from = theirs.from_header().ok().and_then(|from| from.typed().ok());
     let their_to = theirs.to_header().ok().and_then(|to| to.typed().ok());
@@ -116,12 +122,10 @@ fn text(bytes: &[u8]) -> String {
 fn where_rsip_reads_a_message_it_reads_the_same() {
     let mut compared = 0;
     let mut differences = Vec::new();
-    for sample in corpus::all() {
+    // What has to be refused it may read as it likes.
+    for sample in corpus::all().into_iter().filter(|sample| sample.verdict == Verdict::Accepted) {
         let Ok(theirs) = rsip::SipMessage::try_from(sample.text.clone()) else { continue };
-        let Ok(ours) = Message::parse(sample.text.into(), &Limits::default()) else {
-            differences.push(format!("{}: only rsip reads it", sample.name));
-            continue;
-        };
+        let ours = Message::parse(sample.text.into(), &Limits::default()).expect(sample.name);
         compared += 1;
         let is_known = RSIP_IS_WRONG.iter().any(|(name, _)| *name == sample.name);
         match difference(&ours, &theirs) {
@@ -131,7 +135,7 @@ fn where_rsip_reads_a_message_it_reads_the_same() {
         }
     }
     assert!(differences.is_empty(), "{differences:#?}");
-    assert!(compared >= 40, "only {compared} compared");
+    assert!(compared >= 30, "only {compared} compared");
 }
 
 #[test]

@@ -133,7 +133,9 @@ fn multipart_nests_only_so_deep() {
     let nested = |depth: usize| {
         let mut body = format!("Content-Type: application/sdp\r\n\r\n{SDP}");
         for level in 0..depth {
-            body = format!("Content-Type: multipart/mixed;boundary=b{level}\r\n\r\n--b{level}\r\n{body}\r\n--b{level}--\r\n");
+            body = format!(
+                "Content-Type: multipart/mixed;boundary=b{level}\r\n\r\n--b{level}\r\n{body}\r\n--b{level}--\r\n"
+            );
         }
         parse(format!("OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h\r\n{body}"))
     };
@@ -168,7 +170,10 @@ fn typed_headers_are_read_on_demand() {
     let causes: Vec<_> = sample("cancel").reasons().map(|reason| reason.map(|reason| reason.cause)).collect();
     assert_eq!(causes, [Ok(Some(200)), Ok(Some(26))]);
     assert_eq!(sample("prack").rack().expect("there").map(|rack| rack.rseq), Ok(314));
-    assert_eq!(sample("publish").event().expect("there").map(|event| event.package.to_vec()), Ok(b"presence".to_vec()));
+    assert_eq!(
+        sample("publish").event().expect("there").map(|event| event.package.to_vec()),
+        Ok(b"presence".to_vec())
+    );
     assert_eq!(sample("ringing").number(Name::RSeq), Some(Ok(988_789)));
 }
 
@@ -217,7 +222,13 @@ fn what_cannot_be_answered_is_dropped_with_its_reason() {
 
 #[test]
 fn a_message_beyond_a_limit_is_dropped() {
-    let limits = Limits { max_message: 200, max_start_line: 30, max_header_line: 40, max_headers: 3, max_list_items: 2 };
+    let limits = Limits {
+        max_message: 200,
+        max_start_line: 30,
+        max_header_line: 40,
+        max_headers: 3,
+        max_list_items: 2,
+    };
     let parse = |text: String| Message::parse(text.into(), &limits).map(|message| message.validate().is_ok());
     let with = |headers: &str| parse(format!("BYE sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h\r\n{headers}\r\n"));
     assert!(with("A: 1\r\nB: 2\r\n").is_ok());
@@ -225,7 +236,10 @@ fn a_message_beyond_a_limit_is_dropped() {
     assert_eq!(with(&format!("A: {}\r\n", "x".repeat(40))), Err(ParseError::LineTooLong));
     assert_eq!(with(&format!("A: {}\r\n", "x\r\n ".repeat(10))), Err(ParseError::LineTooLong));
     assert_eq!(with(&"x".repeat(200)), Err(ParseError::TooLarge(241)));
-    assert_eq!(parse(format!("BYE sip:{} SIP/2.0\r\nv: x\r\n\r\n", "a".repeat(20))), Err(ParseError::LineTooLong));
+    assert_eq!(
+        parse(format!("BYE sip:{} SIP/2.0\r\nv: x\r\n\r\n", "a".repeat(20))),
+        Err(ParseError::LineTooLong)
+    );
 }
 
 #[test]

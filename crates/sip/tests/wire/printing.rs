@@ -41,7 +41,8 @@ fn a_request_is_printed_in_the_order_of_the_calls() {
 #[test]
 fn a_body_brings_its_type_and_length() {
     let response = Builder::response(StatusCode::OK).body(b"application/sdp", b"v=0\r\n");
-    let expected = lines(&["SIP/2.0 200 OK", "Content-Type: application/sdp", "Content-Length: 5", "", "v=0"]);
+    let expected =
+        lines(&["SIP/2.0 200 OK", "Content-Type: application/sdp", "Content-Length: 5", "", "v=0"]);
     assert_eq!(printed(&response), expected);
     let empty = Builder::response_with_reason(StatusCode::BAD_REQUEST, b"Missing Via").finish();
     assert_eq!(printed(&empty), "SIP/2.0 400 Missing Via\r\nContent-Length: 0\r\n\r\n");
@@ -98,7 +99,10 @@ fn a_response_repeats_what_rfc_3261_8_2_6_2_lists() {
 fn timestamp_is_repeated_in_100_only_and_record_route_in_dialogs_only() {
     let head = ResponseHead::of(&sample("invite"), source());
     let has = |status: StatusCode, name: Name| {
-        Message::parse(head.respond(status, None).finish(), &Default::default()).expect("ours").first(name).is_some()
+        Message::parse(head.respond(status, None).finish(), &Default::default())
+            .expect("ours")
+            .first(name)
+            .is_some()
     };
     for (status, record_route, timestamp) in [
         (StatusCode::TRYING, false, true),
@@ -133,13 +137,30 @@ fn received_is_stamped_where_the_source_is_not_the_sent_by_address() {
     };
     for (via, source, expected) in [
         ("SIP/2.0/UDP 192.0.2.9;branch=b", "192.0.2.9:777", "SIP/2.0/UDP 192.0.2.9;branch=b"),
-        ("SIP/2.0/UDP gw.example;branch=b", "192.0.2.9:777", "SIP/2.0/UDP gw.example;branch=b;received=192.0.2.9"),
-        ("SIP/2.0/UDP 10.0.0.1;branch=b", "192.0.2.9:777", "SIP/2.0/UDP 10.0.0.1;branch=b;received=192.0.2.9"),
-        ("SIP/2.0/UDP 192.0.2.9;rport;branch=b", "192.0.2.9:777", "SIP/2.0/UDP 192.0.2.9;branch=b;received=192.0.2.9;rport=777"),
+        (
+            "SIP/2.0/UDP gw.example;branch=b",
+            "192.0.2.9:777",
+            "SIP/2.0/UDP gw.example;branch=b;received=192.0.2.9",
+        ),
+        (
+            "SIP/2.0/UDP 10.0.0.1;branch=b",
+            "192.0.2.9:777",
+            "SIP/2.0/UDP 10.0.0.1;branch=b;received=192.0.2.9",
+        ),
+        (
+            "SIP/2.0/UDP 192.0.2.9;rport;branch=b",
+            "192.0.2.9:777",
+            "SIP/2.0/UDP 192.0.2.9;branch=b;received=192.0.2.9;rport=777",
+        ),
         ("SIP/2.0/UDP h;rport=1;received=6.6.6.6", "192.0.2.9:7", "SIP/2.0/UDP h;received=192.0.2.9;rport=7"),
         ("SIP/2.0/UDP [2001:db8::1];branch=b", "[2001:DB8:0::1]:7", "SIP/2.0/UDP [2001:db8::1];branch=b"),
         ("SIP/2.0/UDP h", "[2001:db8::2]:7", "SIP/2.0/UDP h;received=2001:db8::2"),
-        ("SIP/2.0/UDP h ; a = \"x,y\" , SIP/2.0/UDP i", "192.0.2.9:7", "SIP/2.0/UDP h ;a=\"x,y\";received=192.0.2.9 , SIP/2.0/UDP i"),
+        (
+            "SIP/2.0/UDP h ; a = \"x,y\" , SIP/2.0/UDP i",
+            "192.0.2.9:7",
+            "SIP/2.0/UDP h ;a=\"x,y\";received=192.0.2.9 , SIP/2.0/UDP i",
+        ),
+        ("SIP/2.0/UDP h", "[::ffff:192.0.2.9]:7", "SIP/2.0/UDP h;received=192.0.2.9"),
         ("nonsense;;", "192.0.2.9:7", "nonsense;;"),
     ] {
         assert_eq!(stamped(via, source), expected);

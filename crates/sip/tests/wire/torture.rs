@@ -36,7 +36,10 @@ fn every_request_that_is_refused_can_be_answered() {
             .finish();
         let answer = Message::parse(answer, &Limits::default()).expect(sample.name);
         assert_eq!(answer.status(), Some(rejection.status), "{}", sample.name);
-        assert_eq!(answer.first(tandem_sip::Name::Via).is_some(), request.top_via().is_ok() || request.items(tandem_sip::Name::Via).next().is_some());
+        assert_eq!(
+            answer.first(tandem_sip::Name::Via).is_some(),
+            request.top_via().is_ok() || request.items(tandem_sip::Name::Via).next().is_some()
+        );
         assert_ne!(rejection.status, StatusCode::OK);
     }
 }

@@ -33,6 +33,7 @@ pub use screen::{Refused, Screened, respond_outside_dialog, screen};
 pub use snapshot::Snapshot;
 
 use crate::cdr::{CallRecord, EndReason, Origin, Release};
+use crate::gateway::Outcome;
 use caller::{CallerLeg, Passing};
 use clearing::{Clearing, Ending};
 use connected::{Connected, Party};
@@ -419,6 +420,18 @@ impl Call {
             State::Over => return None,
         };
         of_state.into_iter().chain(self.context.deadline()).min()
+    }
+
+    /// How the call went as its caller sees it, for the mapping gateway's statistics.
+    pub fn outcome(&self, now: Now) -> Outcome {
+        let record = &self.context.record;
+        match record.answered_at {
+            Some(answered_at) => {
+                let heard = record.ringing_at.unwrap_or(answered_at);
+                Outcome::Answered { pdd: heard.since(record.started_at), talked: now.wall.since(answered_at) }
+            }
+            None => Outcome::Cancelled,
+        }
     }
 
     /// The call's id.

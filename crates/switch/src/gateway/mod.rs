@@ -1,6 +1,9 @@
 //! Gateways: as they are configured, and as they run.
 
+mod sources;
 mod state;
+
+pub use sources::SourceTable;
 
 pub use state::{
     GatewayState, Holder, LastFailure, MAX_LAST_FAILURES, Outcome, Refusal, STATISTICS_WINDOW, Statistics,

@@ -1,0 +1,53 @@
+//! What the API asks of the node.
+
+use crate::view::{CallFilter, CallPage, CallView, GatewayView};
+use std::pin::Pin;
+
+/// A future that the API awaits; at most [`crate::REQUEST_TIMEOUT`], then the request is answered 504.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The node as the API sees it. Call ids are the text form that [`CallView::id`] carries; to the API they are opaque.
+pub trait Control: Send + Sync + 'static {
+    /// The current calls that `filter` selects; [`CallFilter::page`] does the selecting.
+    fn calls(&self, filter: CallFilter) -> BoxFuture<'_, CallPage>;
+
+    /// One current call, `None` when there is none of that id.
+    fn call<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<CallView>>;
+
+    /// Starts to end a call on both legs, in whatever state it is. Its CDR says that the operator did it.
+    fn hang_up<'a>(&'a self, id: &'a str) -> BoxFuture<'a, HangUp>;
+
+    /// All gateways, mapping and routing.
+    fn gateways(&self) -> BoxFuture<'_, Vec<GatewayView>>;
+
+    /// Whether new calls may be sent here.
+    fn ready(&self) -> Readiness;
+
+    /// The metrics in the Prometheus text format.
+    fn metrics_text(&self) -> String;
+
+    /// Makes the call's actor panic at its next input.
+    #[cfg(feature = "fault-injection")]
+    fn panic_call<'a>(&'a self, id: &'a str) -> BoxFuture<'a, HangUp>;
+}
+
+/// What became of a request about one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUp {
+    /// The call was told; it ends when its peers have answered.
+    Accepted,
+    /// There is no such call.
+    NotFound,
+}
+
+/// Whether the node takes new calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// It does not, for this reason: starting, draining, cut off.
+    NotReady {
+        /// For the operator.
+        why: String,
+    },
+}

@@ -1,0 +1,389 @@
+//! The API as its clients meet it.
+
+use super::*;
+use crate::control::{BoxFuture, HangUp, Readiness};
+use crate::{
+    CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView, Timestamp, Token,
+};
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, header};
+use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tower::ServiceExt;
+
+const PRESENT: &str = "0a1b";
+
+#[derive(Default)]
+struct OneCall {
+    draining: bool,
+    stuck: bool,
+    hung_up: AtomicBool,
+}
+
+impl OneCall {
+    fn view() -> CallView {
+        CallView {
+            id: PRESENT.into(),
+            state: CallState::Ringing,
+            caller: "4930".into(),
+            called: "4420".into(),
+            mapping_gateway: "customer".into(),
+            routing_gateway: None,
+            started_at: Timestamp::from_unix_ms(1_772_366_400_250),
+            answered_at: None,
+            duration_s: 0,
+            attempts: 0,
+            call_id_a: "a@192.0.2.1".into(),
+            call_id_b: None,
+            codec: None,
+        }
+    }
+
+    fn about(id: &str) -> HangUp {
+        if id == PRESENT {
+            HangUp::Accepted
+        } else {
+            HangUp::NotFound
+        }
+    }
+}
+
+impl Control for OneCall {
+    fn calls(&self, filter: CallFilter) -> BoxFuture<'_, CallPage> {
+        Box::pin(async move {
+            if self.stuck {
+                std::future::pending::<()>().await;
+            }
+            filter.page([OneCall::view()])
+        })
+    }
+
+    fn call<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<CallView>> {
+        Box::pin(async move { (id == PRESENT).then(OneCall::view) })
+    }
+
+    fn hang_up<'a>(&'a self, id: &'a str) -> BoxFuture<'a, HangUp> {
+        Box::pin(async move {
+            let outcome = OneCall::about(id);
+            self.hung_up
+                .fetch_or(outcome == HangUp::Accepted, Ordering::Relaxed);
+            outcome
+        })
+    }
+
+    fn gateways(&self) -> BoxFuture<'_, Vec<GatewayView>> {
+        Box::pin(async {
+            vec![GatewayView {
+                name: "vendor".into(),
+                kind: GatewayKind::Routing,
+                address: "192.0.2.9:5060".into(),
+                state: GatewayState::Available,
+                why: None,
+                calls: 1,
+                max_calls: Some(10),
+                cps: None,
+                attempts: 4,
+                answered: 3,
+                asr: Some(75.0),
+                acd_s: None,
+                pdd_ms: Some(800),
+                last_failures: Vec::new(),
+            }]
+        })
+    }
+
+    fn ready(&self) -> Readiness {
+        if self.draining {
+            Readiness::NotReady {
+                why: "draining".into(),
+            }
+        } else {
+            Readiness::Ready
+        }
+    }
+
+    fn metrics_text(&self) -> String {
+        "tandem_calls 1\n".into()
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn panic_call<'a>(&'a self, id: &'a str) -> BoxFuture<'a, HangUp> {
+        Box::pin(async move { OneCall::about(id) })
+    }
+}
+
+struct Answer {
+    status: u16,
+    content_type: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.body))
+    }
+}
+
+async fn ask(router: &Router, method: &str, path: &str, token: Option<&str>) -> Answer {
+    let mut request = Request::builder()
+        .method(Method::try_from(method).expect("a method"))
+        .uri(path);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Body::empty()).expect("a request");
+    let response = router.clone().oneshot(request).await.expect("axum does not fail");
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    Answer {
+        status: response.status().as_u16(),
+        content_type: content_type.map_or(String::new(), |v| v.to_str().expect("ASCII").to_owned()),
+        body: String::from_utf8(
+            to_bytes(response.into_body(), 1 << 20)
+                .await
+                .expect("a body")
+                .to_vec(),
+        )
+        .expect("UTF-8"),
+    }
+}
+
+fn open() -> Router {
+    router(Arc::new(OneCall::default()), Tokens::default())
+}
+
+fn locked() -> Router {
+    router(Arc::new(OneCall::default()), Tokens::new([Token::new("s3cret")]))
+}
+
+/// Every (method, path) of the served document, ids filled in.
+async fn documented() -> Vec<(String, String)> {
+    let document = ask(&open(), "GET", "/api/openapi.json", None).await.json();
+    let paths = document["paths"].as_object().expect("paths").clone();
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let path = path.replace("{id}", PRESENT);
+            let methods: Vec<String> = item.as_object().expect("a path item").keys().cloned().collect();
+            methods
+                .into_iter()
+                .map(move |method| (method.to_uppercase(), path.clone()))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_documented_route_is_served() {
+    let routes = documented().await;
+    for (method, path) in &routes {
+        let answer = ask(&open(), method, path, None).await;
+        assert!(
+            (200..300).contains(&answer.status),
+            "{method} {path}: {}",
+            answer.status
+        );
+    }
+    let mut paths: Vec<&str> = routes.iter().map(|(_, path)| path.as_str()).collect();
+    paths.dedup();
+    for known in [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/api/v1/calls",
+        "/api/v1/calls/0a1b",
+        "/api/v1/gateways",
+    ] {
+        assert!(paths.contains(&known), "{known} is not documented");
+    }
+}
+
+#[tokio::test]
+async fn every_api_route_needs_a_token_when_tokens_are_configured() {
+    let mut routes = documented().await;
+    routes.push(("GET".into(), "/api/openapi.json".into()));
+    for (method, path) in routes {
+        let guarded = path.starts_with("/api/");
+        for wrong in [None, Some("guess")] {
+            let answer = ask(&locked(), &method, &path, wrong).await;
+            assert_eq!(
+                answer.status == 401,
+                guarded,
+                "{method} {path}: {}",
+                answer.status
+            );
+        }
+        let right = ask(&locked(), &method, &path, Some("s3cret")).await;
+        assert!(
+            (200..300).contains(&right.status),
+            "{method} {path}: {}",
+            right.status
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_api_route_is_documented_as_needing_a_token() {
+    let document = ask(&open(), "GET", "/api/openapi.json", None).await.json();
+    assert_eq!(
+        document["components"]["securitySchemes"]["bearer"]["scheme"],
+        "bearer"
+    );
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for operation in item.as_object().expect("a path item").values() {
+            assert_eq!(
+                operation.get("security").is_some(),
+                path.starts_with("/api/"),
+                "{path}: {operation}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_calls_shows_times_in_rfc_3339() {
+    let page = ask(
+        &open(),
+        "GET",
+        "/api/v1/calls?state=ringing&sort=duration_s&order=desc",
+        None,
+    )
+    .await
+    .json();
+    assert_eq!(page["total"], 1);
+    assert_eq!(page["calls"][0]["id"], PRESENT);
+    assert_eq!(page["calls"][0]["state"], "ringing");
+    assert_eq!(page["calls"][0]["started_at"], "2026-03-01T12:00:00.250Z");
+    assert_eq!(page["calls"][0]["answered_at"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_bad_query_is_refused_with_what_is_wrong() {
+    for (query, named) in [
+        ("state=asleep", "asleep"),
+        ("colour=red", "colour"),
+        ("limit=-1", "limit"),
+    ] {
+        let answer = ask(&open(), "GET", &format!("/api/v1/calls?{query}"), None).await;
+        assert_eq!(
+            (answer.status, answer.content_type.as_str()),
+            (400, "application/problem+json"),
+            "{query}"
+        );
+        let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
+        assert!(detail.contains(named), "{query}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn hanging_up_is_202_for_a_call_and_404_for_none() {
+    let control = Arc::new(OneCall::default());
+    let router = router(control.clone(), Tokens::default());
+    assert_eq!(
+        ask(&router, "DELETE", "/api/v1/calls/ffff", None).await.status,
+        404
+    );
+    assert!(!control.hung_up.load(Ordering::Relaxed));
+    assert_eq!(
+        ask(&router, "DELETE", "/api/v1/calls/0a1b", None).await.status,
+        202
+    );
+    assert!(control.hung_up.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn errors_are_problem_bodies() {
+    let cases = [
+        ("GET", "/nowhere", 404),
+        ("POST", "/healthz", 405),
+        ("GET", "/api/v1/calls/ffff", 404),
+    ];
+    for (method, path, status) in cases {
+        let answer = ask(&open(), method, path, None).await;
+        assert_eq!(
+            (answer.status, answer.content_type.as_str()),
+            (status, "application/problem+json"),
+            "{path}"
+        );
+        assert_eq!(answer.json()["status"], status);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_ready_says_why_and_stays_alive() {
+    let router = router(
+        Arc::new(OneCall {
+            draining: true,
+            ..OneCall::default()
+        }),
+        Tokens::default(),
+    );
+    let ready = ask(&router, "GET", "/readyz", None).await;
+    assert_eq!(
+        (ready.status, ready.json()["why"].as_str().expect("why")),
+        (503, "draining")
+    );
+    assert_eq!(ask(&router, "GET", "/healthz", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text() {
+    let metrics = ask(&open(), "GET", "/metrics", None).await;
+    assert_eq!(metrics.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(metrics.body, "tandem_calls 1\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_does_not_answer_gives_504() {
+    let router = router(
+        Arc::new(OneCall {
+            stuck: true,
+            ..OneCall::default()
+        }),
+        Tokens::default(),
+    );
+    assert_eq!(ask(&router, "GET", "/api/v1/calls", None).await.status, 504);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_too_many_gives_503_and_probes_still_answer() {
+    let router = router(
+        Arc::new(OneCall {
+            stuck: true,
+            ..OneCall::default()
+        }),
+        Tokens::default(),
+    );
+    let asked = |_| {
+        let router = router.clone();
+        tokio::spawn(async move { ask(&router, "GET", "/api/v1/calls", None).await.status })
+    };
+    let waiting: Vec<_> = (0..MAX_REQUESTS_IN_FLIGHT).map(asked).collect();
+    tokio::task::yield_now().await;
+    assert_eq!(ask(&router, "GET", "/api/v1/calls", None).await.status, 503);
+    assert_eq!(ask(&router, "GET", "/healthz", None).await.status, 200);
+    for request in waiting {
+        assert_eq!(request.await.expect("no panic"), 504);
+    }
+}
+
+#[tokio::test]
+async fn a_served_listener_answers_until_it_is_told_to_stop() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(serve(listener, open(), async move {
+        let _ = stopped.await;
+    }));
+    let mut client = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("a connection");
+    let mut answer = String::new();
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    client
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("sent");
+    client.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    stop.send(()).expect("still serving");
+    server.await.expect("no panic").expect("a clean stop");
+}

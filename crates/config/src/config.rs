@@ -1,0 +1,205 @@
+//! The configuration as the switch uses it: defaults filled in, values in their types.
+
+use crate::error::ConfigError;
+use crate::section::Section;
+use crate::warning::{self, Warning};
+use crate::{Secret, environment, gateways, later, sections, tree};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use tandem_switch::gateway::{MappingGateway, RoutingGateway};
+use tandem_switch::parameters::{Overrides, Parameters};
+
+/// Everything an operator can set. The default is what runs without a file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[node]`.
+    pub node: Node,
+    /// `[[listen]]`, at least one.
+    pub listen: Vec<Listen>,
+    /// `[limits]`: what the whole node admits.
+    pub limits: NodeLimits,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[cdr]`.
+    pub cdr: Cdr,
+    /// `[parameters]`: the system's values.
+    pub parameters: Parameters,
+    /// `[[mapping_gateway]]`, in the file's order.
+    pub mapping_gateways: Vec<ConfiguredMapping>,
+    /// `[[routing_gateway]]`, in the file's order.
+    pub routing_gateways: Vec<ConfiguredRouting>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: Node::default(),
+            listen: vec![Listen::default()],
+            limits: NodeLimits::default(),
+            admin: Admin::default(),
+            cdr: Cdr::default(),
+            parameters: Parameters::default(),
+            mapping_gateways: Vec::new(),
+            routing_gateways: Vec::new(),
+        }
+    }
+}
+
+/// A configuration that is right, and what is doubtful about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What to tell the operator.
+    pub warnings: Vec<Warning>,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// `name`; unless set, the host's name, which is not known here.
+    pub name: Option<String>,
+    /// `cluster`, default `tandem`.
+    pub cluster: String,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { name: None, cluster: "tandem".to_owned() }
+    }
+}
+
+/// One `[[listen]]`: a UDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address the socket is bound to; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// The address that peers reach the socket at, where it is another one.
+    pub advertise: Option<SocketAddr>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060), advertise: None }
+    }
+}
+
+/// `[limits]`: what the whole node admits; beyond, new calls get 503.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// `max_calls`: concurrent calls, default 20 000.
+    pub max_calls: u32,
+    /// `cps`: new calls per second; by default unlimited.
+    pub cps: Option<u32>,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self { max_calls: 20_000, cps: None }
+    }
+}
+
+/// `[admin]`: the HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// `bind`, default `127.0.0.1:8080`.
+    pub bind: SocketAddr,
+    /// `tokens`: bearer tokens; without one the API is open.
+    pub tokens: Vec<Secret>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080), tokens: Vec::new() }
+    }
+}
+
+/// `[cdr]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cdr {
+    /// `sinks`: where records are written, by default nowhere.
+    pub sinks: Vec<CdrSink>,
+}
+
+/// Where call detail records are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CdrSink {
+    /// JSON Lines.
+    Jsonl {
+        /// `path`.
+        target: JsonlTarget,
+    },
+}
+
+/// The `path` of a JSON Lines sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JsonlTarget {
+    /// `-`.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// A `[[mapping_gateway]]`.
+#[derive(Clone, Debug)]
+pub struct ConfiguredMapping {
+    /// As the switch uses it, its parameters resolved.
+    pub gateway: MappingGateway,
+    /// `parameters`: its own values, for listings and for resolving again when the system's change.
+    pub overrides: Overrides,
+}
+
+/// A `[[routing_gateway]]`.
+#[derive(Clone, Debug)]
+pub struct ConfiguredRouting {
+    /// As the switch uses it, its parameters resolved.
+    pub gateway: RoutingGateway,
+    /// `username` and `password`, for a gateway that challenges.
+    pub credentials: Option<Credentials>,
+    /// `parameters`: its own values, for listings and for resolving again when the system's change.
+    pub overrides: Overrides,
+}
+
+/// How the switch answers a gateway's challenge (RFC 3261 §22).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// `username`.
+    pub username: String,
+    /// `password`.
+    pub password: Secret,
+}
+
+impl Config {
+    /// Reads a configuration file's text (empty for none: the built-in defaults) and the environment over it. Variables
+    /// that begin neither with `TANDEM_` nor with `SS_` are none of ours.
+    ///
+    /// # Errors
+    /// Everything that is wrong, by line, the environment's last. A text that is no TOML is not looked at further.
+    pub fn parse(
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, Vec<ConfigError>> {
+        let (entries, mut errors) = environment::overlay(tree::parse(text)?, environment);
+        let mut root = Section::root(entries);
+        let parameters = sections::parameters(&mut root);
+        let config = Config {
+            node: sections::node(&mut root),
+            listen: sections::listen(&mut root),
+            limits: sections::limits(&mut root),
+            admin: sections::admin(&mut root),
+            cdr: sections::cdr(&mut root),
+            mapping_gateways: gateways::mapping(&mut root, &parameters),
+            routing_gateways: gateways::routing(&mut root, &parameters),
+            parameters,
+        };
+        sections::store(&mut root);
+        later::refuse(&mut root);
+        errors.extend(root.finish());
+        if errors.is_empty() {
+            let warnings = warning::of(&config);
+            return Ok(Loaded { config, warnings });
+        }
+        errors.sort_by(|a, b| (&a.place, &a.key).cmp(&(&b.place, &b.key)));
+        Err(errors)
+    }
+}

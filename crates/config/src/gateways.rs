@@ -1,0 +1,193 @@
+//! `[[mapping_gateway]]` and `[[routing_gateway]]`.
+
+use crate::Secret;
+use crate::config::{ConfiguredMapping, ConfiguredRouting, Credentials};
+use crate::error::Problem;
+use crate::numbers::{cause_map, dialled, number_rules, pass_headers, stop_codes};
+use crate::section::{Section, Spot, flag, text, whole};
+use crate::sections::{CALLS, CPS, overrides, transport};
+use crate::values::{duration, gateway_address, name, network};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_switch::gateway::{Limits, MappingGateway, RoutingGateway};
+use tandem_switch::parameters::Parameters;
+
+const PRIORITY: RangeInclusive<u32> = 0..=65_535;
+const WEIGHT: RangeInclusive<u32> = 1..=1000;
+const DEFAULT_WEIGHT: u32 = 1;
+
+/// Bounds of a probe's interval, in seconds.
+const PROBE_INTERVAL: RangeInclusive<u32> = 1..=3600;
+const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Values that must be unique, and the key that had each first.
+struct Unique<T> {
+    what: &'static str,
+    seen: BTreeMap<T, String>,
+}
+
+impl<T: Ord + Clone> Unique<T> {
+    fn new(what: &'static str) -> Self {
+        Self { what, seen: BTreeMap::new() }
+    }
+
+    fn check(&mut self, section: &mut Section, spot: &Spot<T>) {
+        if let Some(first) = self.seen.get(&spot.value) {
+            section.report(spot.error(Problem::Duplicate { what: self.what, first: first.clone() }));
+        } else {
+            self.seen.insert(spot.value.clone(), spot.key.clone());
+        }
+    }
+}
+
+/// The mapping gateways, with the system's `parameters` below their own; incomplete where there are errors.
+pub(crate) fn mapping(root: &mut Section, parameters: &Parameters) -> Vec<ConfiguredMapping> {
+    let mut names = Unique::new("name");
+    let mut networks = Unique::new("network");
+    let mut gateways = Vec::new();
+    for mut section in root.sections("mapping_gateway") {
+        let name = section.need("name", "a name", name);
+        if let Some(name) = &name {
+            names.check(&mut section, name);
+        }
+        let sources = sources(&mut section, &mut networks);
+        let overrides = overrides(&mut section);
+        let gateway = MappingGateway {
+            name: Arc::from(name.map(|spot| spot.value).unwrap_or_default()),
+            sources,
+            limits: gateway_limits(&mut section),
+            trusted: switch(&mut section, "trusted"),
+            pass_headers: pass_headers(&mut section),
+            number_rules: number_rules(&mut section),
+            cause_map: cause_map(&mut section),
+            parameters: parameters.call(&overrides),
+        };
+        gateways.push(ConfiguredMapping { gateway, overrides });
+        root.adopt(section);
+    }
+    gateways
+}
+
+fn sources(section: &mut Section, networks: &mut Unique<ipnet::IpNet>) -> Vec<ipnet::IpNet> {
+    const EXPECTED: &str = "at least one network such as 192.0.2.0/24";
+    let Some(sources) = section.need_list("sources", EXPECTED, network) else {
+        return Vec::new();
+    };
+    for source in &sources {
+        networks.check(section, source);
+    }
+    sources.into_iter().map(|spot| spot.value).collect()
+}
+
+/// The routing gateways, with the system's `parameters` below their own; incomplete where there are errors.
+pub(crate) fn routing(root: &mut Section, parameters: &Parameters) -> Vec<ConfiguredRouting> {
+    let mut names = Unique::new("name");
+    let mut gateways = Vec::new();
+    for mut section in root.sections("routing_gateway") {
+        let name = section.need("name", "a name", name);
+        if let Some(name) = &name {
+            names.check(&mut section, name);
+        }
+        gateways.extend(routing_gateway(&mut section, name, parameters));
+        root.adopt(section);
+    }
+    gateways
+}
+
+/// All keys are read even where one is wrong, so that every error is found.
+fn routing_gateway(
+    section: &mut Section,
+    name: Option<Spot<String>>,
+    parameters: &Parameters,
+) -> Option<ConfiguredRouting> {
+    let address = section.need("address", "an address such as 192.0.2.1:5060", gateway_address);
+    transport(section);
+    let number = |spot: Option<Spot<u32>>, default| spot.map_or(default, |spot| spot.value);
+    let overrides = overrides(section);
+    let stop_codes = stop_codes(section);
+    let prefixes = prefixes(section);
+    let priority = section.read("priority", whole(PRIORITY, ""));
+    let weight = section.read("weight", whole(WEIGHT, ""));
+    let limits = gateway_limits(section);
+    let trusted = switch(section, "trusted");
+    let pass_headers = pass_headers(section);
+    let number_rules = number_rules(section);
+    let disabled = switch(section, "disabled");
+    let probe_interval = probe(section);
+    let credentials = credentials(section);
+    let gateway = RoutingGateway {
+        name: Arc::from(name?.value),
+        address: address?.value,
+        prefixes,
+        priority: number(priority, 0),
+        weight: number(weight, DEFAULT_WEIGHT),
+        limits,
+        trusted,
+        pass_headers,
+        number_rules,
+        disabled,
+        probe_interval,
+        parameters: Arc::new(parameters.attempt(&overrides, stop_codes)),
+    };
+    Some(ConfiguredRouting { gateway, credentials, overrides })
+}
+
+fn gateway_limits(section: &mut Section) -> Limits {
+    Limits {
+        max_calls: section.read("max_calls", whole(CALLS, "calls")).map(|spot| spot.value),
+        cps: section.read("cps", whole(CPS, "calls/s")).map(|spot| spot.value),
+    }
+}
+
+/// A switch that is off unless set.
+fn switch(section: &mut Section, key: &'static str) -> bool {
+    section.read(key, flag).is_some_and(|spot| spot.value)
+}
+
+/// `prefixes`; unless set, every number matches.
+fn prefixes(section: &mut Section) -> Vec<String> {
+    let prefix = |node| dialled(node, "at most 32 digits, '+', '*' or '#' that numbers begin with");
+    let Some(prefixes) = section.read_filled_list("prefixes", "at least one prefix (\"\" for any)", prefix)
+    else {
+        return vec![String::new()];
+    };
+    let mut unique = Unique::new("prefix");
+    for prefix in &prefixes {
+        unique.check(section, prefix);
+    }
+    prefixes.into_iter().map(|spot| spot.value).collect()
+}
+
+/// `probe`: the interval, if it is on.
+fn probe(section: &mut Section) -> Option<Duration> {
+    let mut probe = section.section("probe")?;
+    let on = probe.read("options", flag).is_none_or(|spot| spot.value);
+    let interval = probe.read("interval", duration(PROBE_INTERVAL));
+    section.adopt(probe);
+    on.then(|| interval.map_or(DEFAULT_PROBE_INTERVAL, |spot| spot.value))
+}
+
+/// `username` and `password`: both or none.
+fn credentials(section: &mut Section) -> Option<Credentials> {
+    let username = section.read("username", |node| match text(node)? {
+        username if username.is_empty() => Err(Problem::NotA { expected: "a user name" }),
+        username => Ok(username),
+    });
+    let password = section.read_secret("password", text);
+    match (username, password) {
+        (Some(username), Some(password)) => {
+            Some(Credentials { username: username.value, password: Secret::new(password.value) })
+        }
+        (Some(_), None) => {
+            section.missing("password", "the user name's password");
+            None
+        }
+        (None, Some(_)) => {
+            section.missing("username", "the password's user name");
+            None
+        }
+        (None, None) => None,
+    }
+}

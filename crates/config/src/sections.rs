@@ -1,0 +1,233 @@
+//! The sections about the node itself.
+
+use crate::config::{Admin, Cdr, CdrSink, JsonlTarget, Listen, Node, NodeLimits};
+use crate::error::{ConfigError, Feature, Problem};
+use crate::place::Place;
+use crate::section::{Section, Spot, list, text, whole};
+use crate::tree::{self, Value};
+use crate::values::{bind, name, reachable};
+use crate::{PARAMETERS, Secret};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use tandem_switch::parameters::{Overrides, ParameterError, Parameters, Source};
+
+/// Bounds of every limit on concurrent calls.
+pub(crate) const CALLS: RangeInclusive<u32> = 1..=1_000_000;
+
+/// Bounds of every limit on new calls per second.
+pub(crate) const CPS: RangeInclusive<u32> = 1..=100_000;
+
+const ROLES: [&str; 3] = ["edge", "call", "media"];
+
+/// `[parameters]`.
+pub(crate) fn parameters(root: &mut Section) -> Parameters {
+    let mut parameters = Parameters::default();
+    if let Some(section) = root.section(PARAMETERS) {
+        each_parameter(root, section, |name, value, source| parameters.set(name, value, source).map(|_| ()));
+    }
+    parameters
+}
+
+/// The `parameters` of a gateway.
+pub(crate) fn overrides(gateway: &mut Section) -> Overrides {
+    let mut overrides = Overrides::default();
+    if let Some(section) = gateway.section(PARAMETERS) {
+        each_parameter(gateway, section, |name, value, _| overrides.set(name, value).map(|_| ()));
+    }
+    overrides
+}
+
+fn each_parameter(
+    parent: &mut Section,
+    mut section: Section,
+    mut set: impl FnMut(&str, &str, Source) -> Result<(), ParameterError>,
+) {
+    for (name, node) in section.take_all() {
+        let source = match node.place {
+            Place::Line { .. } => Source::File,
+            Place::Variable(_) => Source::Environment,
+        };
+        let place = node.place.clone();
+        let (key, shown) = (section.key(&name), node.value.shown());
+        let Some(value) = section.read_node(key, shown, node, parameter_text) else {
+            continue;
+        };
+        if let Err(error) = set(&name, &value.value, source) {
+            let key = section.path().to_owned();
+            section.report(ConfigError { place, key, value: None, problem: Problem::Parameter(error) });
+        }
+    }
+    parent.adopt(section);
+}
+
+/// A parameter's value as the catalogue reads it: as text, lists with commas.
+fn parameter_text(node: tree::Node) -> Result<String, Problem> {
+    match node.value {
+        Value::Text(text) | Value::Integer(text) | Value::Float(text) => Ok(text),
+        Value::Flag(flag) => Ok(flag.to_string()),
+        Value::List(items) => {
+            Ok(items.into_iter().map(parameter_text).collect::<Result<Vec<_>, _>>()?.join(","))
+        }
+        value @ (Value::Date | Value::Table(_)) => {
+            Err(Problem::WrongType { found: value.kind(), expected: "a parameter's value" })
+        }
+    }
+}
+
+/// `[node]`.
+pub(crate) fn node(root: &mut Section) -> Node {
+    let mut node = Node::default();
+    let Some(mut section) = root.section("node") else {
+        return node;
+    };
+    node.name = section.read("name", name).map(|spot| spot.value);
+    if let Some(cluster) = section.read("cluster", name) {
+        node.cluster = cluster.value;
+    }
+    section.read("roles", |node| {
+        let roles = list(node)?.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
+        if roles.iter().any(|role| !ROLES.contains(&role.as_str())) {
+            Err(Problem::NotA { expected: "a list of edge, call and media" })
+        } else if ROLES.iter().any(|needed| !roles.iter().any(|role| role == needed)) {
+            Err(Problem::NotInRelease(Feature::SeparateRoles))
+        } else {
+            Ok(())
+        }
+    });
+    root.adopt(section);
+    node
+}
+
+/// `[[listen]]`.
+pub(crate) fn listen(root: &mut Section) -> Vec<Listen> {
+    let Some(sections) = root.filled_sections("listen", "at least one listener") else {
+        return vec![Listen::default()];
+    };
+    let mut listeners: Vec<(Spot<SocketAddr>, Listen)> = Vec::new();
+    for mut section in sections {
+        transport(&mut section);
+        for key in ["cert", "key"] {
+            if let Some(file) = section.read(key, text) {
+                section.report(file.error(Problem::NotInRelease(Feature::Transport)));
+            }
+        }
+        let address = section.need("bind", "an address and port such as 0.0.0.0:5060", bind);
+        let advertise = section.read("advertise", reachable).map(|spot| spot.value);
+        if let Some(address) = address {
+            let clash = listeners.iter().find(|(_, other)| clashes(other.bind, address.value));
+            if let Some((first, _)) = clash {
+                let problem = Problem::Duplicate { what: "listening address", first: first.key.clone() };
+                section.report(address.error(problem));
+            }
+            let listen = Listen { bind: address.value, advertise };
+            listeners.push((address, listen));
+        }
+        root.adopt(section);
+    }
+    listeners.into_iter().map(|(_, listen)| listen).collect()
+}
+
+/// Whether two sockets cannot both be bound. Port 0 never clashes: each socket gets a free port of its own.
+fn clashes(one: SocketAddr, other: SocketAddr) -> bool {
+    let wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0
+        && one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (wildcard || one.ip() == other.ip())
+}
+
+/// The `transport` of a listener or gateway: checked, and UDP.
+pub(crate) fn transport(section: &mut Section) {
+    let read = |node| match text(node)?.as_str() {
+        "udp" => Ok(()),
+        "tcp" | "tls" => Err(Problem::NotInRelease(Feature::Transport)),
+        _ => Err(Problem::NotA { expected: "udp, tcp or tls" }),
+    };
+    section.read("transport", read);
+}
+
+/// `[limits]`.
+pub(crate) fn limits(root: &mut Section) -> NodeLimits {
+    let mut limits = NodeLimits::default();
+    let Some(mut section) = root.section("limits") else {
+        return limits;
+    };
+    if let Some(max_calls) = section.read("max_calls", whole(CALLS, "calls")) {
+        limits.max_calls = max_calls.value;
+    }
+    limits.cps = section.read("cps", whole(CPS, "calls/s")).map(|spot| spot.value);
+    root.adopt(section);
+    limits
+}
+
+/// `[store]`: checked, and in memory.
+pub(crate) fn store(root: &mut Section) {
+    const SHARED: [&str; 4] = ["redis://", "rediss://", "redis+sentinel://", "redis+cluster://"];
+    let Some(mut section) = root.section("store") else {
+        return;
+    };
+    // A store's URL may hold a password.
+    section.read_secret("url", |node| match text(node)?.as_str() {
+        "memory:" => Ok(()),
+        url if SHARED.iter().any(|scheme| url.starts_with(scheme)) => {
+            Err(Problem::NotInRelease(Feature::SharedStore))
+        }
+        _ => Err(Problem::NotA { expected: "memory: or the URL of a store" }),
+    });
+    root.adopt(section);
+}
+
+/// `[admin]`.
+pub(crate) fn admin(root: &mut Section) -> Admin {
+    let mut admin = Admin::default();
+    let Some(mut section) = root.section("admin") else {
+        return admin;
+    };
+    if let Some(address) = section.read("bind", bind) {
+        admin.bind = address.value;
+    }
+    // What a header can carry (RFC 6750 §2.1).
+    let token = |node| {
+        let token = text(node)?;
+        if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Secret::new(token))
+        } else {
+            Err(Problem::NotA { expected: "a bearer token: printable ASCII without spaces" })
+        }
+    };
+    let tokens = section.read_secrets("tokens", token).unwrap_or_default();
+    admin.tokens = tokens.into_iter().map(|spot| spot.value).collect();
+    root.adopt(section);
+    admin
+}
+
+/// `[cdr]`.
+pub(crate) fn cdr(root: &mut Section) -> Cdr {
+    let mut cdr = Cdr::default();
+    let Some(mut section) = root.section("cdr") else {
+        return cdr;
+    };
+    for mut sink in section.sections("sinks") {
+        let kind = sink.need("type", "jsonl", |node| match text(node)?.as_str() {
+            "jsonl" => Ok(()),
+            "csv" | "postgresql" | "webhook" => Err(Problem::NotInRelease(Feature::CdrSink)),
+            _ => Err(Problem::NotA { expected: "jsonl, csv, postgresql or webhook" }),
+        });
+        if kind.is_some() {
+            let target =
+                sink.need("path", "a file, or - for standard output", |node| match text(node)?.as_str() {
+                    "" => Err(Problem::NotA { expected: "a file, or - for standard output" }),
+                    "-" => Ok(JsonlTarget::Stdout),
+                    path => Ok(JsonlTarget::File(PathBuf::from(path))),
+                });
+            cdr.sinks.extend(target.map(|target| CdrSink::Jsonl { target: target.value }));
+        } else {
+            // The other keys belong to the type that was refused.
+            sink.take_all();
+        }
+        section.adopt(sink);
+    }
+    root.adopt(section);
+    cdr
+}

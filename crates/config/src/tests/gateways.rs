@@ -1,0 +1,293 @@
+use super::*;
+use std::time::Duration;
+
+#[test]
+fn a_gateway_needs_little() {
+    let config = load(&format!("{}{}", mapping(""), routing("")));
+    let mapping = &config.mapping_gateways[0].gateway;
+    assert_eq!((&*mapping.name, mapping.sources[0].to_string().as_str()), ("customer", "192.0.2.0/24"));
+    assert_eq!((mapping.limits.max_calls, mapping.limits.cps, mapping.trusted), (None, None, false));
+    let routing = &config.routing_gateways[0];
+    assert_eq!(routing.gateway.address.to_string(), "192.0.2.20:5060");
+    assert_eq!(routing.gateway.prefixes, [""]);
+    assert_eq!((routing.gateway.priority, routing.gateway.weight, routing.gateway.disabled), (0, 1, false));
+    assert!(routing.gateway.probe_interval.is_none() && routing.credentials.is_none());
+    assert_eq!(routing.gateway.parameters.invite_timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn every_key_of_a_gateway_is_read() {
+    let rules = r#"
+        strip = 2
+        prepend = "+"
+        rewrite = [{ match = '^\+44(\d+)$', replace = "0$1" }]
+        trusted = true
+        pass_headers = ["X-Account", "Diversion"]
+        max_calls = 500
+        cps = 50
+    "#;
+    let config = load(&format!(
+        "{}{}[parameters]\nSS_MAX_CALL_DURATION = 3600\nSS_SIP_TIMEOUT_INVITE = 6\n",
+        mapping(&format!(
+            "{rules}\ncause_map = {{ \"503\" = 480 }}\nparameters = {{ SS_MAX_CALL_DURATION = 60 }}"
+        )),
+        routing(&format!(
+            "{rules}
+            transport = \"udp\"
+            prefixes = [\"44\", \"+1\", \"*#\"]
+            priority = 3
+            weight = 7
+            disabled = true
+            username = \"tandem\"
+            password = \"x\"
+            probe = {{ interval = \"15s\" }}
+            stop_switching_response_code = [404, 403]
+            parameters = {{ SS_SIP_STOP_SWITCH_AFTER_SDP = \"Off\" }}"
+        )),
+    ));
+    let mapping = &config.mapping_gateways[0].gateway;
+    assert_eq!(mapping.number_rules.apply("00442071"), "02071");
+    assert_eq!((mapping.limits.max_calls, mapping.limits.cps, mapping.trusted), (Some(500), Some(50), true));
+    assert_eq!(mapping.pass_headers, ["X-Account", "Diversion"]);
+    assert_eq!(mapping.cause_map.get(&503), Some(&480));
+    assert_eq!(mapping.parameters.max_duration, Some(Duration::from_secs(60)));
+    let configured = &config.routing_gateways[0];
+    let routing = &configured.gateway;
+    assert_eq!(routing.prefixes, ["44", "+1", "*#"]);
+    assert_eq!((routing.priority, routing.weight, routing.disabled, routing.trusted), (3, 7, true, true));
+    assert_eq!(routing.probe_interval, Some(Duration::from_secs(15)));
+    assert_eq!(routing.number_rules.apply("00442071"), "02071");
+    assert_eq!(routing.parameters.stop_codes, [403, 404]);
+    assert_eq!(routing.parameters.invite_timeout, Duration::from_secs(6), "the system's");
+    assert!(!routing.parameters.stop_after_sdp, "its own");
+    assert_eq!(routing.parameters.max_duration, Some(Duration::from_secs(3600)));
+    let credentials = configured.credentials.as_ref().expect("credentials");
+    assert_eq!((credentials.username.as_str(), credentials.password.expose()), ("tandem", "x"));
+    assert_eq!(configured.overrides.iter().count(), 1);
+}
+
+#[test]
+fn addresses_are_ip_literals_with_5060_unless_given() {
+    let address = |text: &str| {
+        load(&format!("[[routing_gateway]]\nname = \"v\"\naddress = \"{text}\"")).routing_gateways[0]
+            .gateway
+            .address
+            .to_string()
+    };
+    assert_eq!(address("192.0.2.20"), "192.0.2.20:5060");
+    assert_eq!(address("192.0.2.20:5080"), "192.0.2.20:5080");
+    assert_eq!(address("[2001:db8::1]:5080"), "[2001:db8::1]:5080");
+    assert_eq!(address("[2001:db8::1]"), "[2001:db8::1]:5060");
+    assert_eq!(address("2001:db8::1"), "[2001:db8::1]:5060");
+}
+
+#[test]
+fn a_gateway_by_name_is_refused_for_now() {
+    let error = |address: &str| {
+        errors(&format!("[[routing_gateway]]\nname = \"v\"\naddress = \"{address}\"")).remove(0)
+    };
+    for name in ["sip.example.com", "sip.example.com:5080", "gw1", "sip.example.com."] {
+        assert_eq!(
+            error(name),
+            format!(
+                "tandem.toml:3: routing_gateway[0].address = \"{name}\": \
+                 gateways by name are not supported in this release; write an IP address"
+            )
+        );
+    }
+    for neither in
+        ["192.0.2.300", "192.0.2.20:0", "0.0.0.0:5060", "224.0.0.1:5060", "a b", "", "x:99999", ":5060"]
+    {
+        assert_eq!(
+            error(neither),
+            format!(
+                "tandem.toml:3: routing_gateway[0].address = \"{neither}\": \
+                 is not an address such as 192.0.2.1:5060"
+            )
+        );
+    }
+}
+
+#[test]
+fn refused_keys_of_a_routing_gateway() {
+    let cases = [
+        ("max_calls = -3", "max_calls = -3: out of range 1–1000000 calls"),
+        ("cps = 0", "cps = 0: out of range 1–100000 calls/s"),
+        ("priority = 65536", "priority = 65536: out of range 0–65535"),
+        ("weight = 0", "weight = 0: out of range 1–1000"),
+        ("weight = 1001", "weight = 1001: out of range 1–1000"),
+        ("strip = 33", "strip = 33: out of range 0–32 characters"),
+        (
+            "prepend = \"abc\"",
+            "prepend = \"abc\": is not at most 32 digits, '+', '*' or '#' to put in front of numbers",
+        ),
+        ("transport = \"tcp\"", "transport = \"tcp\": this release speaks UDP only"),
+        (
+            "prefixes = [\"44\", \"4x\"]",
+            "prefixes[1] = \"4x\": is not at most 32 digits, '+', '*' or '#' that numbers begin with",
+        ),
+        ("prefixes = []", "prefixes: is empty; needed is at least one prefix (\"\" for any)"),
+        (
+            "prefixes = [\"44\", \"44\"]",
+            "prefixes[1] = \"44\": is the same prefix as routing_gateway[0].prefixes[0]",
+        ),
+        (
+            "stop_switching_response_code = [503]",
+            "stop_switching_response_code[0] = 503: 503 and 408 cannot end a hunt",
+        ),
+        (
+            "stop_switching_response_code = [408]",
+            "stop_switching_response_code[0] = 408: 503 and 408 cannot end a hunt",
+        ),
+        (
+            "stop_switching_response_code = [299]",
+            "stop_switching_response_code[0] = 299: out of range 300–699",
+        ),
+        (
+            "stop_switching_response_code = [700]",
+            "stop_switching_response_code[0] = 700: out of range 300–699",
+        ),
+        (
+            "rewrite = [{ match = \"(\", replace = \"\" }]",
+            "rewrite[0].match = \"(\": is no pattern: unclosed group",
+        ),
+        (
+            "rewrite = [{ match = '(\\d+)', replace = \"$1a\" }]",
+            "rewrite[0].replace = \"$1a\": ${1a} is no group of the pattern \
+             (to follow $1 by a letter or digit, write ${1})",
+        ),
+        (
+            "rewrite = [{ match = '1' }]",
+            "rewrite[0].replace: is missing; needed is a replacement such as +44$1",
+        ),
+        (
+            "pass_headers = [\"X-*\"]",
+            "pass_headers[0] = \"X-*\": is not a header's name (wildcards are not known)",
+        ),
+        (
+            "pass_headers = [\"via\"]",
+            "pass_headers[0] = \"via\": the switch writes this header itself on each leg",
+        ),
+        ("probe = { interval = \"soon\" }", "probe.interval = \"soon\": is not a duration such as 30s"),
+        ("probe = { interval = \"2h\" }", "probe.interval = \"2h\": out of range 1–3600 s"),
+        ("probe = { interval = \"500ms\" }", "probe.interval = \"500ms\": out of range 1–3600 s"),
+        ("probe = { option = true }", "probe.option: unknown key; did you mean options?"),
+        ("disabled = 1", "disabled = 1: is a whole number, not true or false"),
+        (
+            "parameters = { SS_SIP_TIMEOUT_INVITE = 500 }",
+            "parameters: SS_SIP_TIMEOUT_INVITE = 500 is out of range 1–120 s",
+        ),
+        (
+            "parameters = { SS_SIP_TIMEOUT_TRYING = 5 }",
+            "parameters: SS_SIP_TIMEOUT_TRYING cannot be overridden per gateway",
+        ),
+    ];
+    for (keys, message) in cases {
+        assert_eq!(errors(&routing(keys)), [format!("tandem.toml:4: routing_gateway[0].{message}")]);
+    }
+}
+
+#[test]
+fn a_user_name_needs_a_password_and_the_reverse() {
+    assert_eq!(
+        errors(&routing("username = \"u\"")),
+        ["tandem.toml:1: routing_gateway[0].password: is missing; needed is the user name's password"]
+    );
+    assert_eq!(
+        errors(&routing("password = \"p\"")),
+        ["tandem.toml:1: routing_gateway[0].username: is missing; needed is the password's user name"]
+    );
+}
+
+#[test]
+fn refused_keys_of_a_mapping_gateway() {
+    let cases = [
+        ("cause_map = { \"503\" = 200 }", "cause_map.503 = 200: out of range 300–699"),
+        ("cause_map = { \"200\" = 480 }", "cause_map.200: is not a failure status, 300–699"),
+        ("cause_map = { busy = 486 }", "cause_map.busy: is not a failure status, 300–699"),
+        ("address = \"192.0.2.1\"", "address: unknown key"),
+    ];
+    for (keys, message) in cases {
+        assert_eq!(errors(&mapping(keys)), [format!("tandem.toml:4: mapping_gateway[0].{message}")]);
+    }
+    let source =
+        |sources: &str| errors(&format!("[[mapping_gateway]]\nname = \"c\"\nsources = {sources}")).remove(0);
+    let at = "tandem.toml:3: mapping_gateway[0].sources[0]";
+    assert_eq!(
+        source("[\"10.0.0.1/8\"]"),
+        format!("{at} = \"10.0.0.1/8\": has bits set beyond its prefix length; the network is 10.0.0.0/8")
+    );
+    assert_eq!(
+        source("[\"10.0.0.0/33\"]"),
+        format!("{at} = \"10.0.0.0/33\": is not an address or a network such as 192.0.2.0/24")
+    );
+    let needed = "needed is at least one network such as 192.0.2.0/24";
+    assert_eq!(source("[]"), format!("tandem.toml:3: mapping_gateway[0].sources: is empty; {needed}"));
+    assert_eq!(
+        errors("[[mapping_gateway]]\nname = \"c\""),
+        [format!("tandem.toml:1: mapping_gateway[0].sources: is missing; {needed}")]
+    );
+}
+
+#[test]
+fn gateways_of_one_kind_have_names_of_their_own() {
+    let twice = format!("{}{}", routing(""), routing(""));
+    assert_eq!(
+        errors(&twice),
+        ["tandem.toml:6: routing_gateway[1].name = \"vendor\": is the same name as routing_gateway[0].name"]
+    );
+    // A carrier can be customer and vendor under one name.
+    let both =
+        format!("{}{}", mapping("").replace("customer", "peer"), routing("").replace("vendor", "peer"));
+    assert_eq!(load(&both).mapping_gateways.len(), 1);
+}
+
+#[test]
+fn a_source_belongs_to_one_mapping_gateway_but_networks_may_nest() {
+    let two = |second: &str| {
+        format!("{}[[mapping_gateway]]\nname = \"other\"\nsources = [\"{second}\"]\n", mapping(""))
+    };
+    assert_eq!(
+        errors(&two("192.0.2.0/24")),
+        ["tandem.toml:7: mapping_gateway[1].sources[0] = \"192.0.2.0/24\": \
+          is the same network as mapping_gateway[0].sources[0]"]
+    );
+    assert_eq!(load(&two("192.0.2.7")).mapping_gateways[1].gateway.sources[0].to_string(), "192.0.2.7/32");
+}
+
+#[test]
+fn every_error_of_every_gateway_is_found() {
+    let text = "[[routing_gateway]]\nweight = 0\n[[mapping_gateway]]\nsources = [\"x\"]\n";
+    let errors = errors(text);
+    let keys = [
+        "routing_gateway[0].address:",
+        "routing_gateway[0].name",
+        "routing_gateway[0].weight",
+        "mapping_gateway[0].name",
+        "mapping_gateway[0].sources[0]",
+    ];
+    assert_eq!(errors.len(), keys.len(), "{errors:#?}");
+    for key in keys {
+        assert!(errors.iter().any(|error| error.contains(key)), "{key} in {errors:#?}");
+    }
+}
+
+#[test]
+fn overrides_that_make_a_gateway_doubtful_warn() {
+    let text = format!(
+        "{}{}[parameters]\nSS_GATEWAY_SWITCH_LIMIT = 3\n",
+        mapping("parameters = { SS_SIP_TIMEOUT_INVITE = 5, SS_SIP_NO_TIMER_REINVITE_INTERVAL = 900 }"),
+        routing("parameters = { SS_SIP_SESSION_TTL = 60 }"),
+    );
+    assert_eq!(
+        warnings(&text),
+        [
+            "mapping_gateway[0].parameters: SS_SIP_NO_TIMER_REINVITE_INTERVAL = 900 s is below \
+             3 × SS_SIP_SESSION_TTL (600 s)",
+            "mapping_gateway[0].parameters: SS_SIP_TIMEOUT_INVITE has no effect here; \
+             a routing gateway's governs the attempt",
+            "routing_gateway[0].parameters: SS_SIP_SESSION_TTL = 60 s is raised to 90 s, \
+             the smallest Session-Expires that is accepted",
+        ]
+    );
+}

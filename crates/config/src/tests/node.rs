@@ -1,0 +1,258 @@
+use super::*;
+use crate::{CdrSink, JsonlTarget, Listen, NodeLimits, Place};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+#[test]
+fn without_a_file_the_defaults_hold() {
+    let config = load("");
+    assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+    assert_eq!(config.listen, [Listen { bind: address("0.0.0.0:5060"), advertise: None }]);
+    assert_eq!(config.admin.bind, address("127.0.0.1:8080"));
+    assert_eq!(config.limits, NodeLimits { max_calls: 20_000, cps: None });
+    assert_eq!((config.node.name, config.node.cluster), (None, "tandem".to_owned()));
+    assert!(config.cdr.sinks.is_empty() && config.routing_gateways.is_empty());
+    assert_eq!(warnings(""), ["SS_GATEWAY_SWITCH_LIMIT = None lets a call try every gateway that matches"]);
+}
+
+#[test]
+fn every_section_is_read() {
+    let config = load(
+        r#"
+        [node]
+        name = "a-1"
+        cluster = "west"
+        roles = ["edge", "call", "media"]
+        [[listen]]
+        transport = "udp"
+        bind = "192.0.2.1:5060"
+        advertise = "198.51.100.1:5060"
+        [[listen]]
+        bind = "[2001:db8::1]:5060"
+        [limits]
+        max_calls = 100
+        cps = 10
+        [store]
+        url = "memory:"
+        [admin]
+        bind = "127.0.0.1:9090"
+        tokens = ["one", "two"]
+        [cdr]
+        sinks = [{ type = "jsonl", path = "-" }, { type = "jsonl", path = "/var/log/cdr.jsonl" }]
+        [media]
+        [parameters]
+        SS_SIP_SESSION_TTL = 900
+        SS_SIP_RESEND_INTERVAL = [0.5, 1, 2]
+        SS_SIP_STOP_SWITCH_AFTER_SDP = false
+        SS_SIP_100REL = "Required"
+        "#,
+    );
+    assert_eq!((config.node.name.as_deref(), config.node.cluster.as_str()), (Some("a-1"), "west"));
+    let listen = [
+        Listen { bind: address("192.0.2.1:5060"), advertise: Some(address("198.51.100.1:5060")) },
+        Listen { bind: address("[2001:db8::1]:5060"), advertise: None },
+    ];
+    assert_eq!(config.listen, listen);
+    assert_eq!(config.limits, NodeLimits { max_calls: 100, cps: Some(10) });
+    assert_eq!(config.admin.tokens[1].expose(), "two");
+    let targets = [JsonlTarget::Stdout, JsonlTarget::File(PathBuf::from("/var/log/cdr.jsonl"))];
+    assert_eq!(config.cdr.sinks, targets.map(|target| CdrSink::Jsonl { target }));
+    assert_eq!(config.parameters.session_ttl.as_secs(), 900);
+    assert_eq!(config.parameters.resend_intervals.waits().len(), 3);
+    assert!(!config.parameters.stop_switch_after_sdp);
+}
+
+#[test]
+fn a_refused_key_shows_file_line_path_value_range_and_unit() {
+    let cases = [
+        ("[limits]\nmax_calls = 0", "tandem.toml:2: limits.max_calls = 0: out of range 1–1000000 calls"),
+        (
+            "[limits]\nmax_calls = 99999999999999999999999999999999999999999",
+            "tandem.toml:2: limits.max_calls = 99999999999999999999999999999999999999999: \
+             out of range 1–1000000 calls",
+        ),
+        ("[limits]\n\ncps = \"many\"", "tandem.toml:3: limits.cps = \"many\": is a text, not a whole number"),
+        (
+            "[node]\nname = \"a b\"",
+            "tandem.toml:2: node.name = \"a b\": is not a name of 1 to 64 letters, digits, '.', '_' or '-'",
+        ),
+        (
+            "[[listen]]\nbind = \"5060\"",
+            "tandem.toml:2: listen[0].bind = \"5060\": is not an address and port such as 0.0.0.0:5060",
+        ),
+        (
+            "[[listen]]\nbind = \"192.0.2.1:5060\"\nadvertise = \"0.0.0.0:5060\"",
+            "tandem.toml:3: listen[0].advertise = \"0.0.0.0:5060\": is not an address and port such as \
+             192.0.2.1:5060 that others can send to",
+        ),
+        (
+            "[[listen]]\ntransport = \"udp\"",
+            "tandem.toml:1: listen[0].bind: is missing; needed is an address and port such as 0.0.0.0:5060",
+        ),
+        ("listen = []", "tandem.toml:1: listen: is empty; needed is at least one listener"),
+        ("listen = 3", "tandem.toml:1: listen = 3: is a whole number, not a list"),
+        ("limits = 3", "tandem.toml:1: limits = 3: is a whole number, not a table"),
+        (
+            "[[listen]]\nbind = \"0.0.0.0:5060\"\ntransport = \"carrier pigeon\"",
+            "tandem.toml:3: listen[0].transport = \"carrier pigeon\": is not udp, tcp or tls",
+        ),
+        ("[store]\nurl = \"file:x\"", "tandem.toml:2: store.url: is not memory: or the URL of a store"),
+        (
+            "[cdr]\nsinks = [{ type = \"jsonl\" }]",
+            "tandem.toml:2: cdr.sinks[0].path: is missing; needed is a file, or - for standard output",
+        ),
+        (
+            "[cdr]\nsinks = [{ type = \"paper\", path = \"-\" }]",
+            "tandem.toml:2: cdr.sinks[0].type = \"paper\": is not jsonl, csv, postgresql or webhook",
+        ),
+        (
+            "[admin]\ntokens = [\"a b\"]",
+            "tandem.toml:2: admin.tokens[0]: is not a bearer token: printable ASCII without spaces",
+        ),
+        (
+            "[parameters]\nSS_SIP_SESSION_TTL = 5",
+            "tandem.toml:2: SS_SIP_SESSION_TTL = 5 is out of range 60–86400 s",
+        ),
+        (
+            "[parameters]\nSS_SIP_SESSION_TTL = 1979-05-27",
+            "tandem.toml:2: parameters.SS_SIP_SESSION_TTL: is a date, not a parameter's value",
+        ),
+        (
+            "[parameters]\nSS_SIP_SESION_TTL = 600",
+            "tandem.toml:2: SS_SIP_SESION_TTL is not a parameter; did you mean SS_SIP_SESSION_TTL?",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(errors(text), [message], "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_in_this_release_is_refused() {
+    let cases = [
+        (
+            "[node]\nroles = [\"edge\"]",
+            "tandem.toml:2: node.roles: a node of this release has all three roles (edge, call, media)",
+        ),
+        (
+            "[[listen]]\nbind = \"0.0.0.0:5060\"\ntransport = \"tls\"",
+            "tandem.toml:3: listen[0].transport = \"tls\": this release speaks UDP only",
+        ),
+        (
+            "[[listen]]\nbind = \"0.0.0.0:5060\"\ncert = \"a.pem\"",
+            "tandem.toml:3: listen[0].cert = \"a.pem\": this release speaks UDP only",
+        ),
+        (
+            "[media]\nports = \"20000-29999\"",
+            "tandem.toml:1: media: the media relay is not in this release; media goes directly between the gateways",
+        ),
+        ("[telemetry]\nsampling = 0.1", "tandem.toml:1: telemetry: exporting traces is not in this release"),
+        (
+            "[registrar]\ndomains = [\"sip.example.com\"]\nmin_expires = 60",
+            "tandem.toml:1: registrar: the registrar and its endpoints are not in this release",
+        ),
+        (
+            "[[endpoint]]\nuser = \"bob\"\npassword = \"x\"",
+            "tandem.toml:1: endpoint[0]: the registrar and its endpoints are not in this release",
+        ),
+        (
+            "[cdr]\nsinks = [{ type = \"webhook\", url = \"https://example.com\" }]",
+            "tandem.toml:2: cdr.sinks[0].type = \"webhook\": this release writes CDRs as jsonl only",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(errors(text), [message], "{text}");
+    }
+    for scheme in ["redis", "rediss", "redis+sentinel", "redis+cluster"] {
+        let message =
+            "tandem.toml:2: store.url: this release keeps its state in memory only (url = \"memory:\")";
+        assert_eq!(errors(&format!("[store]\nurl = \"{scheme}://user:secret@192.0.2.9\"")), [message]);
+    }
+    assert_eq!(
+        errors("[media]\nports = \"9-1\"")[1],
+        "tandem.toml:2: media.ports = \"9-1\": is not a range of ports such as 20000-29999"
+    );
+}
+
+#[test]
+fn unknown_keys_fail_with_line_and_suggestion() {
+    assert_eq!(
+        errors("[limits]\nmax_call = 5"),
+        ["tandem.toml:2: limits.max_call: unknown key; did you mean max_calls?"]
+    );
+    assert_eq!(
+        errors("\n[routing_gateways]\n"),
+        ["tandem.toml:2: routing_gateways: unknown key; did you mean routing_gateway?"]
+    );
+    assert_eq!(errors("colour = 1"), ["tandem.toml:1: colour: unknown key"]);
+    assert_eq!(
+        errors("[[listen]]\nbind = \"0.0.0.0:5060\"\nbinds = 1")[0],
+        "tandem.toml:3: listen[0].binds: unknown key; did you mean bind?"
+    );
+}
+
+#[test]
+fn all_errors_are_reported_at_once_by_line() {
+    let text = "[limits]\ncps = 0\nmax_call = 1\n[node]\nname = \"\"\n[parameters]\nSS_SIP_SESSION_TTL = 1\n";
+    let lines: Vec<_> = Config::parse(text, [])
+        .expect_err("a wrong configuration")
+        .into_iter()
+        .map(|error| error.place)
+        .collect();
+    let at = |line, column| Place::Line { line, column };
+    assert_eq!(lines, [at(2, 7), at(3, 1), at(5, 8), at(7, 22)]);
+}
+
+#[test]
+fn syntax_errors_have_their_line() {
+    let errors = errors("[node]\nname = \n[limits]\ncps == 2\n");
+    assert!(errors[0].starts_with("tandem.toml:2: "), "{errors:?}");
+    assert!(errors[1].starts_with("tandem.toml:4: ") && errors.len() == 2, "{errors:?}");
+}
+
+#[test]
+fn listeners_that_cannot_both_be_bound_are_refused() {
+    let listen = |binds: [&str; 2]| binds.map(|bind| format!("[[listen]]\nbind = \"{bind}\"\n")).concat();
+    for binds in [["192.0.2.1:5060", "192.0.2.1:5060"], ["0.0.0.0:5060", "192.0.2.1:5060"]] {
+        let message = format!(
+            "tandem.toml:4: listen[1].bind = \"{}\": is the same listening address as listen[0].bind",
+            binds[1]
+        );
+        assert_eq!(errors(&listen(binds)), [message]);
+    }
+    for binds in [
+        ["127.0.0.1:0", "127.0.0.1:0"],
+        ["192.0.2.1:5060", "192.0.2.2:5060"],
+        ["0.0.0.0:5060", "[2001:db8::1]:5060"],
+    ] {
+        assert_eq!(load(&listen(binds)).listen.len(), 2);
+    }
+}
+
+#[test]
+fn an_open_api_beyond_the_loopback_warns() {
+    let open = warnings("[admin]\nbind = \"0.0.0.0:8080\"\n[parameters]\nSS_GATEWAY_SWITCH_LIMIT = 3");
+    assert_eq!(open, ["admin.bind = 0.0.0.0:8080 is reachable from elsewhere and admin.tokens is empty"]);
+    let closed =
+        "[admin]\nbind = \"0.0.0.0:8080\"\ntokens = [\"t\"]\n[parameters]\nSS_GATEWAY_SWITCH_LIMIT = 3";
+    assert!(warnings(closed).is_empty());
+}
+
+#[test]
+fn credentials_show_neither_in_debug_nor_in_errors() {
+    let text = format!(
+        "[admin]\ntokens = [\"s3cret-token\"]\n{}",
+        routing("username = \"u\"\npassword = \"s3cret-word\"")
+    );
+    assert!(!format!("{:?}", load(&text)).contains("s3cret"));
+    let wrong = format!(
+        "[admin]\ntokens = [\"s3cret token\"]\n[store]\nurl = \"redis://:s3cret@192.0.2.1\"\n{}",
+        routing("username = \"u\"\npassword = [\"s3cret\"]")
+    );
+    let errors = Config::parse(&wrong, []).expect_err("a wrong configuration");
+    assert!(!format!("{errors:?}").contains("s3cret"));
+}

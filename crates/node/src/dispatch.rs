@@ -1,0 +1,253 @@
+//! From a datagram to the call it belongs to.
+
+use crate::call_actor::{Beginning, CallActor, CallMessage, branch_of};
+use crate::directory::CallHandle;
+use crate::registration::Registration;
+use crate::shared::Shared;
+use crate::tap::Tapped;
+use bytes::Bytes;
+use ractor::ActorRuntime;
+use std::sync::Arc;
+use tandem_sip::flow::{Flow, Transport};
+use tandem_sip::{Limits, Message, Method, Name, ParseError, ResponseHead, StatusCode};
+use tandem_switch::call::{
+    Call, CallId, Input, Refused, Serial, Setup, Token, respond_outside_dialog, screen,
+};
+use tandem_switch::gateway::MappingGateway;
+use tandem_telemetry::{AdmissionRefusal, Direction, ParseReject};
+use tandem_transport::Event;
+
+/// Seconds after which a caller that was not admitted may try again.
+const RETRY_AFTER_S: u32 = 5;
+
+/// A ping of RFC 5626 §3.5.1, and the answer to it.
+const PING: &[u8] = b"\r\n\r\n";
+const PONG: &[u8] = b"\r\n";
+
+/// Hands what arrives at the sockets to the calls it belongs to, and answers what belongs to none.
+#[derive(Clone)]
+pub(crate) struct Dispatcher {
+    shared: Arc<Shared>,
+    limits: Limits,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, limits: Limits::default() }
+    }
+
+    pub(crate) fn on_event(&self, event: Event) {
+        match event {
+            Event::Datagram { listener, source, bytes } => {
+                self.on_datagram(Flow { transport: Transport::Udp, listener, remote: source }, bytes);
+            }
+            Event::Unreachable { sent, .. } => self.on_unreachable(&sent),
+        }
+    }
+
+    fn on_datagram(&self, flow: Flow, bytes: Bytes) {
+        if let Some(tap) = &self.shared.tap
+            && let Some(listener) = self.shared.listeners.get(usize::from(flow.listener))
+        {
+            let (from, to) = (flow.remote, listener.socket.local_addr());
+            tap.take(Tapped { at: self.shared.clock.now().wall, from, to, message: bytes.clone() });
+        }
+        let message = match Message::parse(bytes.clone(), &self.limits) {
+            Ok(message) => message,
+            Err(error) => return self.on_unreadable(flow, &bytes, &error),
+        };
+        self.shared.count(Direction::Received, message.raw());
+        if !message.is_request() {
+            return self.on_response(message);
+        }
+        if let Err(rejection) = message.validate() {
+            return self.reject_malformed(flow, &message, rejection.status, rejection.reason);
+        }
+        self.on_request(flow, message);
+    }
+
+    fn on_unreadable(&self, flow: Flow, bytes: &[u8], error: &ParseError) {
+        let reason = match error {
+            ParseError::Empty => {
+                if bytes.starts_with(PING) {
+                    self.send(flow, &Bytes::from_static(PONG));
+                }
+                return;
+            }
+            ParseError::NotSip => ParseReject::NotSip,
+            ParseError::Status => ParseReject::StatusLine,
+            ParseError::NoVia => ParseReject::NoVia,
+            ParseError::TooLarge(_) => ParseReject::TooLong,
+            ParseError::LineTooLong => ParseReject::LineTooLong,
+            ParseError::TooManyHeaders(_) => ParseReject::TooManyHeaders,
+        };
+        self.shared.metrics.parse_rejects.of(reason).inc();
+    }
+
+    /// A malformed request is answered where it can be (RFC 3261 §21.4.1); ACK never is.
+    fn reject_malformed(&self, flow: Flow, request: &Message, status: StatusCode, reason: &'static str) {
+        self.shared.metrics.parse_rejects.of(ParseReject::MalformedRequest).inc();
+        if request.method() == Some(Method::Ack) {
+            return;
+        }
+        let tag = self.stateless_tag(request);
+        let head = ResponseHead::of(request, flow.remote);
+        let response = head.respond_with_reason(status, reason.as_bytes(), Some(&tag)).finish();
+        self.answer(flow, request, &response);
+    }
+
+    fn on_response(&self, response: Message) {
+        if response.validate().is_err() {
+            return self.shared.metrics.parse_rejects.of(ParseReject::MalformedResponse).inc();
+        }
+        let token =
+            response.top_via().ok().and_then(|via| Token::of_branch(via.branch()?, &self.shared.keys));
+        match token.and_then(|token| self.shared.calls.find(token.id)) {
+            Some(call) => self.hand_over(&call, Input::Response(response)),
+            None => self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc(),
+        }
+    }
+
+    fn on_request(&self, flow: Flow, request: Message) {
+        if let Some(tag) = request.to_tag() {
+            let token = Token::parse(tag, &self.shared.keys);
+            return match token.and_then(|token| self.shared.calls.find(token.id)) {
+                Some(call) => self.hand_over(&call, Input::Request { message: request, flow }),
+                None => self.answer_outside_dialog(flow, &request),
+            };
+        }
+        let ids = self.shared.keys.all().filter_map(|key| CallId::of(&request, key));
+        for id in ids {
+            if let Some(call) = self.shared.calls.find(id) {
+                return self.hand_over(&call, Input::Request { message: request, flow });
+            }
+        }
+        match request.method() {
+            Some(Method::Invite) => self.begin_call(flow, request),
+            Some(_) | None => self.answer_outside_dialog(flow, &request),
+        }
+    }
+
+    fn hand_over(&self, call: &CallHandle, input: Input) {
+        if !call.offer(CallMessage::Network(input)) {
+            self.shared.metrics.mailbox_overflow.inc();
+        }
+    }
+
+    fn answer_outside_dialog(&self, flow: Flow, request: &Message) {
+        let tag = self.stateless_tag(request);
+        let response = match request.method() {
+            // A dialog that is not here, or no longer.
+            Some(Method::Ack) => return self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc(),
+            Some(_) | None if request.to_tag().is_some() => {
+                let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
+                Some(Refused::with(status).response(request, flow.remote, &tag))
+            }
+            Some(_) | None => respond_outside_dialog(request, flow.remote, &tag),
+        };
+        if let Some(response) = response {
+            self.answer(flow, request, &response);
+        }
+    }
+
+    /// A tag that is the same for each copy of a request, since nothing is kept of it (RFC 3261 §8.2.7).
+    fn stateless_tag(&self, request: &Message) -> String {
+        CallId::of(request, &self.shared.keys.current).map_or_else(|| "0".to_owned(), |id| id.to_string())
+    }
+
+    fn begin_call(&self, flow: Flow, invite: Message) {
+        let sources = self.shared.sources.load();
+        let Some(gateway) = sources.find(flow.remote.ip()) else {
+            self.shared.metrics.admission_refused.of(AdmissionRefusal::UnknownSource).inc();
+            tracing::debug!(source = %flow.remote.ip(), "INVITE from a source that is no mapping gateway's");
+            return self.refuse(flow, &invite, &Refused::with(StatusCode::FORBIDDEN));
+        };
+        if let Err(refused) = screen(&invite) {
+            return self.refuse(flow, &invite, &refused);
+        }
+        let Some(id) = CallId::of(&invite, &self.shared.keys.current) else { return };
+        match self.admit(id, gateway) {
+            Ok(registration) => self.start_call(flow, invite, gateway.clone(), registration),
+            Err(refusal) => {
+                self.shared.metrics.admission_refused.of(refusal).inc();
+                let header = Some((Name::RetryAfter, RETRY_AFTER_S.to_string()));
+                let refused = Refused { status: StatusCode::SERVICE_UNAVAILABLE, header };
+                self.refuse(flow, &invite, &refused);
+            }
+        }
+    }
+
+    fn admit(&self, id: CallId, gateway: &Arc<MappingGateway>) -> Result<Registration, AdmissionRefusal> {
+        if self.shared.is_draining() {
+            return Err(AdmissionRefusal::Draining);
+        }
+        if !self.shared.wheel.has_room() {
+            return Err(AdmissionRefusal::NodeCalls);
+        }
+        self.shared.admission.admit(self.shared.clock.now(), id, &gateway.name)?;
+        Ok(Registration::new(self.shared.clone(), id, gateway.name.clone()))
+    }
+
+    fn start_call(
+        &self,
+        flow: Flow,
+        invite: Message,
+        gateway: Arc<MappingGateway>,
+        registration: Registration,
+    ) {
+        let id = registration.id();
+        let token = Token { id, hint: self.shared.hint }.print(&self.shared.keys);
+        let local = self.shared.local_name(flow.listener, flow.remote);
+        let node = self.shared.name.clone();
+        let setup = Setup { id, token, node, invite: invite.clone(), flow, local, mapping_gateway: gateway };
+        let (call, actions) = match Call::start(setup, self.shared.clock.now()) {
+            Ok(started) => started,
+            Err(error) => {
+                tracing::debug!(%error, "INVITE that makes no dialog");
+                return self.refuse(flow, &invite, &Refused::with(StatusCode::BAD_REQUEST));
+            }
+        };
+        let Some(supervisor) = self.shared.supervisor() else { return };
+        let mailbox = registration.mailbox().clone();
+        let beginning = Beginning { shared: self.shared.clone(), registration, call, actions, invite, flow };
+        match ActorRuntime::spawn_linked_instant(None, CallActor, beginning, supervisor) {
+            Ok((actor, _)) => {
+                self.shared.metrics.calls_started.inc();
+                self.shared.calls.insert(id, CallHandle::new(actor, mailbox));
+            }
+            Err(error) => tracing::error!(%error, "cannot start a call's actor"),
+        }
+    }
+
+    fn refuse(&self, flow: Flow, request: &Message, refused: &Refused) {
+        let response = refused.response(request, flow.remote, &self.stateless_tag(request));
+        self.answer(flow, request, &response);
+    }
+
+    /// Sends a response to where the request's top Via says (RFC 3261 §18.2.2, RFC 3581).
+    fn answer(&self, flow: Flow, request: &Message, response: &Bytes) {
+        let remote = request.top_via().map_or(flow.remote, |via| via.response_address(flow.remote));
+        self.send(Flow { remote, ..flow }, response);
+    }
+
+    fn send(&self, flow: Flow, message: &Bytes) {
+        // Nothing is kept of what is answered here: a peer that got no answer asks again.
+        let _ = self.shared.send(flow, message);
+    }
+
+    /// An ICMP error: the request it quotes could not be delivered. Only a quoted token of ours is believed.
+    fn on_unreachable(&self, sent: &[u8]) {
+        self.shared.metrics.unreachable.inc();
+        if sent.starts_with(b"SIP/2.0") {
+            return;
+        }
+        let Some(branch) = branch_of(sent) else { return };
+        let (Some(token), Some(serial)) = (Token::of_branch(branch, &self.shared.keys), Serial::of(branch))
+        else {
+            return;
+        };
+        if let Some(call) = self.shared.calls.find(token.id) {
+            self.hand_over(&call, Input::Undeliverable(serial));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What all actors of a node share.
+
+use crate::admission::Admission;
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::gateway_actor::GatewayHandle;
+use crate::tap::{Tap, Tapped};
+use crate::wheel::Wheel;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ractor::ActorCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use tandem_sip::flow::{Flow, Transport};
+use tandem_store::{Owner, Store};
+use tandem_switch::call::{CallId, Candidate, Looked, TokenKeys};
+use tandem_switch::gateway::{GatewayName, RoutingGateway, SourceTable};
+use tandem_switch::routing::RouteTable;
+use tandem_telemetry::{Direction, DropReason, Method, Metrics, StatusClass};
+use tandem_transport::{SendError, Sent, UdpListener};
+
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) owner: Owner,
+    pub(crate) hint: u16,
+    pub(crate) clock: Clock,
+    pub(crate) keys: TokenKeys,
+    pub(crate) metrics: Metrics,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) wheel: Wheel<CallId>,
+    pub(crate) calls: Directory,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) sources: ArcSwap<SourceTable>,
+    pub(crate) routes: ArcSwap<RouteTable>,
+    pub(crate) gateways: HashMap<GatewayName, Arc<GatewayHandle>>,
+    pub(crate) admission: Admission,
+    pub(crate) draining: AtomicBool,
+    pub(crate) tap: Option<Tap>,
+    /// Supervisors of calls; each call is linked to one of them.
+    pub(crate) call_supervisors: OnceLock<Vec<ActorCell>>,
+    pub(crate) next_supervisor: AtomicUsize,
+}
+
+/// A socket of this node and what peers call it by.
+pub(crate) struct Listener {
+    pub(crate) socket: UdpListener,
+    /// Our `host:port` in Via and Contact; `None` where the socket takes any address and none was configured.
+    pub(crate) advertised: Option<Arc<str>>,
+}
+
+impl Shared {
+    /// The supervisor of the next call.
+    pub(crate) fn supervisor(&self) -> Option<ActorCell> {
+        let supervisors = self.call_supervisors.get()?;
+        let turn = self.next_supervisor.fetch_add(1, Ordering::Relaxed);
+        supervisors.get(turn % supervisors.len()).cloned()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Sends a message by its flow.
+    ///
+    /// # Errors
+    /// The transport cannot reach the peer.
+    pub(crate) fn send(&self, flow: Flow, message: &Bytes) -> Result<(), SendError> {
+        let Some(listener) = self.listeners.get(usize::from(flow.listener)) else { return Ok(()) };
+        self.count(Direction::Sent, message);
+        if let Some(tap) = &self.tap {
+            let from = listener.socket.local_addr();
+            tap.take(Tapped { at: self.clock.now().wall, from, to: flow.remote, message: message.clone() });
+        }
+        match listener.socket.send(message, flow.remote) {
+            Ok(Sent::Now) => Ok(()),
+            Ok(Sent::Dropped) => {
+                self.metrics.datagrams_dropped.of(DropReason::SendBuffer).inc();
+                Ok(())
+            }
+            Err(error) => {
+                self.metrics.datagrams_dropped.of(DropReason::SendError).inc();
+                tracing::debug!(%error, "cannot send");
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts a message by its first line, which every message of ours and every parsed one has.
+    pub(crate) fn count(&self, direction: Direction, message: &[u8]) {
+        if let Some(status_line) = message.strip_prefix(b"SIP/2.0 ") {
+            let status = status_line.first_chunk::<3>().and_then(|digits| std::str::from_utf8(digits).ok());
+            if let Some(class) = status.and_then(|digits| digits.parse().ok()).and_then(StatusClass::of) {
+                self.metrics.responses.of(direction, class).inc();
+            }
+            return;
+        }
+        let end = message.iter().position(|byte| *byte == b' ').unwrap_or(0);
+        let method = std::str::from_utf8(&message[..end]).map_or(Method::Other, Method::of);
+        self.metrics.requests.of(direction, method).inc();
+    }
+
+    /// What peers at `remote` are told to call this listener by.
+    pub(crate) fn local_name(&self, listener: u16, remote: SocketAddr) -> Arc<str> {
+        match self.listeners.get(usize::from(listener)) {
+            Some(Listener { advertised: Some(advertised), .. }) => advertised.clone(),
+            Some(listener) => {
+                let port = listener.socket.local_addr().port();
+                SocketAddr::new(local_address_towards(remote), port).to_string().into()
+            }
+            None => "localhost".into(),
+        }
+    }
+
+    /// The flow to a gateway: the first listener of its address family.
+    fn flow_to(&self, remote: SocketAddr) -> Option<Flow> {
+        let fits = |listener: &Listener| listener.socket.local_addr().is_ipv4() == remote.is_ipv4();
+        let place = self.listeners.iter().position(fits)?;
+        Some(Flow { transport: Transport::Udp, listener: u16::try_from(place).ok()?, remote })
+    }
+
+    /// Where a call may go: number rules and the route table.
+    pub(crate) fn look_up(&self, id: CallId, mapping_gateway: &str, called: &str) -> Looked {
+        let mapping = self.admission.mapping_gateway(mapping_gateway);
+        let called = mapping.map_or_else(|| called.to_owned(), |gateway| gateway.number_rules.apply(called));
+        let gateways = self.routes.load().candidates(&called, id.draw(), |_| true);
+        let candidate = |gateway: &Arc<RoutingGateway>| {
+            let flow = self.flow_to(gateway.address)?;
+            Some(Candidate {
+                gateway: gateway.name.clone(),
+                flow,
+                local: self.local_name(flow.listener, gateway.address),
+                called: gateway.number_rules.apply(&called),
+                trusted: gateway.trusted,
+                pass_headers: gateway.pass_headers.as_slice().into(),
+                parameters: gateway.parameters.clone(),
+            })
+        };
+        let routes = gateways.iter().filter_map(candidate).collect();
+        Looked { called, routes, ..Looked::default() }
+    }
+}
+
+/// Our address on the way to a peer, as the kernel's routing table has it. Nothing is sent.
+fn local_address_towards(remote: SocketAddr) -> IpAddr {
+    let (any, loopback): (SocketAddr, IpAddr) = if remote.is_ipv4() {
+        ((Ipv4Addr::UNSPECIFIED, 0).into(), Ipv4Addr::LOCALHOST.into())
+    } else {
+        ((Ipv6Addr::UNSPECIFIED, 0).into(), Ipv6Addr::LOCALHOST.into())
+    };
+    let ask = || {
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(remote)?;
+        socket.local_addr()
+    };
+    ask().map_or(loopback, |address| address.ip())
+}

@@ -1,0 +1,189 @@
+//! The supervision tree: who starts whom again. No logic lives here, since a supervisor that dies takes its children
+//! along.
+//!
+//! ```text
+//! NodeSupervisor ─┬─ Edge ── Listener × n
+//!                 ├─ Calls × n ── Call × many      not started again: a call comes back from its snapshot by itself
+//!                 ├─ Gateways ── Gateway × n
+//!                 └─ Cdr × sinks
+//! ```
+
+use crate::call_actor::CallMessage;
+use crate::cdr_actor::{CdrActor, Sink};
+use crate::dispatch::Dispatcher;
+use crate::gateway_actor::{GatewayActor, GatewayHandle};
+use crate::listener_actor::ListenerActor;
+use crate::shared::Shared;
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long after a failure a child is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+
+/// A child that is started again when it fails.
+#[derive(Clone)]
+pub(crate) enum Child {
+    /// A socket's receive loop.
+    Listener(u16),
+    /// A gateway's slots and statistics.
+    Gateway(Arc<GatewayHandle>),
+    /// A sink of CDRs.
+    Cdr(Sink),
+}
+
+impl Child {
+    async fn start(
+        &self,
+        shared: &Arc<Shared>,
+        supervisor: ActorCell,
+    ) -> Result<ActorId, ActorProcessingErr> {
+        Ok(match self {
+            Child::Listener(place) => {
+                let dispatcher = Dispatcher::new(shared.clone());
+                let actor = ListenerActor { shared: shared.clone(), dispatcher, place: *place };
+                ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
+            }
+            Child::Gateway(handle) => {
+                let actor = GatewayActor { clock: shared.clock, handle: handle.clone() };
+                ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
+            }
+            Child::Cdr(sink) => {
+                let actor = CdrActor { shared: shared.clone(), sink: sink.clone() };
+                ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
+            }
+        })
+    }
+
+    /// After a new start: calls tell a gateway again which of its slots they hold.
+    fn started_again(&self, shared: &Shared) {
+        match self {
+            Child::Gateway(handle) => {
+                for (_, call) in shared.calls.all() {
+                    // A call that has gone holds nothing.
+                    let _ = call.actor().cast(CallMessage::GatewayRestarted(handle.gateway.name.clone()));
+                }
+            }
+            Child::Listener(_) | Child::Cdr(_) => {}
+        }
+    }
+}
+
+/// Starts its children, and again those that fail.
+pub(crate) struct Keeper {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) what: &'static str,
+}
+
+pub(crate) enum KeeperMessage {
+    StartAgain(Child),
+}
+
+impl Actor for Keeper {
+    type Msg = KeeperMessage;
+    type State = HashMap<ActorId, Child>;
+    type Arguments = Vec<Child>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        children: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let mut running = HashMap::new();
+        for child in children {
+            running.insert(child.start(&self.shared, myself.get_cell()).await?, child);
+        }
+        Ok(running)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        KeeperMessage::StartAgain(child): Self::Msg,
+        running: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match child.start(&self.shared, myself.get_cell()).await {
+            Ok(id) => {
+                child.started_again(&self.shared);
+                running.insert(id, child);
+            }
+            Err(error) => {
+                tracing::error!(what = self.what, %error, "cannot start again");
+                myself.send_after(RESTART_PAUSE, move || KeeperMessage::StartAgain(child.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        running: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let (gone, why) = match event {
+            SupervisionEvent::ActorFailed(actor, error) => (actor.get_id(), error.to_string()),
+            SupervisionEvent::ActorTerminated(actor, _, reason) => {
+                (actor.get_id(), reason.unwrap_or_default())
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+        };
+        if let Some(child) = running.remove(&gone) {
+            tracing::error!(what = self.what, why, "failed; starting again");
+            myself.send_after(RESTART_PAUSE, move || KeeperMessage::StartAgain(child.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Linked to its share of the calls. A call that fails has given back what it held by being dropped.
+pub(crate) struct CallSupervisor;
+
+impl Actor for CallSupervisor {
+    type Msg = ();
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        event: SupervisionEvent,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(_, error) = event {
+            tracing::error!(%error, "a call's actor failed");
+        }
+        Ok(())
+    }
+}
+
+/// The root of the tree.
+pub(crate) struct NodeSupervisor;
+
+impl Actor for NodeSupervisor {
+    type Msg = ();
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<()>,
+        event: SupervisionEvent,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(_, error) = event {
+            tracing::error!(%error, "a supervisor failed; the node stops");
+            myself.stop(Some("a supervisor failed".to_owned()));
+        }
+        Ok(())
+    }
+}

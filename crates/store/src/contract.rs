@@ -1,0 +1,368 @@
+//! What every store has to keep to: one suite, run on each implementation.
+//!
+//! ```ignore
+//! async fn fixture() -> tandem_store::contract::Fixture { … }
+//! tandem_store::store_contract!(fixture);
+//! ```
+
+use crate::{
+    CDR_GROUPS_MAX, CallEnd, CallKey, CallWrite, Committed, Owner, SNAPSHOT_MAX_BYTES, Store, StoreError,
+    StoredCall, TOMBSTONE_LIFE,
+};
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Lets a store's time pass.
+pub type LetPass = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// An empty store to be tried, that nobody else uses.
+pub struct Fixture {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// How to let the store's time pass; without it the checks that need time pass by.
+    pub let_pass: Option<LetPass>,
+}
+
+/// Makes a test of each rule, from an `async fn() -> Fixture`.
+#[macro_export]
+macro_rules! store_contract {
+    ($fixture:path) => {
+        $crate::store_contract! { $fixture =>
+            what_was_committed_is_loaded
+            an_unknown_call_loads_as_none_and_cannot_be_claimed
+            within_an_epoch_the_highest_seq_wins
+            a_higher_epoch_replaces_whatever_its_seq
+            a_superseded_epoch_is_fenced
+            in_one_epoch_only_the_owner_writes
+            another_boot_of_the_same_node_is_another_owner
+            a_claim_moves_ownership_to_the_next_epoch
+            of_many_heirs_one_claim_wins
+            a_repeated_claim_of_the_same_heir_succeeds_again
+            a_node_can_claim_its_own_call
+            an_end_removes_the_snapshot_and_appends_the_cdr
+            an_end_by_a_superseded_owner_is_fenced_and_leaves_all_as_it_was
+            a_repeated_end_appends_nothing
+            a_call_that_was_never_stored_can_end
+            an_end_without_cdr_appends_none
+            an_ended_call_takes_no_commit_and_no_claim
+            a_tombstone_falls_after_its_time
+            the_owned_calls_are_those_of_the_node_in_order
+            cdrs_of_a_bucket_come_in_order_until_acknowledged
+            each_group_gets_every_cdr
+            a_new_group_gets_what_is_held
+            an_acknowledged_cdr_is_not_appended_again
+            acknowledging_what_is_not_there_is_ignored
+            the_number_of_groups_is_limited
+            appended_cdrs_wake_the_reader
+            a_snapshot_over_the_limit_is_refused
+        }
+    };
+    ($fixture:path => $($rule:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $rule() {
+                $crate::contract::$rule($fixture().await).await;
+            }
+        )+
+    };
+}
+
+fn key(bucket: u8, number: u8) -> CallKey {
+    CallKey { bucket, id: [number; 12] }
+}
+
+fn owner(node: &str, boot: u64) -> Owner {
+    Owner { node: node.into(), boot }
+}
+
+fn write(key: CallKey, owner: &Owner, epoch: u32, seq: u64) -> CallWrite {
+    CallWrite { key, owner: owner.clone(), epoch, seq, snapshot: snapshot(epoch, seq) }
+}
+
+fn snapshot(epoch: u32, seq: u64) -> Bytes {
+    // Any byte may occur in a snapshot, so none may be special to the store.
+    Bytes::from([&[0, b'\r', b'\n', 0xff][..], format!("{epoch}/{seq}").as_bytes()].concat())
+}
+
+fn stored(owner: &Owner, epoch: u32, seq: u64) -> StoredCall {
+    StoredCall { owner: owner.clone(), epoch, seq, snapshot: snapshot(epoch, seq) }
+}
+
+fn end(key: CallKey, owner: &Owner, epoch: u32) -> CallEnd {
+    CallEnd { key, owner: owner.clone(), epoch, cdr: Some(cdr(key)) }
+}
+
+fn cdr(key: CallKey) -> Bytes {
+    Bytes::from(format!("cdr of {key}"))
+}
+
+#[allow(missing_docs)] // Each rule is named after what it proves.
+mod rules {
+    use super::*;
+
+    pub async fn what_was_committed_is_loaded(Fixture { store, .. }: Fixture) {
+        let (call, a) = (key(7, 1), owner("a", 1));
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Ok(Committed::Stored));
+        assert_eq!(store.load(call).await, Ok(Some(stored(&a, 0, 1))));
+        assert_eq!(store.load(key(8, 1)).await, Ok(None), "the same id in another bucket is another call");
+    }
+
+    pub async fn an_unknown_call_loads_as_none_and_cannot_be_claimed(Fixture { store, .. }: Fixture) {
+        assert_eq!(store.load(key(0, 1)).await, Ok(None));
+        assert_eq!(store.claim(key(0, 1), 0, owner("a", 1)).await, Err(StoreError::Unknown));
+    }
+
+    pub async fn within_an_epoch_the_highest_seq_wins(Fixture { store, .. }: Fixture) {
+        let (call, a) = (key(255, 1), owner("a", 1));
+        assert_eq!(store.commit(write(call, &a, 3, 5)).await, Ok(Committed::Stored));
+        assert_eq!(store.commit(write(call, &a, 3, 4)).await, Ok(Committed::Absorbed));
+        assert_eq!(store.commit(write(call, &a, 3, 5)).await, Ok(Committed::Absorbed));
+        assert_eq!(store.load(call).await, Ok(Some(stored(&a, 3, 5))));
+        // As a number: ten is more than nine.
+        assert_eq!(store.commit(write(call, &a, 3, 10)).await, Ok(Committed::Stored));
+        assert_eq!(store.commit(write(call, &a, 3, 9)).await, Ok(Committed::Absorbed));
+        assert_eq!(store.load(call).await, Ok(Some(stored(&a, 3, 10))));
+    }
+
+    pub async fn a_higher_epoch_replaces_whatever_its_seq(Fixture { store, .. }: Fixture) {
+        let (call, a, b) = (key(1, 1), owner("a", 1), owner("b", 1));
+        assert_eq!(store.commit(write(call, &a, 1, 50)).await, Ok(Committed::Stored));
+        assert_eq!(store.commit(write(call, &b, 2, 1)).await, Ok(Committed::Stored));
+        assert_eq!(store.load(call).await, Ok(Some(stored(&b, 2, 1))));
+    }
+
+    pub async fn a_superseded_epoch_is_fenced(Fixture { store, .. }: Fixture) {
+        let (call, a, b) = (key(1, 1), owner("a", 1), owner("b", 1));
+        assert_eq!(store.commit(write(call, &b, 10, 1)).await, Ok(Committed::Stored));
+        assert_eq!(store.commit(write(call, &a, 9, 99)).await, Err(StoreError::Fenced { epoch: 10 }));
+        assert_eq!(store.load(call).await, Ok(Some(stored(&b, 10, 1))));
+    }
+
+    pub async fn in_one_epoch_only_the_owner_writes(Fixture { store, .. }: Fixture) {
+        let (call, a, b) = (key(1, 1), owner("a", 1), owner("b", 1));
+        assert_eq!(store.commit(write(call, &a, 1, 1)).await, Ok(Committed::Stored));
+        assert_eq!(store.commit(write(call, &b, 1, 2)).await, Err(StoreError::Fenced { epoch: 1 }));
+        assert_eq!(store.load(call).await, Ok(Some(stored(&a, 1, 1))));
+    }
+
+    pub async fn another_boot_of_the_same_node_is_another_owner(Fixture { store, .. }: Fixture) {
+        let call = key(1, 1);
+        assert_eq!(store.commit(write(call, &owner("a", 1), 1, 1)).await, Ok(Committed::Stored));
+        let reborn = store.commit(write(call, &owner("a", 2), 1, 2)).await;
+        assert_eq!(reborn, Err(StoreError::Fenced { epoch: 1 }));
+    }
+
+    pub async fn a_claim_moves_ownership_to_the_next_epoch(Fixture { store, .. }: Fixture) {
+        let (call, a, b) = (key(1, 1), owner("a", 1), owner("b", 7));
+        assert_eq!(store.commit(write(call, &a, 4, 12)).await, Ok(Committed::Stored));
+        let claimed = StoredCall { owner: b.clone(), epoch: 5, seq: 12, snapshot: snapshot(4, 12) };
+        assert_eq!(store.claim(call, 4, b.clone()).await, Ok(claimed.clone()));
+        assert_eq!(store.load(call).await, Ok(Some(claimed)));
+        assert_eq!(store.commit(write(call, &a, 4, 13)).await, Err(StoreError::Fenced { epoch: 5 }));
+        assert_eq!(store.commit(write(call, &b, 5, 13)).await, Ok(Committed::Stored));
+    }
+
+    pub async fn of_many_heirs_one_claim_wins(Fixture { store, .. }: Fixture) {
+        let call = key(1, 1);
+        assert_eq!(store.commit(write(call, &owner("dead", 1), 0, 1)).await, Ok(Committed::Stored));
+        let mut won = 0;
+        let claims: Vec<_> = (0..8).map(|heir| store.claim(call, 0, owner("heir", heir))).collect();
+        let racing: Vec<_> = claims.into_iter().map(tokio::spawn).collect();
+        for claim in racing {
+            match claim.await.expect("no panic") {
+                Ok(_) => won += 1,
+                Err(error) => assert_eq!(error, StoreError::Fenced { epoch: 1 }),
+            }
+        }
+        assert_eq!(won, 1);
+    }
+
+    pub async fn a_repeated_claim_of_the_same_heir_succeeds_again(Fixture { store, .. }: Fixture) {
+        let (call, b) = (key(1, 1), owner("b", 1));
+        assert_eq!(store.commit(write(call, &owner("a", 1), 0, 1)).await, Ok(Committed::Stored));
+        let first = store.claim(call, 0, b.clone()).await;
+        assert_eq!(store.claim(call, 0, b.clone()).await, first, "the first answer may have been lost");
+        let other = store.claim(call, 0, owner("c", 1)).await;
+        assert_eq!(other, Err(StoreError::Fenced { epoch: 1 }));
+    }
+
+    pub async fn a_node_can_claim_its_own_call(Fixture { store, .. }: Fixture) {
+        let (call, a) = (key(1, 1), owner("a", 1));
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Ok(Committed::Stored));
+        let claimed = store.claim(call, 0, a.clone()).await.expect("after a panic");
+        assert_eq!((claimed.epoch, claimed.owner), (1, a));
+    }
+
+    pub async fn an_end_removes_the_snapshot_and_appends_the_cdr(Fixture { store, .. }: Fixture) {
+        let (call, a) = (key(1, 1), owner("a", 1));
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Ok(Committed::Stored));
+        assert_eq!(store.end(end(call, &a, 0)).await, Ok(()));
+        assert_eq!(store.load(call).await, Ok(None));
+        assert_eq!(store.owned("a").await, Ok(vec![]));
+        assert_eq!(store.read_cdrs("file", 10).await, Ok(vec![(call, cdr(call))]));
+    }
+
+    pub async fn an_end_by_a_superseded_owner_is_fenced_and_leaves_all_as_it_was(
+        Fixture { store, .. }: Fixture,
+    ) {
+        let (call, a, b) = (key(1, 1), owner("a", 1), owner("b", 1));
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Ok(Committed::Stored));
+        let claimed = store.claim(call, 0, b.clone()).await.expect("claimed");
+        assert_eq!(store.end(end(call, &a, 0)).await, Err(StoreError::Fenced { epoch: 1 }));
+        assert_eq!(store.end(end(call, &a, 1)).await, Err(StoreError::Fenced { epoch: 1 }));
+        assert_eq!(store.load(call).await, Ok(Some(claimed)));
+        assert_eq!(store.cdr_backlog("file").await, Ok(0));
+        assert_eq!(store.end(end(call, &b, 1)).await, Ok(()));
+        assert_eq!(store.cdr_backlog("file").await, Ok(1));
+    }
+
+    pub async fn a_repeated_end_appends_nothing(Fixture { store, .. }: Fixture) {
+        let (call, a) = (key(1, 1), owner("a", 1));
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Ok(Committed::Stored));
+        for _ in 0..3 {
+            assert_eq!(store.end(end(call, &a, 0)).await, Ok(()));
+        }
+        assert_eq!(store.cdr_backlog("file").await, Ok(1));
+    }
+
+    pub async fn a_call_that_was_never_stored_can_end(Fixture { store, .. }: Fixture) {
+        let (call, a) = (key(1, 1), owner("a", 1));
+        assert_eq!(store.end(end(call, &a, 0)).await, Ok(()));
+        assert_eq!(store.cdr_backlog("file").await, Ok(1));
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Err(StoreError::Ended));
+    }
+
+    pub async fn an_end_without_cdr_appends_none(Fixture { store, .. }: Fixture) {
+        let (call, a) = (key(1, 1), owner("a", 1));
+        assert_eq!(store.end(CallEnd { cdr: None, ..end(call, &a, 0) }).await, Ok(()));
+        assert_eq!(store.cdr_backlog("file").await, Ok(0));
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Err(StoreError::Ended));
+    }
+
+    pub async fn an_ended_call_takes_no_commit_and_no_claim(Fixture { store, .. }: Fixture) {
+        let (call, a) = (key(1, 1), owner("a", 1));
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Ok(Committed::Stored));
+        assert_eq!(store.end(end(call, &a, 0)).await, Ok(()));
+        assert_eq!(store.commit(write(call, &a, 0, 2)).await, Err(StoreError::Ended));
+        assert_eq!(store.commit(write(call, &owner("b", 1), 9, 1)).await, Err(StoreError::Ended));
+        assert_eq!(store.claim(call, 0, owner("b", 1)).await, Err(StoreError::Ended));
+    }
+
+    pub async fn a_tombstone_falls_after_its_time(Fixture { store, let_pass }: Fixture) {
+        let Some(let_pass) = let_pass else { return };
+        let (call, a) = (key(1, 1), owner("a", 1));
+        assert_eq!(store.end(CallEnd { cdr: None, ..end(call, &a, 0) }).await, Ok(()));
+        let margin = Duration::from_secs(1);
+        let_pass(TOMBSTONE_LIFE - margin).await;
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Err(StoreError::Ended));
+        let_pass(margin).await;
+        assert_eq!(store.commit(write(call, &a, 0, 1)).await, Ok(Committed::Stored));
+    }
+
+    pub async fn the_owned_calls_are_those_of_the_node_in_order(Fixture { store, .. }: Fixture) {
+        let (a, reborn, b) = (owner("a", 1), owner("a", 2), owner("b", 1));
+        for (bucket, number, owner) in [(200, 2, &a), (3, 9, &reborn), (200, 1, &a), (3, 1, &b)] {
+            let committed = store.commit(write(key(bucket, number), owner, 0, 1)).await;
+            assert_eq!(committed, Ok(Committed::Stored));
+        }
+        assert_eq!(store.owned("a").await, Ok(vec![key(3, 9), key(200, 1), key(200, 2)]));
+        store.claim(key(200, 1), 0, b).await.expect("claimed");
+        assert_eq!(store.owned("a").await, Ok(vec![key(3, 9), key(200, 2)]));
+        assert_eq!(store.owned("b").await, Ok(vec![key(3, 1), key(200, 1)]));
+        assert_eq!(store.owned("c").await, Ok(vec![]));
+    }
+
+    async fn end_calls(store: &Arc<dyn Store>, calls: impl IntoIterator<Item = CallKey>) {
+        for call in calls {
+            assert_eq!(store.end(end(call, &owner("a", 1), 0)).await, Ok(()));
+        }
+    }
+
+    async fn read_keys(store: &Arc<dyn Store>, group: &str, max: usize) -> Vec<CallKey> {
+        let records = store.read_cdrs(group, max).await.expect("read");
+        records.into_iter().map(|(key, _)| key).collect()
+    }
+
+    pub async fn cdrs_of_a_bucket_come_in_order_until_acknowledged(Fixture { store, .. }: Fixture) {
+        // Ids fall as calls end: the order is that of the ends.
+        end_calls(&store, (0..6).map(|number| key(1, 20 - number))).await;
+        let first = [key(1, 20), key(1, 19), key(1, 18)];
+        assert_eq!(read_keys(&store, "file", 3).await, first);
+        assert_eq!(read_keys(&store, "file", 3).await, first, "not acknowledged, they come again");
+        assert_eq!(store.ack_cdrs("file", &[key(1, 19)]).await, Ok(()));
+        assert_eq!(read_keys(&store, "file", 3).await, [key(1, 20), key(1, 18), key(1, 17)]);
+        assert_eq!(store.ack_cdrs("file", &first).await, Ok(()));
+        assert_eq!(read_keys(&store, "file", 10).await, [key(1, 17), key(1, 16), key(1, 15)]);
+        assert_eq!(store.cdr_backlog("file").await, Ok(3));
+    }
+
+    pub async fn each_group_gets_every_cdr(Fixture { store, .. }: Fixture) {
+        assert_eq!(store.cdr_backlog("file").await, Ok(0));
+        assert_eq!(store.cdr_backlog("hook").await, Ok(0));
+        end_calls(&store, [key(1, 1), key(1, 2)]).await;
+        assert_eq!(store.ack_cdrs("file", &[key(1, 1), key(1, 2)]).await, Ok(()));
+        assert_eq!(store.cdr_backlog("file").await, Ok(0));
+        assert_eq!(read_keys(&store, "hook", 10).await, [key(1, 1), key(1, 2)]);
+        assert_eq!(store.ack_cdrs("hook", &[key(1, 1)]).await, Ok(()));
+        assert_eq!(store.cdr_backlog("hook").await, Ok(1));
+        assert_eq!(read_keys(&store, "file", 10).await, []);
+    }
+
+    pub async fn a_new_group_gets_what_is_held(Fixture { store, .. }: Fixture) {
+        end_calls(&store, [key(1, 1), key(2, 2)]).await;
+        assert_eq!(store.cdr_backlog("late").await, Ok(2));
+        let mut held = read_keys(&store, "late", 10).await;
+        held.sort();
+        assert_eq!(held, [key(1, 1), key(2, 2)]);
+    }
+
+    pub async fn an_acknowledged_cdr_is_not_appended_again(Fixture { store, .. }: Fixture) {
+        end_calls(&store, [key(1, 1)]).await;
+        assert_eq!(store.ack_cdrs("file", &[key(1, 1)]).await, Ok(()));
+        end_calls(&store, [key(1, 1)]).await;
+        assert_eq!(store.cdr_backlog("file").await, Ok(0));
+    }
+
+    pub async fn acknowledging_what_is_not_there_is_ignored(Fixture { store, .. }: Fixture) {
+        end_calls(&store, [key(1, 1)]).await;
+        assert_eq!(store.ack_cdrs("file", &[key(9, 9)]).await, Ok(()));
+        assert_eq!(store.ack_cdrs("file", &[]).await, Ok(()));
+        assert_eq!(store.cdr_backlog("file").await, Ok(1));
+    }
+
+    pub async fn the_number_of_groups_is_limited(Fixture { store, .. }: Fixture) {
+        for group in 0..CDR_GROUPS_MAX {
+            assert_eq!(store.cdr_backlog(&format!("group {group}")).await, Ok(0));
+        }
+        let refused = StoreError::TooManyGroups { limit: CDR_GROUPS_MAX };
+        assert_eq!(store.cdr_backlog("one more").await, Err(refused));
+        assert_eq!(store.cdr_backlog("group 0").await, Ok(0));
+    }
+
+    pub async fn appended_cdrs_wake_the_reader(Fixture { store, .. }: Fixture) {
+        let mut appends = store.cdr_appends();
+        appends.mark_unchanged();
+        let reader = tokio::spawn(async move { appends.changed().await });
+        end_calls(&store, [key(1, 1)]).await;
+        let woken = tokio::time::timeout(Duration::from_secs(10), reader).await.expect("woken in time");
+        assert!(woken.expect("no panic").is_ok());
+    }
+
+    pub async fn a_snapshot_over_the_limit_is_refused(Fixture { store, .. }: Fixture) {
+        let (call, a) = (key(1, 1), owner("a", 1));
+        let longest = Bytes::from(vec![1; SNAPSHOT_MAX_BYTES]);
+        let fits = CallWrite { snapshot: longest.clone(), ..write(call, &a, 0, 1) };
+        assert_eq!(store.commit(fits).await, Ok(Committed::Stored));
+        let longer = Bytes::from(vec![1; SNAPSHOT_MAX_BYTES + 1]);
+        let refused = StoreError::TooLong { bytes: SNAPSHOT_MAX_BYTES + 1, limit: SNAPSHOT_MAX_BYTES };
+        let write = CallWrite { snapshot: longer, ..write(call, &a, 0, 2) };
+        assert_eq!(store.commit(write).await, Err(refused));
+        let held = store.load(call).await.expect("loaded").expect("stored");
+        assert_eq!((held.seq, held.snapshot), (1, longest));
+    }
+}
+
+pub use rules::*;

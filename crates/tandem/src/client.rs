@@ -1,0 +1,151 @@
+//! The commands that talk to a running switch.
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use std::process::ExitCode;
+
+/// Where the switch's API is.
+#[derive(clap::Args)]
+struct Api {
+    /// The API of the switch.
+    #[arg(long, env = "TANDEM_API", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    api: String,
+    /// A bearer token, if the API asks for one.
+    #[arg(long, env = "TANDEM_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Print the API's JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Calls {
+    #[command(flatten)]
+    api: Api,
+    /// Hang this call up instead of listing.
+    #[arg(long, value_name = "ID")]
+    hang_up: Option<String>,
+    /// Only calls in this state: setup, ringing, answered, ending.
+    #[arg(long)]
+    state: Option<String>,
+    /// Only calls of or to this gateway.
+    #[arg(long)]
+    gateway: Option<String>,
+    /// The most calls to list, 1 to 1000.
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Gateways {
+    #[command(flatten)]
+    api: Api,
+}
+
+impl Api {
+    fn request(&self, method: &str, path: &str) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.api.trim_end_matches('/'));
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent: ureq::Agent =
+            config.timeout_global(Some(std::time::Duration::from_secs(10))).build().into();
+        let mut request = ureq::http::Request::builder().method(method).uri(&url);
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(()).with_context(|| format!("'{url}' is no URL"))?;
+        let mut response =
+            agent.run(request).with_context(|| format!("no answer from {url}; is the switch running?"))?;
+        let body = response.body_mut().read_to_string().context("the answer cannot be read")?;
+        let json: Value = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&body).unwrap_or(Value::String(body))
+        };
+        if !response.status().is_success() {
+            let detail = json.get("detail").or(json.get("title")).and_then(Value::as_str).unwrap_or_default();
+            bail!("{url}: {} {detail}", response.status());
+        }
+        Ok(json)
+    }
+
+    /// Prints the API's answer as it is, or as a table of these columns.
+    fn print(&self, answer: &Value, rows: &str, columns: &[&str]) {
+        if self.json {
+            println!("{answer:#}");
+            return;
+        }
+        let rows = answer.get(rows).and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut table = vec![columns.iter().map(ToString::to_string).collect::<Vec<_>>()];
+        table.extend(rows.iter().map(|row| columns.iter().map(|column| cell(&row[*column])).collect()));
+        let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<_> = (0..columns.len()).map(width).collect();
+        for row in &table {
+            let cells: Vec<_> =
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            println!("{}", cells.join("  ").trim_end());
+        }
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => format!("{float:.1}"),
+            Some(_) | None => number.to_string(),
+        },
+        other @ (Value::Bool(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
+    }
+}
+
+impl Calls {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        if let Some(id) = &self.hang_up {
+            self.api.request("DELETE", &format!("/api/v1/calls/{id}"))?;
+            println!("hanging up {id}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut path = format!("/api/v1/calls?limit={}", self.limit);
+        for (key, value) in [("state", &self.state), ("gateway", &self.gateway)] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{key}={}", escape(value)));
+            }
+        }
+        let answer = self.api.request("GET", &path)?;
+        let columns =
+            ["id", "state", "caller", "called", "mapping_gateway", "routing_gateway", "duration_s", "codec"];
+        self.api.print(&answer, "calls", &columns);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Percent-encodes a query value (RFC 3986 §2.1).
+fn escape(value: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    value
+        .bytes()
+        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+impl Gateways {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let answer = self.api.request("GET", "/api/v1/gateways")?;
+        let columns = [
+            "name",
+            "kind",
+            "address",
+            "state",
+            "calls",
+            "max_calls",
+            "attempts",
+            "answered",
+            "asr",
+            "acd_s",
+            "pdd_ms",
+        ];
+        self.api.print(&answer, "gateways", &columns);
+        Ok(ExitCode::SUCCESS)
+    }
+}

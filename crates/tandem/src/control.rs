@@ -1,0 +1,176 @@
+//! The node as the API sees it.
+
+use std::sync::Arc;
+use tandem_admin::{
+    BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayKind, GatewayState,
+    GatewayView, HangUp, Readiness, Timestamp,
+};
+use tandem_node::{GatewayReport, MappingReport, Node};
+use tandem_sip::time::Wall;
+use tandem_switch::call::{CallId, CallStatus, Stage};
+use tandem_switch::cdr::{AttemptOutcome, EndReason, failure_name};
+use tandem_switch::failover::Failure;
+use tandem_switch::gateway::{LastFailure, Limits, Statistics};
+
+pub(crate) struct NodeControl {
+    node: Arc<Node>,
+}
+
+impl NodeControl {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+}
+
+impl Control for NodeControl {
+    fn calls(&self, filter: CallFilter) -> BoxFuture<'_, CallPage> {
+        Box::pin(async move {
+            let calls = self.node.calls().await;
+            let now = self.node.now().wall;
+            filter.page(calls.iter().map(|call| call_view(call, now)))
+        })
+    }
+
+    fn call<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<CallView>> {
+        Box::pin(async move {
+            let status = self.node.call(CallId::parse(id)?).await?;
+            Some(call_view(&status, self.node.now().wall))
+        })
+    }
+
+    fn hang_up<'a>(&'a self, id: &'a str) -> BoxFuture<'a, HangUp> {
+        let told = CallId::parse(id).is_some_and(|id| self.node.hang_up(id, EndReason::Admin));
+        Box::pin(std::future::ready(if told { HangUp::Accepted } else { HangUp::NotFound }))
+    }
+
+    fn gateways(&self) -> BoxFuture<'_, Vec<GatewayView>> {
+        Box::pin(async move {
+            let mapping = self.node.mapping_gateways();
+            let routing = self.node.routing_gateways().await;
+            mapping.iter().map(mapping_view).chain(routing.iter().map(routing_view)).collect()
+        })
+    }
+
+    fn ready(&self) -> Readiness {
+        if self.node.is_draining() {
+            return Readiness::NotReady { why: "draining".to_owned() };
+        }
+        Readiness::Ready
+    }
+
+    fn metrics_text(&self) -> String {
+        self.node.metrics().encode()
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn panic_call<'a>(&'a self, id: &'a str) -> BoxFuture<'a, HangUp> {
+        let told = CallId::parse(id).is_some_and(|id| self.node.panic_call(id));
+        Box::pin(std::future::ready(if told { HangUp::Accepted } else { HangUp::NotFound }))
+    }
+}
+
+fn call_view(call: &CallStatus, now: Wall) -> CallView {
+    let record = &call.record;
+    let answered = record.attempts.iter().find(|attempt| attempt.outcome == AttemptOutcome::Answered);
+    CallView {
+        id: record.id.to_string(),
+        state: match call.stage {
+            Stage::Setup => CallState::Setup,
+            Stage::Ringing => CallState::Ringing,
+            Stage::Answered => CallState::Answered,
+            Stage::Ending => CallState::Ending,
+        },
+        caller: record.caller.clone(),
+        called: record.called.clone(),
+        mapping_gateway: record.mapping_gateway.to_string(),
+        routing_gateway: answered.or(record.attempts.last()).map(|attempt| attempt.gateway.to_string()),
+        started_at: timestamp(record.started_at),
+        answered_at: record.answered_at.map(timestamp),
+        duration_s: record.answered_at.map_or(0, |answered_at| now.since(answered_at).as_secs()),
+        attempts: record.attempts.len() as u32,
+        call_id_a: record.caller_call_id.clone(),
+        call_id_b: record.callee_call_id.clone(),
+        codec: record.codec.clone(),
+    }
+}
+
+fn timestamp(wall: Wall) -> Timestamp {
+    Timestamp::from_unix_ms(wall.0)
+}
+
+fn mapping_view(report: &MappingReport) -> GatewayView {
+    let gateway = &report.gateway;
+    let sources: Vec<_> = gateway.sources.iter().map(ToString::to_string).collect();
+    let load = Load { calls: report.calls, limits: gateway.limits, disabled: false };
+    view(
+        &gateway.name,
+        (GatewayKind::Mapping, sources.join(",")),
+        &load,
+        &report.statistics,
+        &report.last_failures,
+    )
+}
+
+fn routing_view(report: &GatewayReport) -> GatewayView {
+    let gateway = &report.gateway;
+    let load = Load { calls: report.calls, limits: gateway.limits, disabled: gateway.disabled };
+    let place = (GatewayKind::Routing, gateway.address.to_string());
+    view(&gateway.name, place, &load, &report.statistics, &report.last_failures)
+}
+
+struct Load {
+    calls: usize,
+    limits: Limits,
+    disabled: bool,
+}
+
+impl Load {
+    fn state(&self) -> (GatewayState, Option<String>) {
+        match self.limits.max_calls {
+            _ if self.disabled => (GatewayState::Disabled, Some("disabled in the configuration".to_owned())),
+            Some(limit) if self.calls >= limit as usize => {
+                (GatewayState::Full, Some(format!("carries {} of {limit} calls", self.calls)))
+            }
+            Some(_) | None => (GatewayState::Available, None),
+        }
+    }
+}
+
+fn view(
+    name: &str,
+    (kind, address): (GatewayKind, String),
+    load: &Load,
+    statistics: &Statistics,
+    failures: &[LastFailure],
+) -> GatewayView {
+    let (state, why) = load.state();
+    GatewayView {
+        name: name.to_owned(),
+        kind,
+        address,
+        state,
+        why,
+        calls: u32::try_from(load.calls).unwrap_or(u32::MAX),
+        max_calls: load.limits.max_calls,
+        cps: load.limits.cps,
+        attempts: statistics.attempts,
+        answered: statistics.answered,
+        asr: statistics.asr().map(|ratio| ratio * 100.0),
+        acd_s: statistics.acd.map(|acd| acd.as_secs_f64()),
+        pdd_ms: statistics.pdd.map(|pdd| pdd.as_millis() as u64),
+        last_failures: failures.iter().map(failure_view).collect(),
+    }
+}
+
+fn failure_view(last: &LastFailure) -> FailureView {
+    let status = match last.failure {
+        Failure::Status(status) => Some(status.code()),
+        Failure::InviteTimeout
+        | Failure::TransportError
+        | Failure::TryingTimeout
+        | Failure::RingingTimeout
+        | Failure::SessionProgressTimeout
+        | Failure::UnusableAnswer => None,
+    };
+    FailureView { at: timestamp(last.at), status, outcome: failure_name(last.failure).to_owned() }
+}

@@ -1,0 +1,35 @@
+//! Reading the configuration: the file, and the environment over it.
+
+use anyhow::{Context, bail};
+use std::path::{Path, PathBuf};
+use tandem_config::{Config, Loaded};
+
+/// Where the configuration is.
+#[derive(clap::Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file (TOML). Without one the built-in defaults hold.
+    ///
+    /// The environment overrides it: SS_… a parameter, TANDEM_SECTION__KEY any key (TANDEM_LISTEN__0__BIND).
+    #[arg(long, env = "TANDEM_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// Reads it whole, and says all that is wrong with it.
+    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
+        let text = match &self.config {
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+            }
+            None => String::new(),
+        };
+        Config::parse(&text, std::env::vars()).or_else(|errors| {
+            let file = self.config.as_deref().unwrap_or(Path::new("defaults")).display().to_string();
+            for error in &errors {
+                eprintln!("{}", error.in_file(&file));
+            }
+            let plural = if errors.len() == 1 { "error" } else { "errors" };
+            bail!("{} {plural} in the configuration", errors.len())
+        })
+    }
+}

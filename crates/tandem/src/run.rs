@@ -1,0 +1,131 @@
+//! `tandem run`.
+
+use crate::control::NodeControl;
+use crate::load::ConfigFile;
+use anyhow::Context;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_admin::{Token, Tokens};
+use tandem_node::Node;
+use tandem_telemetry::{LogFormat, init_logging};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+#[derive(clap::Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// How log lines are written to standard error.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: Format,
+    /// What is logged: a level, or levels by module as in `info,tandem_node=debug`.
+    #[arg(long, env = "TANDEM_LOG", default_value = "info")]
+    log: String,
+    /// How long calls in progress may go on after the first signal, in seconds; then they are hung up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain_timeout: u64,
+    /// Threads that carry calls; one per core unless set.
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZero<usize>>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Run {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let loaded = self.file.load()?;
+        let format = match self.log_format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        };
+        init_logging(format, &self.log)?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        if let Some(threads) = self.threads {
+            runtime.worker_threads(threads.get());
+        }
+        let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
+        runtime.block_on(serve(&loaded.config, Duration::from_secs(self.drain_timeout)))
+    }
+}
+
+async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let name = match &config.node.name {
+        Some(name) => name.clone(),
+        None => host_name(),
+    };
+    let admin = TcpListener::bind(config.admin.bind)
+        .await
+        .with_context(|| format!("cannot bind the API to {}", config.admin.bind))?;
+    let node = Arc::new(Node::start(config, &name, None).await?);
+    for (address, capped) in node.capped_buffers() {
+        let (kind, asked, granted) = (capped.kind, capped.asked_bytes, capped.granted_bytes);
+        tracing::warn!(%address, ?kind, asked, granted, "the kernel caps a socket buffer (net.core.rmem_max, wmem_max)");
+    }
+    for address in node.listening_on() {
+        tracing::info!(%address, node = name, "listening for SIP over UDP");
+    }
+    tracing::info!(address = %config.admin.bind, "serving the API");
+    let tokens = Tokens::new(config.admin.tokens.iter().map(|token| Token::new(token.expose())));
+    let router = tandem_admin::router(Arc::new(NodeControl::new(node.clone())), tokens);
+    let (stop_api, stopped) = watch::channel(false);
+    let api = tokio::spawn(tandem_admin::serve(admin, router, async move {
+        let mut stopped = stopped;
+        // The sender lives until the API is to stop.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }));
+    signals.next().await;
+    node.begin_drain();
+    tracing::info!(calls = node.calls_in_progress(), "stopping: new calls are refused");
+    let left = tokio::select! {
+        left = node.drained(patience) => left,
+        () = signals.next() => node.calls_in_progress(),
+    };
+    // The API stays up while calls end, so that an operator can watch.
+    stop_api.send_replace(true);
+    if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), api).await {
+        tracing::warn!(%error, "the API did not stop cleanly");
+    }
+    let hung_up = node.stop().await;
+    tracing::info!(left, hung_up, "stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The host's name, as the kernel has it.
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "tandem".to_owned())
+}

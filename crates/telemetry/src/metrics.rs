@@ -1,0 +1,358 @@
+//! The metric table: every metric of a node, declared once. It makes the fields, the registration and the reference.
+
+use crate::family::{
+    Buckets, Counter, CounterBy, CounterByGateway, CounterByPair, Family, Gauge, GaugeBy, GaugeByGateway,
+    Seconds,
+};
+use crate::labels::{
+    AdmissionRefusal, AttemptOutcome, CallState, Direction, DropReason, EndReason, Method, Origin,
+    ParseReject, StatusClass,
+};
+use parking_lot::Mutex;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Registry, TextEncoder};
+use std::collections::HashSet;
+use std::fmt::Write;
+
+/// The most gateways that get time series of their own; the others share the label `(other)`.
+pub const GATEWAYS_MAX: usize = 1_000;
+
+/// The `gateway` label of all gateways beyond [`GATEWAYS_MAX`].
+const OTHER_GATEWAYS: &str = "(other)";
+
+/// Post-dial delay.
+#[derive(Debug)]
+pub struct PddBuckets;
+
+impl Buckets for PddBuckets {
+    const BOUNDS_S: &'static [f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 60.0];
+}
+
+/// Round trips to the store.
+#[derive(Debug)]
+pub struct CommitBuckets;
+
+impl Buckets for CommitBuckets {
+    const BOUNDS_S: &'static [f64] =
+        &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+}
+
+/// How much later than asked for something ran.
+#[derive(Debug)]
+pub struct LatenessBuckets;
+
+impl Buckets for LatenessBuckets {
+    const BOUNDS_S: &'static [f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+}
+
+/// A line of the reference.
+struct Row {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    labels: Vec<(&'static str, Option<&'static [&'static str]>)>,
+}
+
+macro_rules! metric_table {
+    (
+        $( #[doc = $help:literal] $visible:vis $field:ident: $family:ty = $name:literal; )+
+    ) => {
+        /// Every metric of a node, with its children ready: counting takes no look-up and no lock.
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            gateways: Mutex<HashSet<Box<str>>>,
+            $( #[doc = $help] $visible $field: $family, )+
+        }
+
+        impl Metrics {
+            fn register(registry: Registry) -> Result<Metrics, prometheus::Error> {
+                Ok(Metrics {
+                    $( $field: <$family as Family>::register($name, $help.trim(), &registry)?, )+
+                    gateways: Mutex::default(),
+                    registry,
+                })
+            }
+        }
+
+        fn rows() -> Vec<Row> {
+            vec![ $( Row {
+                name: $name,
+                kind: <$family as Family>::KIND,
+                help: $help.trim(),
+                labels: <$family as Family>::labels(),
+            }, )+ ]
+        }
+    };
+}
+
+metric_table! {
+    /// Calls in progress, by where they stand.
+    pub calls_active: GaugeBy<CallState> = "tandem_calls_active";
+    /// Calls that were admitted.
+    pub calls_started: Counter = "tandem_calls_started_total";
+    /// Calls that ended, by why and by whom.
+    pub calls_ended: CounterByPair<EndReason, Origin> = "tandem_calls_ended_total";
+    /// Calls that were answered.
+    pub calls_answered: Counter = "tandem_calls_answered_total";
+    /// New calls that were not admitted.
+    pub admission_refused: CounterBy<AdmissionRefusal> = "tandem_admission_refused_total";
+    /// Attempts at routing gateways that are over, by how they went.
+    pub attempts: CounterBy<AttemptOutcome> = "tandem_attempts_total";
+    /// Time from the INVITE to the first 18x or the answer (post-dial delay).
+    pub pdd: Seconds<PddBuckets> = "tandem_pdd_seconds";
+
+    /// SIP requests, resent ones included.
+    pub requests: CounterByPair<Direction, Method> = "tandem_sip_requests_total";
+    /// SIP responses, resent ones included.
+    pub responses: CounterByPair<Direction, StatusClass> = "tandem_sip_responses_total";
+    /// SIP messages that were sent or received again (timers A, E, G, and a peer's).
+    pub resends: CounterBy<Direction> = "tandem_sip_resends_total";
+    /// Messages refused before they came to a call.
+    pub parse_rejects: CounterBy<ParseReject> = "tandem_sip_rejects_total";
+    /// Datagrams dropped at the sockets.
+    pub datagrams_dropped: CounterBy<DropReason> = "tandem_datagrams_dropped_total";
+    /// ICMP errors about datagrams of ours.
+    pub unreachable: Counter = "tandem_unreachable_total";
+
+    /// Calls in progress through a gateway.
+    gateway_calls: GaugeByGateway = "tandem_gateway_calls";
+    /// Slots of a gateway in use: calls, and attempts that were left but are not over.
+    gateway_slots: GaugeByGateway = "tandem_gateway_slots";
+    /// The limit of a gateway's slots; 0 without a limit.
+    gateway_slots_limit: GaugeByGateway = "tandem_gateway_slots_limit";
+    /// Whether a gateway takes calls: 1 or 0.
+    gateway_available: GaugeByGateway = "tandem_gateway_available";
+    /// Attempts at a gateway, or calls from it.
+    gateway_attempts: CounterByGateway = "tandem_gateway_attempts_total";
+    /// Attempts at a gateway, or calls from it, that were answered.
+    gateway_answered: CounterByGateway = "tandem_gateway_answered_total";
+
+    /// Time from handing a commit to the store until its answer.
+    pub commit_seconds: Seconds<CommitBuckets> = "tandem_store_commit_seconds";
+    /// Commits that the store refused because the call has another owner.
+    pub commits_fenced: Counter = "tandem_store_commits_fenced_total";
+    /// Store requests that failed or were not answered in time.
+    pub store_failures: Counter = "tandem_store_failures_total";
+    /// CDRs written to a sink.
+    pub cdrs_written: Counter = "tandem_cdrs_written_total";
+    /// Failed writes to a CDR sink; the records are kept and written again.
+    pub cdr_write_failures: Counter = "tandem_cdr_write_failures_total";
+    /// CDRs that some sink has not confirmed.
+    pub cdr_backlog: Gauge = "tandem_cdr_backlog";
+
+    /// How much later than asked for wake-ups of the timing wheel came.
+    pub wheel_lateness: Seconds<LatenessBuckets> = "tandem_wheel_lateness_seconds";
+    /// Wake-ups that are set in the timing wheel.
+    pub wheel_wakeups: Gauge = "tandem_wheel_wakeups";
+    /// Panics of call actors; the first one of a call is survived.
+    pub call_panics: Counter = "tandem_call_panics_total";
+    /// Messages dropped because an actor's mailbox was full.
+    pub mailbox_overflow: Counter = "tandem_mailbox_overflow_total";
+}
+
+/// The metrics of one gateway. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct GatewayMetrics {
+    /// Calls in progress.
+    pub calls: Gauge,
+    /// Slots in use.
+    pub slots: Gauge,
+    /// The limit of slots; 0 without a limit.
+    pub slots_limit: Gauge,
+    /// 1 if it takes calls, else 0.
+    pub available: Gauge,
+    /// Attempts at it, or calls from it.
+    pub attempts: Counter,
+    /// Those that were answered.
+    pub answered: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// A set of metrics in a registry of its own, with those of the process.
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let process = registry.register(Box::new(ProcessCollector::for_self()));
+        process
+            .and_then(|()| Metrics::register(registry))
+            .expect("the table's names are valid and each is there once, as its test proves")
+    }
+
+    /// The metrics of a gateway, by the name it has in the configuration. To be kept: this takes a look-up.
+    ///
+    /// Names beyond the first [`GATEWAYS_MAX`] share the label `(other)`.
+    pub fn gateway(&self, name: &str) -> GatewayMetrics {
+        let label = self.gateway_label(name);
+        GatewayMetrics {
+            calls: self.gateway_calls.of(label),
+            slots: self.gateway_slots.of(label),
+            slots_limit: self.gateway_slots_limit.of(label),
+            available: self.gateway_available.of(label),
+            attempts: self.gateway_attempts.of(label),
+            answered: self.gateway_answered.of(label),
+        }
+    }
+
+    fn gateway_label<'a>(&self, name: &'a str) -> &'a str {
+        let mut known = self.gateways.lock();
+        if known.contains(name) {
+            name
+        } else if known.len() < GATEWAYS_MAX {
+            known.insert(name.into());
+            name
+        } else {
+            OTHER_GATEWAYS
+        }
+    }
+
+    /// The Prometheus text exposition of everything, for `/metrics`.
+    pub fn encode(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .expect("a registry gathers families that are whole and named, and a string takes any text")
+    }
+}
+
+/// What the process collector adds, named as every Prometheus client does.
+const PROCESS_METRICS: [(&str, &str, &str); 7] = [
+    ("process_cpu_seconds_total", "counter", "User and system CPU time spent, in seconds."),
+    ("process_max_fds", "gauge", "Most open file descriptors allowed."),
+    ("process_open_fds", "gauge", "Open file descriptors."),
+    ("process_resident_memory_bytes", "gauge", "Resident memory."),
+    ("process_start_time_seconds", "gauge", "Start of the process, in seconds since the Unix epoch."),
+    ("process_threads", "gauge", "Threads of the process."),
+    ("process_virtual_memory_bytes", "gauge", "Virtual memory."),
+];
+
+/// The metric reference as a page of Markdown, made from the table.
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Metrics\n\nServed at `/metrics` in the Prometheus text format. Every time series is there from the start, at 0, \
+         except those of gateways. Numbers, Call-IDs and addresses are never labels.\n\n\
+         | Metric | Type | Labels | Meaning |\n|---|---|---|---|\n",
+    );
+    let mut line = |name: &str, kind: &str, labels: &str, help: &str| {
+        writeln!(page, "| `{name}` | {kind} | {labels} | {help} |").expect("a string takes any text");
+    };
+    for row in rows() {
+        let labels: Vec<String> = row.labels.iter().map(|(name, values)| describe(name, *values)).collect();
+        line(row.name, row.kind, &labels.join("; "), row.help);
+    }
+    for (name, kind, help) in PROCESS_METRICS {
+        line(name, kind, "", help);
+    }
+    page
+}
+
+fn describe(label: &str, values: Option<&[&str]>) -> String {
+    match values {
+        Some(values) => format!("`{label}`: {}", values.join(", ")),
+        None => format!(
+            "`{label}`: the name in the configuration, at most {GATEWAYS_MAX}, then `{OTHER_GATEWAYS}`"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::RaiseTo;
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    fn names_served(metrics: &Metrics) -> BTreeSet<String> {
+        metrics.registry.gather().iter().map(|family| family.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_reference_names_exactly_what_is_served() {
+        let metrics = Metrics::new();
+        metrics.gateway("vendor");
+        let page = reference();
+        let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let documented: BTreeSet<String> = cells.map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(documented, names_served(&metrics));
+        assert_eq!(documented.len(), rows().len() + PROCESS_METRICS.len(), "each name once");
+    }
+
+    #[test]
+    fn every_metric_is_named_by_the_conventions() {
+        for row in rows() {
+            assert!(row.name.starts_with("tandem_"), "{}", row.name);
+            assert_eq!(row.kind == "counter", row.name.ends_with("_total"), "{}", row.name);
+            assert_eq!(row.kind == "histogram", row.name.ends_with("_seconds"), "{}", row.name);
+            assert!(row.help.ends_with('.') && !row.help.contains(['|', '\n']), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_label_value_has_a_counter_of_its_own() {
+        let metrics = Metrics::new();
+        metrics.calls_ended.of(EndReason::NoAnswer, Origin::Server).inc();
+        metrics.requests.of(Direction::Sent, Method::Invite).inc_by(3);
+        metrics.calls_active.of(CallState::Answered).set(12);
+        let text = metrics.encode();
+        for line in [
+            "tandem_calls_ended_total{cause=\"no_answer\",origin=\"server\"} 1",
+            "tandem_calls_ended_total{cause=\"no_answer\",origin=\"caller\"} 0",
+            "tandem_calls_ended_total{cause=\"busy\",origin=\"server\"} 0",
+            "tandem_sip_requests_total{direction=\"sent\",method=\"INVITE\"} 3",
+            "tandem_sip_requests_total{direction=\"received\",method=\"INVITE\"} 0",
+            "tandem_calls_active{state=\"answered\"} 12",
+            "tandem_calls_active{state=\"setup\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn durations_land_in_buckets_of_seconds() {
+        let metrics = Metrics::new();
+        metrics.pdd.observe(Duration::from_millis(1_500));
+        metrics.wheel_lateness.histogram().observe(0.004);
+        let text = metrics.encode();
+        assert!(text.contains("tandem_pdd_seconds_bucket{le=\"1\"} 0\n"));
+        assert!(text.contains("tandem_pdd_seconds_bucket{le=\"2\"} 1\n"));
+        assert!(text.contains("tandem_wheel_lateness_seconds_bucket{le=\"0.005\"} 1\n"));
+    }
+
+    #[test]
+    fn the_same_gateway_has_the_same_counters() {
+        let metrics = Metrics::new();
+        metrics.gateway("vendor").attempts.inc();
+        metrics.gateway("vendor").attempts.inc();
+        metrics.gateway("other vendor").answered.inc();
+        let text = metrics.encode();
+        assert!(text.contains("tandem_gateway_attempts_total{gateway=\"vendor\"} 2\n"));
+        assert!(text.contains("tandem_gateway_answered_total{gateway=\"other vendor\"} 1\n"));
+    }
+
+    #[test]
+    fn gateways_beyond_the_limit_share_one_label() {
+        let metrics = Metrics::new();
+        for number in 0..GATEWAYS_MAX + 5 {
+            metrics.gateway(&format!("gateway {number}")).attempts.inc();
+        }
+        let text = metrics.encode();
+        assert!(text.contains("tandem_gateway_attempts_total{gateway=\"(other)\"} 5\n"));
+        assert!(!text.contains(&format!("gateway {GATEWAYS_MAX}")));
+        metrics.gateway("gateway 0").attempts.inc();
+        assert!(metrics.encode().contains("tandem_gateway_attempts_total{gateway=\"gateway 0\"} 2\n"));
+    }
+
+    #[test]
+    fn a_total_kept_elsewhere_never_goes_back() {
+        let metrics = Metrics::new();
+        let counter = metrics.datagrams_dropped.of(DropReason::SendBuffer);
+        for total in [5, 3, 9] {
+            counter.raise_to(total);
+        }
+        assert_eq!(counter.get(), 9);
+    }
+}

@@ -1,0 +1,26 @@
+//! The switch on the wire: sipp callers and sipp gateways against the real binary, one rule per test.
+//!
+//! Each test has its own loopback addresses, so all of them can run at once. What a process wrote lies in
+//! `target/tmp/wire/<test>/` and is printed when the test fails.
+
+mod admin;
+mod answered;
+mod cancelled;
+mod cdr;
+mod failover;
+#[cfg(feature = "fault-injection")]
+mod faults;
+mod http;
+mod load;
+mod lost;
+mod place;
+mod process;
+mod refused;
+mod rehearsal;
+mod silent;
+mod sipp;
+mod switch;
+mod timers;
+mod trace;
+mod until;
+mod wire;

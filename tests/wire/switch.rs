@@ -1,0 +1,134 @@
+//! The switch: the real binary.
+
+use crate::cdr::Cdr;
+use crate::http::{self, Answer};
+use crate::place::Place;
+use crate::process::Process;
+use crate::until::{SOON, until};
+use serde_json::Value;
+use std::fs;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// A running switch.
+#[derive(Debug)]
+pub(crate) struct Switch {
+    process: Process,
+    admin: SocketAddrV4,
+    /// Where it takes SIP.
+    pub(crate) sip: SocketAddrV4,
+    cdrs: PathBuf,
+}
+
+/// All records of a switch that has ended.
+#[derive(Debug)]
+pub(crate) struct Cdrs {
+    /// One for each call.
+    pub(crate) calls: Vec<Cdr>,
+    /// One for each attempt that did not connect.
+    pub(crate) attempts: Vec<Cdr>,
+}
+
+impl Switch {
+    /// Starts the binary with the configuration that `configuration` makes of (SIP address, admin address, CDR file);
+    /// it is ready when this returns.
+    pub(crate) fn start(
+        place: &Place,
+        configuration: impl FnOnce(SocketAddrV4, SocketAddrV4, &str) -> String,
+    ) -> Switch {
+        let sip = SocketAddrV4::new(place.switch, place.port());
+        let admin = SocketAddrV4::new(place.switch, place.port());
+        let (file, cdrs) = (place.folder.join("tandem.toml"), place.folder.join("cdr.jsonl"));
+        let text = configuration(sip, admin, &cdrs.display().to_string());
+        fs::write(&file, text).expect("the test's folder is writable");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(&file)
+            .current_dir(&place.folder);
+        // Only the file speaks: nothing of the environment that runs the tests may configure the switch.
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("TANDEM_") || name.starts_with("SS_"))
+        {
+            command.env_remove(name);
+        }
+        command.env("RUST_BACKTRACE", "1");
+        let process = Process::start("tandem", command, &place.folder, vec![file, cdrs.clone()]);
+        let mut switch = Switch {
+            process,
+            admin,
+            sip,
+            cdrs,
+        };
+        until("the switch is ready", SOON, || {
+            assert_eq!(switch.process.ended(), None, "the switch ended at its start");
+            http::request(admin, "GET", "/readyz")
+                .ok()
+                .filter(|answer| answer.status == 200)
+        });
+        switch
+    }
+
+    /// Asks its HTTP API.
+    pub(crate) fn ask(&self, method: &str, path: &str) -> Answer {
+        http::request(self.admin, method, path).unwrap_or_else(|why| panic!("{method} {path}: {why}"))
+    }
+
+    /// Its current calls.
+    pub(crate) fn calls(&self) -> Vec<Value> {
+        self.ask("GET", "/api/v1/calls").json()["calls"]
+            .as_array()
+            .expect("a list")
+            .clone()
+    }
+
+    /// Waits for a call in that state and gives its id.
+    pub(crate) fn call_in(&self, state: &str) -> String {
+        let find = || self.calls().into_iter().find(|call| call["state"] == state);
+        let call = until(&format!("a call that is {state}"), SOON, find);
+        call["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Waits until no call is left.
+    pub(crate) fn is_idle(&self) {
+        until("all calls are gone", Duration::from_secs(40), || {
+            self.calls().is_empty().then_some(())
+        });
+    }
+
+    /// The sum of a metric over those of its series that have this in their labels.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
+        let metrics = self.ask("GET", "/metrics").body;
+        let series = metrics.lines().filter_map(|line| line.rsplit_once(' '));
+        let of_name = series.filter(|(id, _)| id.split('{').next() == Some(name) && id.contains(label));
+        of_name
+            .map(|(_, value)| value.parse::<f64>().expect("a number"))
+            .sum()
+    }
+
+    /// The only call's CDR, once the switch has ended in good order, when every CDR must be in the file.
+    pub(crate) fn only_cdr(self) -> Cdr {
+        let mut calls = self.stop().calls;
+        assert_eq!(calls.len(), 1, "one call, one record: {calls:#?}");
+        calls.remove(0)
+    }
+
+    /// Ends the switch in good order, which an idle one does at once, and gives all its CDRs.
+    pub(crate) fn stop(mut self) -> Cdrs {
+        self.is_idle();
+        self.process.terminate();
+        let status = self.process.end(SOON);
+        assert!(status.success(), "the switch ended with {status}");
+        let (calls, attempts) = Cdr::read(&self.cdrs).into_iter().partition(Cdr::is_of_a_call);
+        Cdrs { calls, attempts }
+    }
+
+    /// Fails unless the process is the one that was started and still runs.
+    pub(crate) fn is_alive(&mut self) {
+        assert_eq!(self.process.ended(), None, "the switch is gone");
+        assert_eq!(self.ask("GET", "/healthz").status, 200);
+    }
+}

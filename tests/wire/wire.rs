@@ -1,0 +1,151 @@
+//! A test's wiring: gateways, parameters, a switch between them and the callers.
+
+use crate::place::Place;
+use crate::silent::Silent;
+use crate::sipp::{Scenario, Sipp};
+use crate::switch::Switch;
+use std::fmt::Write;
+use std::net::SocketAddrV4;
+
+/// Gateways are tried in the order in which they are added; each takes every number. The customer at
+/// [`Place::caller`] may call them all. Calls that never connect get CDRs, and what is not answered is given up after
+/// 2.5 s, since a call is over only when nothing can arrive for it any more.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// Addresses and files.
+    pub(crate) place: Place,
+    parameters: String,
+    resend_interval: Option<&'static str>,
+    customer: String,
+    gateways: String,
+    sections: String,
+    priority: u32,
+}
+
+impl Wire {
+    /// A switch without gateways.
+    pub(crate) fn new() -> Wire {
+        Wire {
+            place: Place::new(),
+            parameters: "SS_CDR_RECORD_NONCONNECT = \"On\"\n".into(),
+            resend_interval: Some("0.5,0.5,1"),
+            customer: String::new(),
+            gateways: String::new(),
+            sections: String::new(),
+            priority: 0,
+        }
+    }
+
+    /// Leaves `SS_CDR_RECORD_NONCONNECT` at its default.
+    pub(crate) fn without_nonconnect_cdrs(&mut self) {
+        self.parameters.clear();
+    }
+
+    /// `SS_SIP_RESEND_INTERVAL`, or its default.
+    pub(crate) fn resend_interval(&mut self, waits: Option<&'static str>) {
+        self.resend_interval = waits;
+    }
+
+    /// Adds lines to `[parameters]`.
+    pub(crate) fn parameters(&mut self, lines: &str) {
+        self.parameters.push_str(lines);
+        self.parameters.push('\n');
+    }
+
+    /// Adds lines to the customer's `[[mapping_gateway]]`.
+    pub(crate) fn customer(&mut self, lines: &str) {
+        self.customer.push_str(lines);
+        self.customer.push('\n');
+    }
+
+    /// Adds whole sections.
+    pub(crate) fn section(&mut self, lines: &str) {
+        self.sections.push_str(lines);
+        self.sections.push('\n');
+    }
+
+    /// A gateway that plays a scenario.
+    pub(crate) fn gateway(&mut self, name: &str, scenario: Scenario) -> Sipp {
+        self.gateway_with(name, "", scenario)
+    }
+
+    /// The same, with further lines of configuration.
+    pub(crate) fn gateway_with(&mut self, name: &str, lines: &str, scenario: Scenario) -> Sipp {
+        let address = self.place.gateway_port();
+        self.configure(name, address, lines);
+        Sipp::gateway(&self.place, name, address, &scenario)
+    }
+
+    /// A gateway that never answers.
+    pub(crate) fn silent(&mut self, name: &str) -> Silent {
+        self.silent_with(name, "")
+    }
+
+    /// The same, with further lines of configuration.
+    pub(crate) fn silent_with(&mut self, name: &str, lines: &str) -> Silent {
+        let address = self.place.gateway_port();
+        self.configure(name, address, lines);
+        Silent::at(address)
+    }
+
+    /// A gateway whose host says that nobody listens there.
+    pub(crate) fn closed(&mut self, name: &str) {
+        let address = self.place.gateway_port();
+        self.configure(name, address, "");
+    }
+
+    /// The switch, ready for calls.
+    pub(crate) fn start(&self) -> Switch {
+        Switch::start(&self.place, |sip, admin, cdrs| {
+            self.configuration(sip, admin, cdrs)
+        })
+    }
+
+    /// A customer's caller, under way.
+    pub(crate) fn call(&self, switch: &Switch, scenario: Scenario) -> Sipp {
+        Sipp::caller(&self.place, self.place.caller, switch.sip, &scenario)
+    }
+
+    /// A caller that the switch does not know, under way.
+    pub(crate) fn call_from_stranger(&self, switch: &Switch, scenario: Scenario) -> Sipp {
+        Sipp::caller(&self.place, self.place.stranger, switch.sip, &scenario)
+    }
+
+    fn configure(&mut self, name: &str, address: SocketAddrV4, lines: &str) {
+        self.priority += 1;
+        let prefixes = if lines.contains("prefixes") {
+            ""
+        } else {
+            "prefixes = [\"\"]"
+        };
+        let priority = self.priority;
+        write!(
+            self.gateways,
+            "[[routing_gateway]]\nname = {name:?}\naddress = \"{address}\"\npriority = {priority}\n{prefixes}\n{lines}\n\n"
+        )
+        .expect("a string takes everything");
+    }
+
+    fn configuration(&self, sip: SocketAddrV4, admin: SocketAddrV4, cdrs: &str) -> String {
+        let Wire {
+            place,
+            parameters,
+            customer,
+            gateways,
+            sections,
+            ..
+        } = self;
+        let source = place.caller;
+        let resend = self.resend_interval;
+        let resend = resend
+            .map(|waits| format!("SS_SIP_RESEND_INTERVAL = {waits:?}\n"))
+            .unwrap_or_default();
+        format!(
+            "[node]\nname = \"wire\"\n\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n\n\
+             [store]\nurl = \"memory:\"\n\n[admin]\nbind = \"{admin}\"\n\n\
+             [cdr]\nsinks = [{{ type = \"jsonl\", path = {cdrs:?} }}]\n\n{sections}\n\
+             [parameters]\n{resend}{parameters}\n\
+             [[mapping_gateway]]\nname = \"customer\"\nsources = [\"{source}/32\"]\n{customer}\n{gateways}"
+        )
+    }
+}
