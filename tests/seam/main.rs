@@ -7,13 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The crates below the seam; each that exists is checked.
-const PURE: [&str; 5] = [
-    "tandem-sip",
-    "tandem-switch",
-    "tandem-cluster",
-    "tandem-config",
-    "tandem-sim",
-];
+const PURE: [&str; 5] = ["tandem-sip", "tandem-switch", "tandem-cluster", "tandem-config", "tandem-sim"];
 
 /// Crates that do what pure code may not, and everything of ours above the seam.
 const FORBIDDEN: [&str; 33] = [
@@ -73,21 +67,11 @@ impl Graph {
         let nodes = list(&metadata["resolve"]["nodes"]);
         let normal = |dep: &Value| list(&dep["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
         let needs = |node: &Value| {
-            list(&node["deps"])
-                .iter()
-                .filter(|dep| normal(dep))
-                .map(|dep| text(&dep["pkg"]))
-                .collect()
+            list(&node["deps"]).iter().filter(|dep| normal(dep)).map(|dep| text(&dep["pkg"])).collect()
         };
         Graph {
-            name: packages
-                .iter()
-                .map(|package| (text(&package["id"]), text(&package["name"])))
-                .collect(),
-            needs: nodes
-                .iter()
-                .map(|node| (text(&node["id"]), needs(node)))
-                .collect(),
+            name: packages.iter().map(|package| (text(&package["id"]), text(&package["name"]))).collect(),
+            needs: nodes.iter().map(|node| (text(&node["id"]), needs(node))).collect(),
         }
     }
 
@@ -135,22 +119,14 @@ fn metadata() -> Value {
     ]);
     command.current_dir(root());
     let output = command.output().expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("cargo writes JSON")
 }
 
 #[test]
 fn pure_crates_depend_on_nothing_that_does_io_tells_time_or_rolls_dice() {
     let graph = Graph::of_the_workspace();
-    let pure: Vec<_> = graph
-        .name
-        .iter()
-        .filter(|(_, name)| PURE.contains(&name.as_str()))
-        .collect();
+    let pure: Vec<_> = graph.name.iter().filter(|(_, name)| PURE.contains(&name.as_str())).collect();
     assert!(pure.len() >= 4, "the pure crates are gone: {pure:?}");
     let ways: Vec<String> = pure.iter().flat_map(|(id, _)| graph.forbidden_ways(id)).collect();
     assert!(ways.is_empty(), "below the seam:\n{}", ways.join("\n"));
@@ -159,36 +135,20 @@ fn pure_crates_depend_on_nothing_that_does_io_tells_time_or_rolls_dice() {
 #[test]
 fn the_search_finds_what_is_forbidden_at_any_depth() {
     let graph = Graph::of_the_workspace();
-    let shell = graph
-        .name
-        .iter()
-        .find(|(_, name)| *name == "tandem-admin")
-        .expect("the HTTP API exists")
-        .0;
+    let shell = graph.name.iter().find(|(_, name)| *name == "tandem-admin").expect("the HTTP API exists").0;
     let ways = graph.forbidden_ways(shell);
     assert!(ways.iter().any(|way| way.ends_with("→ tokio")), "{ways:?}");
-    assert!(
-        ways.iter()
-            .any(|way| way.contains("→ hyper") || way.contains("→ axum")),
-        "{ways:?}"
-    );
+    assert!(ways.iter().any(|way| way.contains("→ hyper") || way.contains("→ axum")), "{ways:?}");
 }
 
 #[test]
 fn clippy_reads_the_seams_rules_in_every_pure_crate() {
-    let rules = root()
-        .join("tests/seam/clippy.toml")
-        .canonicalize()
-        .expect("the rules exist");
+    let rules = root().join("tests/seam/clippy.toml").canonicalize().expect("the rules exist");
     for name in PURE {
         let folder = root().join("crates").join(name.trim_start_matches("tandem-"));
         if folder.exists() {
             let linked = folder.join("clippy.toml").canonicalize();
-            assert_eq!(
-                linked.ok().as_ref(),
-                Some(&rules),
-                "{name} has no link to the rules"
-            );
+            assert_eq!(linked.ok().as_ref(), Some(&rules), "{name} has no link to the rules");
         }
     }
 }

@@ -35,31 +35,22 @@ impl Cdr {
 
     /// A field that must be there, null or not.
     pub(crate) fn get(&self, name: &str) -> &Value {
-        self.0
-            .get(name)
-            .unwrap_or_else(|| panic!("no {name} in {:#}", self.0))
+        self.0.get(name).unwrap_or_else(|| panic!("no {name} in {:#}", self.0))
     }
 
     /// A field that is a text.
     pub(crate) fn text(&self, name: &str) -> &str {
-        self.get(name)
-            .as_str()
-            .unwrap_or_else(|| panic!("{name} is no text in {:#}", self.0))
+        self.get(name).as_str().unwrap_or_else(|| panic!("{name} is no text in {:#}", self.0))
     }
 
     /// A field that is a number of milliseconds.
     pub(crate) fn ms(&self, name: &str) -> u64 {
-        self.get(name)
-            .as_u64()
-            .unwrap_or_else(|| panic!("{name} is no number in {:#}", self.0))
+        self.get(name).as_u64().unwrap_or_else(|| panic!("{name} is no number in {:#}", self.0))
     }
 
     /// The attempts: each gateway and the status it sent, if it sent a final one.
     pub(crate) fn attempts(&self) -> Vec<(&str, Option<u64>)> {
         let attempts = self.get("attempts").as_array().expect("attempts are a list");
-        attempts
-            .iter()
-            .map(|a| (a["gateway"].as_str().expect("a name"), a["status"].as_u64()))
-            .collect()
+        attempts.iter().map(|a| (a["gateway"].as_str().expect("a name"), a["status"].as_u64())).collect()
     }
 }

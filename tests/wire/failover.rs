@@ -43,11 +43,7 @@ fn an_attempt_that_failed_has_a_record_of_its_own() {
     let cdrs = switch.stop();
     assert_eq!((cdrs.calls.len(), cdrs.attempts.len()), (1, 1));
     let call = cdrs.calls[0].text("id");
-    cdrs.attempts[0].has(&[
-        ("call", json!(call)),
-        ("gateway", json!("first")),
-        ("status", json!(503)),
-    ]);
+    cdrs.attempts[0].has(&[("call", json!(call)), ("gateway", json!("first")), ("status", json!(503))]);
 }
 
 #[test]
@@ -81,10 +77,7 @@ fn user_busy_switches_with_stop_after_user_busy_off() {
     wire.call(&switch, Scenario::of("caller_hangs_up")).succeeds();
     first.succeeds();
     second.succeeds();
-    assert_eq!(
-        switch.only_cdr().attempts(),
-        [("first", Some(486)), ("second", Some(200))]
-    );
+    assert_eq!(switch.only_cdr().attempts(), [("first", Some(486)), ("second", Some(200))]);
 }
 
 #[test]
@@ -97,9 +90,7 @@ fn ringing_too_long_ends_the_call_with_408_and_a_cancel() {
     wire.call(&switch, is_refused(408)).succeeds();
     first.succeeds();
     assert_eq!(second.heard(), Vec::<String>::new());
-    switch
-        .only_cdr()
-        .has(&[("end_reason", json!("no answer")), ("sip_status", json!(408))]);
+    switch.only_cdr().has(&[("end_reason", json!("no answer")), ("sip_status", json!(408))]);
 }
 
 #[test]
@@ -112,10 +103,7 @@ fn ringing_too_long_switches_with_until_connect() {
     wire.call(&switch, Scenario::of("caller_hangs_up")).succeeds();
     first.succeeds();
     second.succeeds();
-    switch.only_cdr().has(&[
-        ("routing_gateway", json!("second")),
-        ("end_reason", json!("normal")),
-    ]);
+    switch.only_cdr().has(&[("routing_gateway", json!("second")), ("end_reason", json!("normal"))]);
 }
 
 #[test]
@@ -154,7 +142,7 @@ fn no_response_within_the_invite_timeout_switches() {
 fn resends_used_up_switch_before_a_longer_invite_timeout() {
     let mut wire = Wire::new();
     wire.parameters("SS_SIP_TIMEOUT_INVITE = 20");
-    wire.resend_interval(Some("0.1,0.2,0.3"));
+    wire.parameters("SS_SIP_RESEND_INTERVAL = \"0.1,0.2,0.3\"");
     let first = wire.silent("first");
     let mut second = wire.gateway("second", Scenario::of("gateway_answers"));
     let switch = wire.start();
@@ -163,10 +151,7 @@ fn resends_used_up_switch_before_a_longer_invite_timeout() {
     let heard = first.heard();
     assert_eq!(heard.len(), 4, "the INVITE and three resends");
     assert!(heard.iter().all(|m| *m == heard[0]), "a resend is the same bytes");
-    assert_eq!(
-        switch.only_cdr().attempts(),
-        [("first", None), ("second", Some(200))]
-    );
+    assert_eq!(switch.only_cdr().attempts(), [("first", None), ("second", Some(200))]);
 }
 
 #[test]
@@ -178,10 +163,7 @@ fn stop_switch_after_invite_timeout_ends_the_call_with_408() {
     let switch = wire.start();
     wire.call(&switch, is_refused(408)).succeeds();
     assert_eq!(second.heard(), Vec::<String>::new());
-    switch.only_cdr().has(&[
-        ("stop_reason", json!("invite timeout")),
-        ("sip_status", json!(408)),
-    ]);
+    switch.only_cdr().has(&[("stop_reason", json!("invite timeout")), ("sip_status", json!(408))]);
 }
 
 #[test]
@@ -192,14 +174,10 @@ fn a_200_that_comes_after_the_gateway_was_left_gets_ack_and_bye() {
     let mut second = wire.gateway("second", Scenario::of("gateway_answers"));
     let switch = wire.start();
     let talk = Duration::from_secs(2);
-    wire.call(&switch, Scenario::of("caller_hangs_up").talking(talk))
-        .succeeds();
+    wire.call(&switch, Scenario::of("caller_hangs_up").talking(talk)).succeeds();
     second.succeeds();
     first.succeeds();
-    switch.only_cdr().has(&[
-        ("routing_gateway", json!("second")),
-        ("end_reason", json!("normal")),
-    ]);
+    switch.only_cdr().has(&[("routing_gateway", json!("second")), ("end_reason", json!("normal"))]);
 }
 
 #[test]
@@ -242,10 +220,7 @@ fn a_provisional_with_sdp_commits_nothing_with_stop_switch_after_sdp_off() {
     wire.call(&switch, Scenario::of("caller_hangs_up")).succeeds();
     first.succeeds();
     second.succeeds();
-    assert_eq!(
-        switch.only_cdr().attempts(),
-        [("first", Some(503)), ("second", Some(200))]
-    );
+    assert_eq!(switch.only_cdr().attempts(), [("first", Some(503)), ("second", Some(200))]);
 }
 
 #[test]
@@ -262,15 +237,8 @@ fn a_ringing_without_sdp_leaves_the_call_free_to_switch() {
     let ringing = caller.received("SIP/2.0 180");
     assert!(!ringing.is_empty());
     let answer = &caller.received("SIP/2.0 200")[0];
-    assert_eq!(
-        ringing[0].must("To"),
-        answer.must("To"),
-        "the caller sees one To tag of ours"
-    );
-    assert_eq!(
-        switch.only_cdr().attempts(),
-        [("first", Some(503)), ("second", Some(200))]
-    );
+    assert_eq!(ringing[0].must("To"), answer.must("To"), "the caller sees one To tag of ours");
+    assert_eq!(switch.only_cdr().attempts(), [("first", Some(503)), ("second", Some(200))]);
 }
 
 #[test]
@@ -300,9 +268,7 @@ fn a_stop_code_of_the_gateway_ends_the_hunt() {
     wire.call(&switch, is_refused(404)).succeeds();
     first.succeeds();
     assert_eq!(second.heard(), Vec::<String>::new());
-    switch
-        .only_cdr()
-        .has(&[("stop_reason", json!("stop code")), ("sip_status", json!(404))]);
+    switch.only_cdr().has(&[("stop_reason", json!("stop code")), ("sip_status", json!(404))]);
 }
 
 #[test]
@@ -329,10 +295,7 @@ fn when_every_gateway_has_failed_the_caller_gets_the_last_status() {
     second.succeeds();
     let cdr = switch.only_cdr();
     assert_eq!(cdr.attempts(), [("first", Some(500)), ("second", Some(404))]);
-    cdr.has(&[
-        ("stop_reason", json!("routes exhausted")),
-        ("sip_status", json!(404)),
-    ]);
+    cdr.has(&[("stop_reason", json!("routes exhausted")), ("sip_status", json!(404))]);
 }
 
 #[test]
@@ -377,11 +340,7 @@ fn a_closed_port_switches_at_once() {
     second.succeeds();
     let cdr = switch.only_cdr();
     assert_eq!(cdr.attempts(), [("first", None), ("second", Some(200))]);
-    assert!(
-        cdr.ms("pdd_ms") < 500,
-        "before the first resend: {}",
-        cdr.ms("pdd_ms")
-    );
+    assert!(cdr.ms("pdd_ms") < 500, "before the first resend: {}", cdr.ms("pdd_ms"));
 }
 
 #[test]
@@ -405,8 +364,5 @@ fn when_no_gateway_can_be_reached_the_caller_gets_503() {
     wire.call(&switch, is_refused(503)).succeeds();
     let cdr = switch.only_cdr();
     assert_eq!(cdr.attempts(), [("first", None), ("second", None)]);
-    cdr.has(&[
-        ("stop_reason", json!("routes exhausted")),
-        ("sip_status", json!(503)),
-    ]);
+    cdr.has(&[("stop_reason", json!("routes exhausted")), ("sip_status", json!(503))]);
 }

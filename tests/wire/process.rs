@@ -26,11 +26,7 @@ impl Process {
         let err = file.try_clone().expect("a file can be shared");
         let spawned = command.stdin(Stdio::null()).stdout(file).stderr(err).spawn();
         let child = spawned.unwrap_or_else(|why| panic!("{command:?}: {why}"));
-        Process {
-            name: name.to_owned(),
-            child,
-            logs: logs.into_iter().chain([out]).collect(),
-        }
+        Process { name: name.to_owned(), child, logs: logs.into_iter().chain([out]).collect() }
     }
 
     /// Its process id.
@@ -51,15 +47,8 @@ impl Process {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        let kill = Command::new("kill")
-            .arg("-TERM")
-            .arg(self.id().to_string())
-            .status();
-        assert!(
-            kill.expect("kill is everywhere").success(),
-            "{} takes no signal",
-            self.name
-        );
+        let kill = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
+        assert!(kill.expect("kill is everywhere").success(), "{} takes no signal", self.name);
     }
 }
 

@@ -33,10 +33,7 @@ fn a_number_without_a_route_gets_503_with_a_reason() {
     assert_eq!(vendor.heard(), Vec::<String>::new());
     let cdr = switch.only_cdr();
     assert_eq!(cdr.attempts(), []);
-    cdr.has(&[
-        ("end_reason", json!("routes exhausted")),
-        ("sip_status", json!(503)),
-    ]);
+    cdr.has(&[("end_reason", json!("routes exhausted")), ("sip_status", json!(503))]);
 }
 
 #[test]
@@ -70,22 +67,12 @@ fn over_the_limit(wire: &mut Wire) {
     let twice = Scenario::of("gateway_answers").times(2, 1, Duration::from_secs(30));
     let mut vendor = wire.gateway("vendor", twice);
     let switch = wire.start();
-    let mut first = wire.call(
-        &switch,
-        Scenario::of("caller_hangs_up").talking(Duration::from_secs(1)),
-    );
+    let mut first = wire.call(&switch, Scenario::of("caller_hangs_up").talking(Duration::from_secs(1)));
     switch.call_in("answered");
     let mut second = wire.call(&switch, is_refused(503));
     second.succeeds();
     let refusal = &second.received("SIP/2.0 503")[0];
-    assert!(
-        refusal
-            .must("Retry-After")
-            .parse::<u32>()
-            .is_ok_and(|seconds| seconds > 0),
-        "{}",
-        refusal.text
-    );
+    assert!(refusal.must("Retry-After").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{}", refusal.text);
     first.succeeds();
     switch.is_idle();
     wire.call(&switch, Scenario::of("caller_hangs_up")).succeeds();
@@ -99,10 +86,7 @@ fn a_gateway_at_its_limit_is_passed_over() {
     let mut first = wire.gateway_with("first", "max_calls = 1", Scenario::of("gateway_answers"));
     let mut second = wire.gateway("second", Scenario::of("gateway_answers"));
     let switch = wire.start();
-    let mut long = wire.call(
-        &switch,
-        Scenario::of("caller_hangs_up").talking(Duration::from_secs(1)),
-    );
+    let mut long = wire.call(&switch, Scenario::of("caller_hangs_up").talking(Duration::from_secs(1)));
     switch.call_in("answered");
     wire.call(&switch, Scenario::of("caller_hangs_up")).succeeds();
     second.succeeds();
@@ -141,10 +125,7 @@ fn an_unknown_method_is_answered_with_501_or_405() {
         .as_bytes(),
     );
     let answer = until("an answer", SOON, || heard.heard().into_iter().next());
-    assert!(
-        answer.starts_with("SIP/2.0 501") || answer.starts_with("SIP/2.0 405"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("SIP/2.0 501") || answer.starts_with("SIP/2.0 405"), "{answer}");
     switch.stop();
 }
 

@@ -13,10 +13,7 @@ fn rehearse(pairs: &[(Scenario, Scenario)]) {
         gateway.succeeds();
         let invites = gateway.received("INVITE");
         assert_eq!(invites.len(), 1);
-        assert_eq!(
-            invites[0].must("Call-ID"),
-            caller.sent("INVITE")[0].must("Call-ID")
-        );
+        assert_eq!(invites[0].must("Call-ID"), caller.sent("INVITE")[0].must("Call-ID"));
     }
 }
 
@@ -29,10 +26,7 @@ fn answered_scenarios_play_without_a_switch() {
     rehearse(&[
         (of("caller_hangs_up"), of("gateway_answers")),
         (of("caller_is_hung_up_on"), of("gateway_answers_and_hangs_up")),
-        (
-            of("caller_hangs_up"),
-            of("gateway_answers_late").with("AFTER", 300),
-        ),
+        (of("caller_hangs_up"), of("gateway_answers_late").with("AFTER", 300)),
         (of("caller_hangs_up"), of("gateway_repeats_its_200").flag("-nr")),
         (of("caller_answers_in_its_ack"), of("gateway_offers_in_its_200")),
     ]);

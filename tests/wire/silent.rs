@@ -10,9 +10,7 @@ impl Silent {
     /// One at that address.
     pub(crate) fn at(address: SocketAddrV4) -> Silent {
         let socket = UdpSocket::bind(address).expect("the port is this test's own");
-        socket
-            .set_nonblocking(true)
-            .expect("a socket can be non-blocking");
+        socket.set_nonblocking(true).expect("a socket can be non-blocking");
         Silent(socket)
     }
 
@@ -24,12 +22,8 @@ impl Silent {
     /// What has come since last asked.
     pub(crate) fn heard(&self) -> Vec<String> {
         let mut buffer = [0; 65_535];
-        let next = || {
-            self.0
-                .recv(&mut buffer)
-                .ok()
-                .map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned())
-        };
+        let next =
+            || self.0.recv(&mut buffer).ok().map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned());
         std::iter::from_fn(next).collect()
     }
 }

@@ -87,9 +87,7 @@ impl Scenario {
             fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
         };
         let text = read(format!("{}.xml", self.name)).replace("@SDP@", read("sdp.txt".into()).trim_end());
-        self.values.iter().fold(text, |text, (name, value)| {
-            text.replace(&format!("@{name}@"), value)
-        })
+        self.values.iter().fold(text, |text, (name, value)| text.replace(&format!("@{name}@"), value))
     }
 }
 
@@ -118,9 +116,7 @@ impl Sipp {
     /// A sipp that calls the switch at `switch` from `from`.
     pub(crate) fn caller(place: &Place, from: Ipv4Addr, switch: SocketAddrV4, scenario: &Scenario) -> Sipp {
         let mut command = Command::new("sipp");
-        command
-            .arg(switch.to_string())
-            .args(["-p", &place.port().to_string()]);
+        command.arg(switch.to_string()).args(["-p", &place.port().to_string()]);
         command.args(["-s", &scenario.called, "-r", &scenario.rate.to_string()]);
         let name = format!("caller{}", place.port());
         Sipp::start(place, &name, command, from, scenario)
@@ -130,49 +126,17 @@ impl Sipp {
         let file = |suffix: &str| place.folder.join(format!("{name}.{suffix}"));
         fs::write(file("xml"), scenario.text()).expect("the test's folder is writable");
         let (ip, path) = (ip.to_string(), |suffix: &str| file(suffix).display().to_string());
-        command.args([
-            "-sf",
-            &path("xml"),
-            "-i",
-            &ip,
-            "-bind_local",
-            "-mi",
-            &ip,
-            "-nostdin",
-        ]);
-        command.args([
-            "-mp",
-            &place.media_port().to_string(),
-            "-ci",
-            &ip,
-            "-cp",
-            &place.port().to_string(),
-        ]);
-        command.args([
-            "-m",
-            &scenario.calls.to_string(),
-            "-d",
-            &scenario.talk.as_millis().to_string(),
-        ]);
-        command.args([
-            "-timeout",
-            &scenario.patience.as_secs().to_string(),
-            "-timeout_error",
-        ]);
-        command
-            .args(["-trace_err", "-error_file", &path("errors")])
-            .args(&scenario.flags);
+        command.args(["-sf", &path("xml"), "-i", &ip, "-bind_local", "-mi", &ip, "-nostdin"]);
+        command.args(["-mp", &place.media_port().to_string(), "-ci", &ip, "-cp", &place.port().to_string()]);
+        command.args(["-m", &scenario.calls.to_string(), "-d", &scenario.talk.as_millis().to_string()]);
+        command.args(["-timeout", &scenario.patience.as_secs().to_string(), "-timeout_error"]);
+        command.args(["-trace_err", "-error_file", &path("errors")]).args(&scenario.flags);
         if scenario.traced {
             command.args(["-trace_msg", "-message_file", &path("messages")]);
         }
         command.current_dir(&place.folder);
         Sipp {
-            process: Process::start(
-                name,
-                command,
-                &place.folder,
-                vec![file("errors"), file("messages")],
-            ),
+            process: Process::start(name, command, &place.folder, vec![file("errors"), file("messages")]),
             label: format!("{name} ({})", scenario.name),
             messages: file("messages"),
             patience: scenario.patience + SOON,
@@ -197,29 +161,18 @@ impl Sipp {
 
     /// Waits until it has received such a message.
     pub(crate) fn hears(&self, start: &str) -> Traced {
-        until(&format!("{} receives {start}", self.label), SOON, || {
-            self.received(start).into_iter().next()
-        })
+        until(&format!("{} receives {start}", self.label), SOON, || self.received(start).into_iter().next())
     }
 
     fn traced(&self, sent: bool, start: &str) -> Vec<Traced> {
         let messages = trace::read(&self.messages);
-        messages
-            .into_iter()
-            .filter(|m| m.sent == sent && m.text.starts_with(start))
-            .collect()
+        messages.into_iter().filter(|m| m.sent == sent && m.text.starts_with(start)).collect()
     }
 }
 
 /// Whether a UDP socket of this machine is bound there (proc(5), `/proc/net/udp`).
 fn is_bound(address: SocketAddrV4) -> bool {
-    let wanted = format!(
-        "{:08X}:{:04X}",
-        u32::from_le_bytes(address.ip().octets()),
-        address.port()
-    );
+    let wanted = format!("{:08X}:{:04X}", u32::from_le_bytes(address.ip().octets()), address.port());
     let table = fs::read_to_string("/proc/net/udp").expect("these tests run on Linux");
-    table
-        .lines()
-        .any(|line| line.split_whitespace().nth(1) == Some(&wanted))
+    table.lines().any(|line| line.split_whitespace().nth(1) == Some(&wanted))
 }

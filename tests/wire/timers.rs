@@ -15,10 +15,7 @@ fn ss_setup_timeout_ends_a_call_that_is_not_answered() {
     caller.succeeds();
     first.succeeds();
     assert_eq!(second.heard(), Vec::<String>::new());
-    switch.only_cdr().has(&[
-        ("end_reason", json!("set-up timeout")),
-        ("ended_by", json!("server")),
-    ]);
+    switch.only_cdr().has(&[("end_reason", json!("set-up timeout")), ("ended_by", json!("server"))]);
 }
 
 #[test]

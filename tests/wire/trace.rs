@@ -15,19 +15,15 @@ pub(crate) struct Traced {
 impl Traced {
     /// The value of its first header of that name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.text
-            .lines()
-            .take_while(|line| !line.is_empty())
-            .find_map(|line| {
-                let (found, value) = line.split_once(':')?;
-                found.trim().eq_ignore_ascii_case(name).then(|| value.trim())
-            })
+        self.text.lines().take_while(|line| !line.is_empty()).find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+        })
     }
 
     /// The same, where there must be one.
     pub(crate) fn must(&self, name: &str) -> &str {
-        self.header(name)
-            .unwrap_or_else(|| panic!("no {name} in\n{}", self.text))
+        self.header(name).unwrap_or_else(|| panic!("no {name} in\n{}", self.text))
     }
 }
 
@@ -39,10 +35,7 @@ pub(crate) fn read(log: &Path) -> Vec<Traced> {
         .filter_map(|entry| {
             let (_time, entry) = entry.split_once('\n')?;
             let (direction, message) = entry.split_once("\n\n")?;
-            Some(Traced {
-                sent: direction.contains("message sent"),
-                text: message.trim_end().to_owned(),
-            })
+            Some(Traced { sent: direction.contains("message sent"), text: message.trim_end().to_owned() })
         })
         .collect()
 }

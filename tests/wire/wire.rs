@@ -8,14 +8,12 @@ use std::fmt::Write;
 use std::net::SocketAddrV4;
 
 /// Gateways are tried in the order in which they are added; each takes every number. The customer at
-/// [`Place::caller`] may call them all. Calls that never connect get CDRs, and what is not answered is given up after
-/// 2.5 s, since a call is over only when nothing can arrive for it any more.
+/// [`Place::caller`] may call them all. Calls that never connect get CDRs.
 #[derive(Debug)]
 pub(crate) struct Wire {
     /// Addresses and files.
     pub(crate) place: Place,
     parameters: String,
-    resend_interval: Option<&'static str>,
     customer: String,
     gateways: String,
     sections: String,
@@ -28,7 +26,6 @@ impl Wire {
         Wire {
             place: Place::new(),
             parameters: "SS_CDR_RECORD_NONCONNECT = \"On\"\n".into(),
-            resend_interval: Some("0.5,0.5,1"),
             customer: String::new(),
             gateways: String::new(),
             sections: String::new(),
@@ -39,11 +36,6 @@ impl Wire {
     /// Leaves `SS_CDR_RECORD_NONCONNECT` at its default.
     pub(crate) fn without_nonconnect_cdrs(&mut self) {
         self.parameters.clear();
-    }
-
-    /// `SS_SIP_RESEND_INTERVAL`, or its default.
-    pub(crate) fn resend_interval(&mut self, waits: Option<&'static str>) {
-        self.resend_interval = waits;
     }
 
     /// Adds lines to `[parameters]`.
@@ -96,9 +88,7 @@ impl Wire {
 
     /// The switch, ready for calls.
     pub(crate) fn start(&self) -> Switch {
-        Switch::start(&self.place, |sip, admin, cdrs| {
-            self.configuration(sip, admin, cdrs)
-        })
+        Switch::start(&self.place, |sip, admin, cdrs| self.configuration(sip, admin, cdrs))
     }
 
     /// A customer's caller, under way.
@@ -113,11 +103,7 @@ impl Wire {
 
     fn configure(&mut self, name: &str, address: SocketAddrV4, lines: &str) {
         self.priority += 1;
-        let prefixes = if lines.contains("prefixes") {
-            ""
-        } else {
-            "prefixes = [\"\"]"
-        };
+        let prefixes = if lines.contains("prefixes") { "" } else { "prefixes = [\"\"]" };
         let priority = self.priority;
         write!(
             self.gateways,
@@ -127,24 +113,13 @@ impl Wire {
     }
 
     fn configuration(&self, sip: SocketAddrV4, admin: SocketAddrV4, cdrs: &str) -> String {
-        let Wire {
-            place,
-            parameters,
-            customer,
-            gateways,
-            sections,
-            ..
-        } = self;
+        let Wire { place, parameters, customer, gateways, sections, .. } = self;
         let source = place.caller;
-        let resend = self.resend_interval;
-        let resend = resend
-            .map(|waits| format!("SS_SIP_RESEND_INTERVAL = {waits:?}\n"))
-            .unwrap_or_default();
         format!(
             "[node]\nname = \"wire\"\n\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n\n\
              [store]\nurl = \"memory:\"\n\n[admin]\nbind = \"{admin}\"\n\n\
              [cdr]\nsinks = [{{ type = \"jsonl\", path = {cdrs:?} }}]\n\n{sections}\n\
-             [parameters]\n{resend}{parameters}\n\
+             [parameters]\n{parameters}\n\
              [[mapping_gateway]]\nname = \"customer\"\nsources = [\"{source}/32\"]\n{customer}\n{gateways}"
         )
     }

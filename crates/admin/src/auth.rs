@@ -46,10 +46,7 @@ impl Tokens {
             return false;
         };
         let none = Choice::from(0);
-        let found = self
-            .0
-            .iter()
-            .fold(none, |found, token| found | token.0.as_bytes().ct_eq(presented));
+        let found = self.0.iter().fold(none, |found, token| found | token.0.as_bytes().ct_eq(presented));
         found.into()
     }
 }
@@ -59,11 +56,8 @@ pub(crate) async fn require_token(State(tokens): State<Tokens>, request: Request
     if tokens.admit(request.headers()) {
         next.run(request).await
     } else {
-        Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "this needs `Authorization: Bearer` with a configured token",
-        )
-        .into_response()
+        Problem::new(StatusCode::UNAUTHORIZED, "this needs `Authorization: Bearer` with a configured token")
+            .into_response()
     }
 }
 
@@ -71,9 +65,7 @@ pub(crate) async fn require_token(State(tokens): State<Tokens>, request: Request
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, secret) = value.split_at_checked("Bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"Bearer ")
-        .then(|| secret.trim_ascii())
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| secret.trim_ascii())
 }
 
 #[cfg(test)]
@@ -91,15 +83,7 @@ mod tests {
         for open in ["Bearer first", "bearer second", "BEARER  second "] {
             assert!(tokens.admit(&headers(open)), "{open}");
         }
-        for shut in [
-            "Bearer",
-            "Bearer ",
-            "Bearer firs",
-            "Bearer firstx",
-            "Basic first",
-            "first",
-            "",
-        ] {
+        for shut in ["Bearer", "Bearer ", "Bearer firs", "Bearer firstx", "Basic first", "first", ""] {
             assert!(!tokens.admit(&headers(shut)), "{shut}");
         }
         assert!(!tokens.admit(&HeaderMap::new()));

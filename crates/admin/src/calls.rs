@@ -87,8 +87,5 @@ fn accepted(outcome: HangUp) -> Result<StatusCode, Problem> {
 }
 
 fn no_such_call() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "no call has this id; calls that have ended are in the CDRs",
-    )
+    Problem::new(StatusCode::NOT_FOUND, "no call has this id; calls that have ended are in the CDRs")
 }

@@ -13,7 +13,5 @@ use std::sync::Arc;
     (status = 401, body = Problem, content_type = "application/problem+json")
 ))]
 pub(crate) async fn list(State(control): State<Arc<dyn Control>>) -> Json<GatewayList> {
-    Json(GatewayList {
-        gateways: control.gateways().await,
-    })
+    Json(GatewayList { gateways: control.gateways().await })
 }

@@ -25,10 +25,7 @@ pub(crate) struct Health {
 /// The process serves HTTP.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health)))]
 pub(crate) async fn healthz() -> Json<Health> {
-    Json(Health {
-        status: "ok",
-        why: None,
-    })
+    Json(Health { status: "ok", why: None })
 }
 
 /// New calls may be sent here.
@@ -38,16 +35,9 @@ pub(crate) async fn healthz() -> Json<Health> {
 ))]
 pub(crate) async fn readyz(State(control): State<Arc<dyn Control>>) -> Response {
     match control.ready() {
-        Readiness::Ready => Json(Health {
-            status: "ready",
-            why: None,
-        })
-        .into_response(),
+        Readiness::Ready => Json(Health { status: "ready", why: None }).into_response(),
         Readiness::NotReady { why } => {
-            let health = Health {
-                status: "not ready",
-                why: Some(why),
-            };
+            let health = Health { status: "not ready", why: Some(why) };
             (StatusCode::SERVICE_UNAVAILABLE, Json(health)).into_response()
         }
     }

@@ -44,10 +44,7 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", scheme);
+        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
     }
 }
 
@@ -58,18 +55,12 @@ pub fn router(control: Arc<dyn Control>, tokens: Tokens) -> Router {
     let document = Document::openapi().merge_from(probes).merge_from(document);
     let guarded = guarded
         .route("/api/openapi.json", routing::get(async move || Json(document)))
-        .layer(from_fn_with_state(
-            Arc::new(Semaphore::new(MAX_REQUESTS_IN_FLIGHT)),
-            bound_work,
-        ))
+        .layer(from_fn_with_state(Arc::new(Semaphore::new(MAX_REQUESTS_IN_FLIGHT)), bound_work))
         .layer(from_fn_with_state(tokens, require_token));
     open.merge(guarded)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such path; see /api/openapi.json"))
         .method_not_allowed_fallback(async || {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this path has other methods; see /api/openapi.json",
-            )
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has other methods; see /api/openapi.json")
         })
         .with_state(control)
 }
@@ -83,9 +74,7 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown)
-        .await
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
 
 fn probe_routes() -> OpenApiRouter<Arc<dyn Control>> {

@@ -40,11 +40,7 @@ impl OneCall {
     }
 
     fn about(id: &str) -> HangUp {
-        if id == PRESENT {
-            HangUp::Accepted
-        } else {
-            HangUp::NotFound
-        }
+        if id == PRESENT { HangUp::Accepted } else { HangUp::NotFound }
     }
 }
 
@@ -65,8 +61,7 @@ impl Control for OneCall {
     fn hang_up<'a>(&'a self, id: &'a str) -> BoxFuture<'a, HangUp> {
         Box::pin(async move {
             let outcome = OneCall::about(id);
-            self.hung_up
-                .fetch_or(outcome == HangUp::Accepted, Ordering::Relaxed);
+            self.hung_up.fetch_or(outcome == HangUp::Accepted, Ordering::Relaxed);
             outcome
         })
     }
@@ -93,13 +88,7 @@ impl Control for OneCall {
     }
 
     fn ready(&self) -> Readiness {
-        if self.draining {
-            Readiness::NotReady {
-                why: "draining".into(),
-            }
-        } else {
-            Readiness::Ready
-        }
+        if self.draining { Readiness::NotReady { why: "draining".into() } } else { Readiness::Ready }
     }
 
     fn metrics_text(&self) -> String {
@@ -125,9 +114,7 @@ impl Answer {
 }
 
 async fn ask(router: &Router, method: &str, path: &str, token: Option<&str>) -> Answer {
-    let mut request = Request::builder()
-        .method(Method::try_from(method).expect("a method"))
-        .uri(path);
+    let mut request = Request::builder().method(Method::try_from(method).expect("a method")).uri(path);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
@@ -137,13 +124,8 @@ async fn ask(router: &Router, method: &str, path: &str, token: Option<&str>) -> 
     Answer {
         status: response.status().as_u16(),
         content_type: content_type.map_or(String::new(), |v| v.to_str().expect("ASCII").to_owned()),
-        body: String::from_utf8(
-            to_bytes(response.into_body(), 1 << 20)
-                .await
-                .expect("a body")
-                .to_vec(),
-        )
-        .expect("UTF-8"),
+        body: String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.expect("a body").to_vec())
+            .expect("UTF-8"),
     }
 }
 
@@ -164,9 +146,7 @@ async fn documented() -> Vec<(String, String)> {
         .flat_map(|(path, item)| {
             let path = path.replace("{id}", PRESENT);
             let methods: Vec<String> = item.as_object().expect("a path item").keys().cloned().collect();
-            methods
-                .into_iter()
-                .map(move |method| (method.to_uppercase(), path.clone()))
+            methods.into_iter().map(move |method| (method.to_uppercase(), path.clone()))
         })
         .collect()
 }
@@ -176,22 +156,13 @@ async fn every_documented_route_is_served() {
     let routes = documented().await;
     for (method, path) in &routes {
         let answer = ask(&open(), method, path, None).await;
-        assert!(
-            (200..300).contains(&answer.status),
-            "{method} {path}: {}",
-            answer.status
-        );
+        assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.status);
     }
     let mut paths: Vec<&str> = routes.iter().map(|(_, path)| path.as_str()).collect();
     paths.dedup();
-    for known in [
-        "/healthz",
-        "/readyz",
-        "/metrics",
-        "/api/v1/calls",
-        "/api/v1/calls/0a1b",
-        "/api/v1/gateways",
-    ] {
+    for known in
+        ["/healthz", "/readyz", "/metrics", "/api/v1/calls", "/api/v1/calls/0a1b", "/api/v1/gateways"]
+    {
         assert!(paths.contains(&known), "{known} is not documented");
     }
 }
@@ -204,50 +175,28 @@ async fn every_api_route_needs_a_token_when_tokens_are_configured() {
         let guarded = path.starts_with("/api/");
         for wrong in [None, Some("guess")] {
             let answer = ask(&locked(), &method, &path, wrong).await;
-            assert_eq!(
-                answer.status == 401,
-                guarded,
-                "{method} {path}: {}",
-                answer.status
-            );
+            assert_eq!(answer.status == 401, guarded, "{method} {path}: {}", answer.status);
         }
         let right = ask(&locked(), &method, &path, Some("s3cret")).await;
-        assert!(
-            (200..300).contains(&right.status),
-            "{method} {path}: {}",
-            right.status
-        );
+        assert!((200..300).contains(&right.status), "{method} {path}: {}", right.status);
     }
 }
 
 #[tokio::test]
 async fn every_api_route_is_documented_as_needing_a_token() {
     let document = ask(&open(), "GET", "/api/openapi.json", None).await.json();
-    assert_eq!(
-        document["components"]["securitySchemes"]["bearer"]["scheme"],
-        "bearer"
-    );
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
     for (path, item) in document["paths"].as_object().expect("paths") {
         for operation in item.as_object().expect("a path item").values() {
-            assert_eq!(
-                operation.get("security").is_some(),
-                path.starts_with("/api/"),
-                "{path}: {operation}"
-            );
+            assert_eq!(operation.get("security").is_some(), path.starts_with("/api/"), "{path}: {operation}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_list_of_calls_shows_times_in_rfc_3339() {
-    let page = ask(
-        &open(),
-        "GET",
-        "/api/v1/calls?state=ringing&sort=duration_s&order=desc",
-        None,
-    )
-    .await
-    .json();
+    let page =
+        ask(&open(), "GET", "/api/v1/calls?state=ringing&sort=duration_s&order=desc", None).await.json();
     assert_eq!(page["total"], 1);
     assert_eq!(page["calls"][0]["id"], PRESENT);
     assert_eq!(page["calls"][0]["state"], "ringing");
@@ -257,11 +206,7 @@ async fn a_list_of_calls_shows_times_in_rfc_3339() {
 
 #[tokio::test]
 async fn a_bad_query_is_refused_with_what_is_wrong() {
-    for (query, named) in [
-        ("state=asleep", "asleep"),
-        ("colour=red", "colour"),
-        ("limit=-1", "limit"),
-    ] {
+    for (query, named) in [("state=asleep", "asleep"), ("colour=red", "colour"), ("limit=-1", "limit")] {
         let answer = ask(&open(), "GET", &format!("/api/v1/calls?{query}"), None).await;
         assert_eq!(
             (answer.status, answer.content_type.as_str()),
@@ -277,25 +222,15 @@ async fn a_bad_query_is_refused_with_what_is_wrong() {
 async fn hanging_up_is_202_for_a_call_and_404_for_none() {
     let control = Arc::new(OneCall::default());
     let router = router(control.clone(), Tokens::default());
-    assert_eq!(
-        ask(&router, "DELETE", "/api/v1/calls/ffff", None).await.status,
-        404
-    );
+    assert_eq!(ask(&router, "DELETE", "/api/v1/calls/ffff", None).await.status, 404);
     assert!(!control.hung_up.load(Ordering::Relaxed));
-    assert_eq!(
-        ask(&router, "DELETE", "/api/v1/calls/0a1b", None).await.status,
-        202
-    );
+    assert_eq!(ask(&router, "DELETE", "/api/v1/calls/0a1b", None).await.status, 202);
     assert!(control.hung_up.load(Ordering::Relaxed));
 }
 
 #[tokio::test]
 async fn errors_are_problem_bodies() {
-    let cases = [
-        ("GET", "/nowhere", 404),
-        ("POST", "/healthz", 405),
-        ("GET", "/api/v1/calls/ffff", 404),
-    ];
+    let cases = [("GET", "/nowhere", 404), ("POST", "/healthz", 405), ("GET", "/api/v1/calls/ffff", 404)];
     for (method, path, status) in cases {
         let answer = ask(&open(), method, path, None).await;
         assert_eq!(
@@ -309,18 +244,9 @@ async fn errors_are_problem_bodies() {
 
 #[tokio::test]
 async fn a_node_that_is_not_ready_says_why_and_stays_alive() {
-    let router = router(
-        Arc::new(OneCall {
-            draining: true,
-            ..OneCall::default()
-        }),
-        Tokens::default(),
-    );
+    let router = router(Arc::new(OneCall { draining: true, ..OneCall::default() }), Tokens::default());
     let ready = ask(&router, "GET", "/readyz", None).await;
-    assert_eq!(
-        (ready.status, ready.json()["why"].as_str().expect("why")),
-        (503, "draining")
-    );
+    assert_eq!((ready.status, ready.json()["why"].as_str().expect("why")), (503, "draining"));
     assert_eq!(ask(&router, "GET", "/healthz", None).await.status, 200);
 }
 
@@ -333,25 +259,13 @@ async fn metrics_are_prometheus_text() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_does_not_answer_gives_504() {
-    let router = router(
-        Arc::new(OneCall {
-            stuck: true,
-            ..OneCall::default()
-        }),
-        Tokens::default(),
-    );
+    let router = router(Arc::new(OneCall { stuck: true, ..OneCall::default() }), Tokens::default());
     assert_eq!(ask(&router, "GET", "/api/v1/calls", None).await.status, 504);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_request_too_many_gives_503_and_probes_still_answer() {
-    let router = router(
-        Arc::new(OneCall {
-            stuck: true,
-            ..OneCall::default()
-        }),
-        Tokens::default(),
-    );
+    let router = router(Arc::new(OneCall { stuck: true, ..OneCall::default() }), Tokens::default());
     let asked = |_| {
         let router = router.clone();
         tokio::spawn(async move { ask(&router, "GET", "/api/v1/calls", None).await.status })
@@ -373,15 +287,10 @@ async fn a_served_listener_answers_until_it_is_told_to_stop() {
     let server = tokio::spawn(serve(listener, open(), async move {
         let _ = stopped.await;
     }));
-    let mut client = tokio::net::TcpStream::connect(address)
-        .await
-        .expect("a connection");
+    let mut client = tokio::net::TcpStream::connect(address).await.expect("a connection");
     let mut answer = String::new();
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    client
-        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .await
-        .expect("sent");
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
     client.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     stop.send(()).expect("still serving");

@@ -41,18 +41,12 @@ mod tests {
 
     #[test]
     fn instants_are_rfc_3339_in_utc_with_milliseconds() {
-        assert_eq!(
-            Timestamp::from_unix_ms(1_772_366_400_250).to_string(),
-            "2026-03-01T12:00:00.250Z"
-        );
+        assert_eq!(Timestamp::from_unix_ms(1_772_366_400_250).to_string(), "2026-03-01T12:00:00.250Z");
         assert_eq!(Timestamp::from_unix_ms(0).to_string(), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]
     fn an_instant_past_the_year_9999_is_cut_and_not_an_error() {
-        assert_eq!(
-            Timestamp::from_unix_ms(u64::MAX).to_string(),
-            "9999-12-31T23:59:59.999Z"
-        );
+        assert_eq!(Timestamp::from_unix_ms(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
     }
 }

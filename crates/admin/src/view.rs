@@ -136,9 +136,7 @@ impl CallFilter {
             && contains(&call.caller, &self.caller)
             && contains(&call.called, &self.called)
             && self.gateway.as_ref().is_none_or(via)
-            && self
-                .min_duration_s
-                .is_none_or(|least| call.answered_at.is_some() && call.duration_s >= least)
+            && self.min_duration_s.is_none_or(|least| call.answered_at.is_some() && call.duration_s >= least)
     }
 
     /// The page of `calls` that the filter asks for. Calls equal in the sort's key come in the order of their ids.
@@ -246,11 +244,7 @@ mod tests {
     fn call(id: &str, caller: &str, started_ms: u64, duration_s: Option<u64>) -> CallView {
         CallView {
             id: id.into(),
-            state: if duration_s.is_some() {
-                CallState::Answered
-            } else {
-                CallState::Ringing
-            },
+            state: if duration_s.is_some() { CallState::Answered } else { CallState::Ringing },
             caller: caller.into(),
             called: "4420".into(),
             mapping_gateway: "customer".into(),
@@ -266,11 +260,7 @@ mod tests {
     }
 
     fn three() -> Vec<CallView> {
-        vec![
-            call("c", "100", 3, None),
-            call("a", "2001", 1, Some(60)),
-            call("b", "2002", 2, Some(5)),
-        ]
+        vec![call("c", "100", 3, None), call("a", "2001", 1, Some(60)), call("b", "2002", 2, Some(5))]
     }
 
     fn ids(page: &CallPage) -> Vec<&str> {
@@ -280,20 +270,14 @@ mod tests {
     #[test]
     fn calls_are_listed_oldest_first_unless_asked_otherwise() {
         assert_eq!(ids(&CallFilter::default().page(three())), ["a", "b", "c"]);
-        let newest = CallFilter {
-            order: SortOrder::Desc,
-            ..CallFilter::default()
-        };
+        let newest = CallFilter { order: SortOrder::Desc, ..CallFilter::default() };
         assert_eq!(ids(&newest.page(three())), ["c", "b", "a"]);
     }
 
     #[test]
     fn longest_calls_come_first_when_sorted_by_duration_descending() {
-        let filter = CallFilter {
-            sort: CallSort::DurationS,
-            order: SortOrder::Desc,
-            ..CallFilter::default()
-        };
+        let filter =
+            CallFilter { sort: CallSort::DurationS, order: SortOrder::Desc, ..CallFilter::default() };
         assert_eq!(ids(&filter.page(three())), ["a", "b", "c"]);
     }
 
@@ -307,30 +291,20 @@ mod tests {
             ..CallFilter::default()
         };
         assert_eq!(ids(&filter.page(three())), ["a"]);
-        let elsewhere = CallFilter {
-            gateway: Some("another".into()),
-            ..filter
-        };
+        let elsewhere = CallFilter { gateway: Some("another".into()), ..filter };
         assert_eq!(elsewhere.page(three()).total, 0);
     }
 
     #[test]
     fn a_call_that_is_not_answered_has_no_duration_to_compare() {
-        let filter = CallFilter {
-            min_duration_s: Some(0),
-            ..CallFilter::default()
-        };
+        let filter = CallFilter { min_duration_s: Some(0), ..CallFilter::default() };
         assert_eq!(ids(&filter.page(three())), ["a", "b"]);
     }
 
     #[test]
     fn the_page_is_bounded_and_the_total_is_not() {
         let many = (0..1500).map(|n| call(&format!("{n:04}"), "1", n, None));
-        let page = CallFilter {
-            limit: Some(usize::MAX),
-            ..CallFilter::default()
-        }
-        .page(many.clone());
+        let page = CallFilter { limit: Some(usize::MAX), ..CallFilter::default() }.page(many.clone());
         assert_eq!((page.total, page.calls.len()), (1500, MAX_PAGE));
         assert_eq!(CallFilter::default().page(many).calls.len(), DEFAULT_PAGE);
     }

@@ -1,37 +1,25 @@
-//! One actor per call: it hands inputs to the pure machine and performs what comes out.
-//!
-//! A panic in the machine is a takeover by the call's own node: the actor claims the call in its next epoch, restores
-//! it from its last snapshot and carries on. A second panic ends the call.
+//! One actor per call: it decodes what it is told, hands it to the call's host, and performs what comes out.
 
 use crate::gateway_actor::GatewayMessage;
 use crate::registration::Registration;
 use crate::shared::Shared;
 use crate::wheel::Slot;
-use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tandem_cluster::{Outbox, Released};
+use tandem_cluster::{CallHost, ClaimResult, Effect, Write, WriteResult};
 use tandem_sip::flow::Flow;
-use tandem_sip::time::{Mono, Now};
+use tandem_sip::time::Now;
 use tandem_sip::{Message, ResponseHead, StatusCode};
-use tandem_store::{CallEnd, CallKey, CallWrite, Committed, StoreError, StoreFuture, StoredCall, codec};
+use tandem_store::{CallEnd, CallKey, CallWrite, StoreError, StoreFuture, StoredCall, codec};
 use tandem_switch::call::{Action, Call, CallId, CallStatus, Event, Input, Serial, Snapshot};
-use tandem_switch::cdr::EndReason;
-use tandem_switch::gateway::{GatewayName, Holder, Outcome};
+use tandem_switch::gateway::{GatewayName, Holder, Outcome, Refusal};
 use tandem_telemetry::Direction;
 
 /// How long the store may take over one request.
 const STORE_LIMIT: Duration = Duration::from_secs(2);
-
-/// Messages that wait while a call is being restored.
-const MAX_HELD_BACK: usize = 64;
-
-/// How often a restoration is tried while the store is away, [`STORE_LIMIT`] apart.
-const RESTORE_TRIES: u32 = 10;
 
 /// What a call's actor is told.
 #[derive(Debug)]
@@ -43,7 +31,7 @@ pub(crate) enum CallMessage {
     /// The timing wheel says that it is time.
     Wake,
     /// The store's answer to a write.
-    Stored { seq: u64, result: Result<(), StoreError> },
+    Stored { epoch: u32, seq: u64, result: Result<(), StoreError> },
     /// The store's answer to a claim.
     Claimed(Result<StoredCall, StoreError>),
     /// A gateway's actor was started anew and has forgotten who holds its slots.
@@ -68,45 +56,14 @@ pub(crate) struct Beginning {
 
 pub(crate) struct CallActor;
 
-/// What the store is given.
-#[derive(Clone, Debug)]
-enum Write {
-    Commit(Bytes),
-    End(Option<Bytes>),
-}
-
-/// What is done once the store has a write.
-#[derive(Debug)]
-enum Deferred {
-    Send(Flow, Bytes),
-    ReleaseSlot(GatewayName, Holder, Outcome),
-}
-
-/// The machine, or what stands for it.
-enum Machine {
-    Running(Box<Call>),
-    /// It panicked; the store has been asked for its last snapshot.
-    Restoring(VecDeque<Input>),
-    /// Nothing more is to be done.
-    Over,
-}
-
 pub(crate) struct CallState {
     shared: Arc<Shared>,
     myself: ActorRef<CallMessage>,
     registration: Registration,
-    machine: Machine,
-    outbox: Outbox<Write, Deferred>,
-    epoch: u32,
-    seq: u64,
-    panics: u32,
-    restore_tries: u32,
+    host: CallHost,
     slot: Option<Slot>,
-    wake_at: Option<Mono>,
     /// The caller's INVITE until the first commit.
     invite: Option<(Message, Flow)>,
-    #[cfg(feature = "fault-injection")]
-    panic_next: bool,
 }
 
 impl Actor for CallActor {
@@ -120,24 +77,10 @@ impl Actor for CallActor {
         beginning: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let Beginning { shared, registration, call, actions, invite, flow } = beginning;
-        let mut state = CallState {
-            shared,
-            myself,
-            registration,
-            machine: Machine::Running(Box::new(call)),
-            outbox: Outbox::default(),
-            epoch: 0,
-            seq: 0,
-            panics: 0,
-            restore_tries: 0,
-            slot: None,
-            wake_at: None,
-            invite: Some((invite, flow)),
-            #[cfg(feature = "fault-injection")]
-            panic_next: false,
-        };
-        let now = state.shared.clock.now();
-        state.run(VecDeque::new(), actions, now);
+        let now = shared.clock.now();
+        let (host, effects) = CallHost::start(shared.name.clone(), call, actions, now);
+        let mut state = CallState { shared, myself, registration, host, slot: None, invite: Some((invite, flow)) };
+        state.perform(effects, now);
         Ok(state)
     }
 
@@ -148,159 +91,122 @@ impl Actor for CallActor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let now = state.shared.clock.now();
-        match message {
+        let effects = match message {
             CallMessage::Network(input) => {
                 state.registration.mailbox().took_one();
-                state.take(input, now);
+                state.host.handle(input, now)
             }
-            CallMessage::Result(input) => state.take(input, now),
-            CallMessage::Wake => state.wake(now),
-            CallMessage::Stored { seq, result } => {
-                let mut inputs = VecDeque::new();
-                state.on_stored(seq, result, &mut inputs, now);
-                state.run(inputs, Vec::new(), now);
+            CallMessage::Result(input) => state.host.handle(input, now),
+            CallMessage::Wake => {
+                state.slot = None;
+                state.host.handle(Input::Timer, now)
             }
-            CallMessage::Claimed(result) => state.restore(result, now),
-            CallMessage::GatewayRestarted(gateway) => state.registration.reclaim(&gateway),
+            CallMessage::Stored { epoch, seq, result } => state.on_stored((epoch, seq), result, now),
+            CallMessage::Claimed(result) => {
+                let claim = state.read_claim(result);
+                state.host.on_claimed(claim, now)
+            }
+            CallMessage::GatewayRestarted(gateway) => {
+                state.registration.reclaim(&gateway);
+                Vec::new()
+            }
             CallMessage::Status(reply) => {
-                if let Machine::Running(call) = &state.machine {
+                if let Some(call) = state.host.call() {
                     // Whoever asked may have stopped waiting.
                     let _ = reply.send(call.status());
                 }
+                Vec::new()
             }
             #[cfg(feature = "fault-injection")]
-            CallMessage::Panic => state.panic_next = true,
-        }
+            CallMessage::Panic => {
+                state.host.panic_at_next_input();
+                Vec::new()
+            }
+        };
+        state.perform(effects, now);
         Ok(())
     }
 }
 
 impl CallState {
-    /// Hands an input to the machine.
-    fn take(&mut self, input: Input, now: Now) {
-        match &mut self.machine {
-            Machine::Running(_) => self.run(VecDeque::from([input]), Vec::new(), now),
-            Machine::Restoring(held_back) if held_back.len() < MAX_HELD_BACK => held_back.push_back(input),
-            Machine::Restoring(_) => self.shared.metrics.mailbox_overflow.inc(),
-            Machine::Over => {}
-        }
-    }
-
-    /// Performs `actions`, then handles `inputs` and performs what comes of them, until nothing is left.
-    fn run(&mut self, mut inputs: VecDeque<Input>, actions: Vec<Action>, now: Now) {
-        self.perform(actions, &mut inputs, now);
-        while let Some(input) = inputs.pop_front() {
-            let Machine::Running(call) = &mut self.machine else { break };
-            #[cfg(feature = "fault-injection")]
-            let panic_now = std::mem::take(&mut self.panic_next);
-            let handled = catch_unwind(AssertUnwindSafe(|| {
-                #[cfg(feature = "fault-injection")]
-                assert!(!panic_now, "a test asked for it");
-                call.handle(now, input)
-            }));
-            match handled {
-                Ok(actions) => self.perform(actions, &mut inputs, now),
-                Err(_) => {
-                    self.on_panic(inputs);
-                    break;
+    /// Performs effects in order, then those of their results, until nothing is left.
+    fn perform(&mut self, effects: Vec<Effect>, now: Now) {
+        let mut left = VecDeque::from(effects);
+        while let Some(effect) = left.pop_front() {
+            let more = match effect {
+                Effect::Send(flow, message) => {
+                    let serial = self.shared.send(flow, &message).err().and_then(|_| serial_of_request(&message));
+                    serial.map(|serial| self.host.handle(Input::Undeliverable(serial), now))
                 }
-            }
-        }
-        self.settle();
-    }
-
-    fn perform(&mut self, actions: Vec<Action>, inputs: &mut VecDeque<Input>, now: Now) {
-        for action in actions {
-            match action {
-                Action::Send { flow, message, after: None } => self.send(flow, &message, inputs),
-                Action::Send { flow, message, after: Some(seq) } => {
-                    let deferred = self.outbox.after(seq, Deferred::Send(flow, message), true, now.mono);
-                    self.do_deferred(deferred, inputs);
+                Effect::Store { epoch, seq, write } => self.store(epoch, seq, write, now),
+                Effect::Claim { seen_epoch } => {
+                    self.claim(seen_epoch);
+                    None
                 }
-                Action::Commit { seq, snapshot } => self.commit(seq, &snapshot, inputs, now),
-                Action::End { seq, records } => {
-                    let lines = (!records.is_empty()).then(|| Bytes::from(records.join(&b'\n')));
-                    self.write(seq, Write::End(lines), inputs, now);
+                Effect::Lookup { mapping_gateway, called, .. } => {
+                    let looked = self.shared.look_up(self.registration.id(), &mapping_gateway, &called);
+                    Some(self.host.handle(Input::Looked(looked), now))
                 }
-                Action::Lookup { mapping_gateway, called, .. } => {
-                    let id = self.registration.id();
-                    inputs.push_back(Input::Looked(self.shared.look_up(id, &mapping_gateway, &called)));
-                }
-                Action::Admit { gateway, holder } => self.ask_gateway(gateway, holder, inputs),
-                Action::ReleaseSlot { gateway, holder, outcome, after } => {
-                    let release = Deferred::ReleaseSlot(gateway, holder, outcome);
-                    let deferred = match after {
-                        Some(seq) => self.outbox.after(seq, release, false, now.mono),
-                        None => Some(release),
-                    };
-                    self.do_deferred(deferred, inputs);
-                }
-                Action::SetTimer(at) => {
-                    self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)))
-                }
-                Action::Emit(event) => self.observe(event),
-                Action::Stop => self.machine = Machine::Over,
-            }
-        }
-    }
-
-    fn send(&self, flow: Flow, message: &Bytes, inputs: &mut VecDeque<Input>) {
-        if self.shared.send(flow, message).is_err()
-            && let Some(serial) = serial_of_request(message)
-        {
-            inputs.push_back(Input::Undeliverable(serial));
-        }
-    }
-
-    fn do_deferred(&mut self, deferred: impl IntoIterator<Item = Deferred>, inputs: &mut VecDeque<Input>) {
-        for deferred in deferred {
-            match deferred {
-                Deferred::Send(flow, message) => self.send(flow, &message, inputs),
-                Deferred::ReleaseSlot(gateway, holder, outcome) => {
+                Effect::Admit(gateway, holder) => self.ask_gateway(gateway, holder, now),
+                Effect::Release(gateway, holder, outcome) => {
                     self.registration.release(&gateway, holder, Some(outcome));
+                    None
                 }
-            }
+                Effect::Wake(at) => {
+                    self.slot = Some(self.shared.wheel.set(self.registration.id(), self.slot, at));
+                    None
+                }
+                Effect::Observe(event) => {
+                    self.observe(event);
+                    None
+                }
+                Effect::Panicked => {
+                    self.shared.metrics.call_panics.inc();
+                    tracing::error!(call = %self.registration.id(), "a call's machine panicked");
+                    None
+                }
+                Effect::GaveUpUnstored => {
+                    self.answer_unstored();
+                    None
+                }
+                Effect::Stop => {
+                    self.myself.stop(None);
+                    None
+                }
+            };
+            left.extend(more.into_iter().flatten());
+        }
+        if let Some(call) = self.host.call() {
+            self.registration.set_stage(call.stage());
         }
     }
 
-    fn ask_gateway(&mut self, gateway: GatewayName, holder: Holder, inputs: &mut VecDeque<Input>) {
+    fn ask_gateway(&mut self, gateway: GatewayName, holder: Holder, now: Now) -> Option<Vec<Effect>> {
         let request = GatewayMessage::Admit { holder, reply_to: self.myself.clone() };
         if self.shared.gateways.get(&gateway).is_some_and(|handle| handle.tell(request)) {
             self.registration.hold(gateway, holder);
-        } else {
-            let result = Err(tandem_switch::gateway::Refusal::Unavailable);
-            inputs.push_back(Input::Admitted { gateway, attempt: holder.attempt, result });
+            return None;
         }
-    }
-
-    fn commit(&mut self, seq: u64, snapshot: &Snapshot, inputs: &mut VecDeque<Input>, now: Now) {
-        match codec::encode(snapshot) {
-            Ok(bytes) => self.write(seq, Write::Commit(bytes), inputs, now),
-            Err(error) => {
-                // The call goes on from memory; only a takeover would miss it.
-                tracing::error!(call = %self.registration.id(), %error, "cannot encode a snapshot");
-                self.shared.metrics.store_failures.inc();
-                let released = self.outbox.stored(seq);
-                self.do_deferred(released.items, inputs);
-            }
-        }
-    }
-
-    fn write(&mut self, seq: u64, write: Write, inputs: &mut VecDeque<Input>, now: Now) {
-        if let Some((seq, write)) = self.outbox.write(seq, write) {
-            self.submit(seq, write, inputs, now);
-        }
+        let result = Err(Refusal::Unavailable);
+        Some(self.host.handle(Input::Admitted { gateway, attempt: holder.attempt, result }, now))
     }
 
     /// Gives the store a write. A store in memory has done it at once; any other answers later.
-    fn submit(&mut self, seq: u64, write: Write, inputs: &mut VecDeque<Input>, now: Now) {
-        self.seq = self.seq.max(seq);
+    fn store(&mut self, epoch: u32, seq: u64, write: Write, now: Now) -> Option<Vec<Effect>> {
         let began = self.shared.clock.mono();
-        let mut future = self.start_write(seq, write);
+        let mut future = match self.start_write(epoch, seq, write) {
+            Ok(future) => future,
+            Err(error) => {
+                // The call goes on from memory; only a takeover would miss the commit.
+                tracing::error!(call = %self.registration.id(), %error, "cannot encode a snapshot");
+                self.shared.metrics.store_failures.inc();
+                return Some(self.host.on_stored((epoch, seq), WriteResult::Stored, now));
+            }
+        };
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => {
                 self.shared.metrics.commit_seconds.observe(self.shared.clock.mono().since(began));
-                self.on_stored(seq, result, inputs, now);
+                Some(self.on_stored((epoch, seq), result, now))
             }
             Poll::Pending => {
                 let (shared, myself) = (self.shared.clone(), self.myself.clone());
@@ -309,147 +215,48 @@ impl CallState {
                     let result = tokio::time::timeout(STORE_LIMIT, future).await.unwrap_or(away);
                     shared.metrics.commit_seconds.observe(shared.clock.mono().since(began));
                     // The call may have ended meanwhile.
-                    let _ = myself.cast(CallMessage::Stored { seq, result });
+                    let _ = myself.cast(CallMessage::Stored { epoch, seq, result });
                 });
+                None
             }
         }
     }
 
-    fn start_write(&self, seq: u64, write: Write) -> StoreFuture<()> {
-        let (key, owner, epoch) = (key_of(self.registration.id()), self.shared.owner.clone(), self.epoch);
-        match write {
+    fn start_write(&self, epoch: u32, seq: u64, write: Write) -> Result<StoreFuture<()>, codec::CodecError> {
+        let (key, owner) = (key_of(self.registration.id()), self.shared.owner.clone());
+        Ok(match write {
             Write::Commit(snapshot) => {
+                let snapshot = codec::encode(&*snapshot)?;
                 let stored = self.shared.store.commit(CallWrite { key, owner, epoch, seq, snapshot });
-                Box::pin(async move { stored.await.map(|(Committed::Stored | Committed::Absorbed)| ()) })
+                Box::pin(async move { stored.await.map(|_| ()) })
             }
             Write::End(cdr) => self.shared.store.end(CallEnd { key, owner, epoch, cdr }),
-        }
+        })
     }
 
-    fn on_stored(
-        &mut self,
-        seq: u64,
-        result: Result<(), StoreError>,
-        inputs: &mut VecDeque<Input>,
-        now: Now,
-    ) {
-        let released = match result {
+    fn on_stored(&mut self, write: (u32, u64), result: Result<(), StoreError>, now: Now) -> Vec<Effect> {
+        let result = match result {
             Ok(()) => {
                 self.invite = None;
-                self.outbox.stored(seq)
+                WriteResult::Stored
             }
             Err(error @ (StoreError::Fenced { .. } | StoreError::Ended)) => {
                 tracing::warn!(call = %self.registration.id(), %error, "let go of a call");
                 self.shared.metrics.commits_fenced.inc();
-                self.outbox.fenced();
-                self.machine = Machine::Over;
-                return;
+                WriteResult::Fenced
             }
             Err(error) => {
                 tracing::warn!(call = %self.registration.id(), %error, "a write failed and will be tried again");
                 self.shared.metrics.store_failures.inc();
-                self.outbox.failed(now.mono)
+                WriteResult::Failed
             }
         };
-        self.do_released(released, inputs, now);
+        self.host.on_stored(write, result, now)
     }
 
-    fn do_released(&mut self, released: Released<Write, Deferred>, inputs: &mut VecDeque<Input>, now: Now) {
-        self.do_deferred(released.items, inputs);
-        if let Some((seq, write)) = released.write {
-            self.submit(seq, write, inputs, now);
-        }
-    }
-
-    fn wake(&mut self, now: Now) {
-        self.slot = None;
-        self.wake_at = None;
-        let mut inputs = VecDeque::new();
-        let released = self.outbox.on_timer(now.mono);
-        self.do_released(released, &mut inputs, now);
-        if let Machine::Running(call) = &self.machine {
-            inputs.push_back(Input::Timer);
-            self.wake_at = call.deadline();
-        } else if matches!(self.machine, Machine::Restoring(_)) {
-            self.claim();
-        }
-        self.run(inputs, Vec::new(), now);
-    }
-
-    /// Asks for the next wake-up, keeps the gauges, and stops once all is done.
-    fn settle(&mut self) {
-        if let Machine::Running(call) = &self.machine {
-            self.registration.set_stage(call.stage());
-        }
-        if matches!(self.machine, Machine::Over) && self.outbox.is_empty() {
-            self.myself.stop(None);
-            return;
-        }
-        let deadline = self.wake_at.into_iter().chain(self.outbox.deadline()).min();
-        if let Some(at) = deadline {
-            self.slot = Some(self.shared.wheel.set(self.registration.id(), self.slot, at));
-        }
-    }
-
-    fn observe(&mut self, event: Event) {
-        let metrics = &self.shared.metrics;
-        match event {
-            Event::Resent => metrics.resends.of(Direction::Sent).inc(),
-            Event::Ringing { pdd } => metrics.pdd.observe(pdd),
-            Event::Answered => metrics.calls_answered.inc(),
-            Event::Dropped { why, .. } => {
-                tracing::debug!(call = %self.registration.id(), why, "dropped a message")
-            }
-            Event::Attempted(gateway) => tracing::debug!(call = %self.registration.id(), %gateway, "attempt"),
-            Event::AttemptFailed { gateway, failure } => {
-                tracing::debug!(call = %self.registration.id(), %gateway, ?failure, "attempt failed");
-            }
-            Event::Refused { gateway, refusal } => {
-                metrics.admission_refused.of(crate::labels::refusal(refusal)).inc();
-                tracing::debug!(call = %self.registration.id(), %gateway, %refusal, "gateway takes no call");
-            }
-            Event::Released(release) => {
-                let (cause, origin) = crate::labels::release(release);
-                metrics.calls_ended.of(cause, origin).inc();
-                let outcome = match &self.machine {
-                    Machine::Running(call) => call.outcome(self.shared.clock.now()),
-                    Machine::Restoring(_) | Machine::Over => Outcome::Cancelled,
-                };
-                self.registration.released(outcome);
-                tracing::debug!(call = %self.registration.id(), ?release, "released");
-            }
-        }
-    }
-
-    /// The machine panicked: its state is gone, and the store has the last that was committed.
-    fn on_panic(&mut self, held_back: VecDeque<Input>) {
-        self.shared.metrics.call_panics.inc();
-        self.panics += 1;
-        tracing::error!(call = %self.registration.id(), panics = self.panics, "a call's actor panicked");
-        self.outbox.fenced();
-        self.machine = Machine::Restoring(held_back);
-        if self.invite.is_some() {
-            self.give_up_unstored();
-        } else {
-            self.claim();
-        }
-    }
-
-    /// Nothing is stored of the call: the caller is told, and nobody else knows of it.
-    fn give_up_unstored(&mut self) {
-        if let Some((invite, flow)) = self.invite.take() {
-            let tag = self.registration.id().to_string();
-            let response =
-                ResponseHead::of(&invite, flow.remote).respond(StatusCode::SERVER_INTERNAL_ERROR, Some(&tag));
-            // The caller's own timer covers for a response that cannot be sent.
-            let _ = self.shared.send(flow, &response.finish());
-        }
-        self.machine = Machine::Over;
-    }
-
-    fn claim(&mut self) {
+    fn claim(&self, seen_epoch: u32) {
         let key = key_of(self.registration.id());
-        let claimed = self.shared.store.claim(key, self.epoch, self.shared.owner.clone());
+        let claimed = self.shared.store.claim(key, seen_epoch, self.shared.owner.clone());
         let myself = self.myself.clone();
         tokio::spawn(async move {
             let away = Err(StoreError::Away { step: "claim" });
@@ -459,60 +266,63 @@ impl CallState {
         });
     }
 
-    /// Carries on from the last snapshot, in the epoch that the claim gave.
-    fn restore(&mut self, result: Result<StoredCall, StoreError>, now: Now) {
-        let Machine::Restoring(held_back) = &mut self.machine else { return };
-        let held_back = std::mem::take(held_back);
+    fn read_claim(&self, result: Result<StoredCall, StoreError>) -> ClaimResult {
+        let id = self.registration.id();
         let stored = match result {
             Ok(stored) => stored,
-            Err(StoreError::Away { .. }) if self.restore_tries < RESTORE_TRIES => {
-                self.restore_tries += 1;
-                self.machine = Machine::Restoring(held_back);
-                self.wake_at = Some(now.mono + STORE_LIMIT);
-                return self.settle();
-            }
+            Err(StoreError::Away { .. }) => return ClaimResult::Away,
             Err(error) => {
-                tracing::error!(call = %self.registration.id(), %error, "cannot restore a call");
-                self.machine = Machine::Over;
-                return self.settle();
+                tracing::error!(call = %id, %error, "cannot claim a call");
+                return ClaimResult::Lost;
             }
         };
-        let snapshot = match codec::decode::<Snapshot>(&stored.snapshot) {
-            Ok(snapshot) => snapshot,
+        match codec::decode::<Snapshot>(&stored.snapshot) {
+            Ok(snapshot) => {
+                tracing::info!(call = %id, epoch = stored.epoch, "restoring a call");
+                ClaimResult::Claimed { epoch: stored.epoch, seq: stored.seq, snapshot: Box::new(snapshot) }
+            }
             Err(error) => {
-                tracing::error!(call = %self.registration.id(), %error, "cannot read a snapshot");
-                self.machine = Machine::Over;
-                return self.settle();
-            }
-        };
-        self.epoch = stored.epoch;
-        self.seq = self.seq.max(stored.seq);
-        self.outbox = Outbox::default();
-        if self.panics > 1 {
-            return self.abandon(&snapshot, now);
-        }
-        let (node, epoch) = (self.shared.name.clone(), stored.epoch);
-        let restored = catch_unwind(AssertUnwindSafe(|| Call::restore(snapshot.clone(), epoch, node, now)));
-        match restored {
-            Ok((call, actions)) => {
-                tracing::info!(call = %self.registration.id(), epoch, "restored a call");
-                self.machine = Machine::Running(Box::new(call));
-                self.run(held_back, actions, now);
-            }
-            Err(_) => {
-                self.shared.metrics.call_panics.inc();
-                self.abandon(&snapshot, now);
+                tracing::error!(call = %id, %error, "cannot read a snapshot");
+                ClaimResult::Lost
             }
         }
     }
 
-    /// Ends a call that nobody can go on with. Its record is written, its slots come back.
-    fn abandon(&mut self, snapshot: &Snapshot, now: Now) {
-        let records = snapshot.abandon(EndReason::ProtocolError, now);
-        self.machine = Machine::Over;
-        let seq = self.seq + 1;
-        let actions = vec![Action::End { seq, records }];
-        self.run(VecDeque::new(), actions, now);
+    fn answer_unstored(&mut self) {
+        if let Some((invite, flow)) = self.invite.take() {
+            let tag = self.registration.id().to_string();
+            let status = StatusCode::SERVER_INTERNAL_ERROR;
+            let response = ResponseHead::of(&invite, flow.remote).respond(status, Some(&tag)).finish();
+            // The caller's own timer covers for a response that cannot be sent.
+            let _ = self.shared.send(flow, &response);
+        }
+    }
+
+    fn observe(&mut self, event: Event) {
+        let metrics = &self.shared.metrics;
+        let id = self.registration.id();
+        match event {
+            Event::Resent => metrics.resends.of(Direction::Sent).inc(),
+            Event::Ringing { pdd } => metrics.pdd.observe(pdd),
+            Event::Answered => metrics.calls_answered.inc(),
+            Event::Dropped { why, .. } => tracing::debug!(call = %id, why, "dropped a message"),
+            Event::Attempted(gateway) => tracing::debug!(call = %id, %gateway, "attempt"),
+            Event::AttemptFailed { gateway, failure } => {
+                tracing::debug!(call = %id, %gateway, ?failure, "attempt failed");
+            }
+            Event::Refused { gateway, refusal } => {
+                metrics.admission_refused.of(crate::labels::refusal(refusal)).inc();
+                tracing::debug!(call = %id, %gateway, %refusal, "gateway takes no call");
+            }
+            Event::Released(release) => {
+                let (cause, origin) = crate::labels::release(release);
+                metrics.calls_ended.of(cause, origin).inc();
+                let now = self.shared.clock.now();
+                let outcome = self.host.call().map_or(Outcome::Cancelled, |call| call.outcome(now));
+                self.registration.released(outcome);
+                tracing::debug!(call = %id, ?release, "released");
+            }
+        }
     }
 }
 

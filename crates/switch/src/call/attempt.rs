@@ -3,14 +3,14 @@
 use super::action::{Action, Candidate, Event, Seq};
 use super::caller::CallerLeg;
 use super::identity::{Names, Serial};
-use super::requests::{ALLOW, Body, Outstanding, bye, contact, reason_line, via};
+use super::snapshot::CSEQ_PER_EPOCH;
+use super::requests::{ALLOW, Body, Outstanding, bye, contact, reason_line, via, with_lines};
 use crate::failover::{Commitment, Failure};
 use crate::gateway::{Holder, Outcome};
 use crate::parameters::CallParameters;
 use bytes::Bytes;
 use std::time::Duration;
 use tandem_sip::dialog::Dialog;
-use tandem_sip::flow::Flow;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ClientInvite, ClientTimer, InviteResponse, T1_64};
 use tandem_sip::{Builder, Message, Method, Name, StatusCode};
@@ -59,8 +59,7 @@ pub(super) enum Wait {
 /// A 2xx that nobody wants any more: acknowledged, and ended with BYE.
 #[derive(Debug)]
 struct UnwantedAnswer {
-    remote_tag: Bytes,
-    flow: Flow,
+    dialog: Dialog,
     ack: Bytes,
     bye: Outstanding,
 }
@@ -201,6 +200,11 @@ impl Attempt {
         }
     }
 
+    /// What the failover table makes it wait for now.
+    pub(super) fn waits_for(&self) -> Option<Wait> {
+        self.wait.map(|(wait, _)| wait)
+    }
+
     /// Takes a response while the attempt is the call's.
     pub(super) fn on_response(&mut self, to: &mut Sender<'_>, response: &Message, now: Mono) -> Progress {
         let Some(status) = response.status() else {
@@ -209,7 +213,7 @@ impl Attempt {
         let ack = || failure_ack(to.names, to.caller, &self.candidate, self.serial, response);
         match self.transaction.on_response(status, now, ack) {
             InviteResponse::Provisional => self.on_provisional(to.parameters, status, response, now),
-            InviteResponse::Success => match self.dialog(response) {
+            InviteResponse::Success => match self.dialog(response, to.names.epoch()) {
                 Some(dialog) => {
                     self.wait = None;
                     self.pdd.get_or_insert(now.since(self.started));
@@ -262,8 +266,7 @@ impl Attempt {
     /// Which wait a provisional response begins. A wait is begun once: repeating 180 or 183 does not prolong it, and
     /// 183 after 180 does not shorten it. 181, 182 and others say, like 180, that the callee is being alerted.
     fn rearm(&mut self, parameters: &CallParameters, status: StatusCode, now: Mono) {
-        let current = self.wait.map(|(wait, _)| wait);
-        let (next, interval) = match (current, status.code()) {
+        let (next, interval) = match (self.waits_for(), status.code()) {
             (Some(Wait::Response) | None, 100) => (Wait::Trying, parameters.trying_timeout),
             (Some(Wait::Response | Wait::Trying) | None, 183) => {
                 (Wait::SessionProgress, parameters.session_progress_timeout)
@@ -275,28 +278,31 @@ impl Attempt {
         self.wait = Some((next, now + interval));
     }
 
-    /// The dialog that a 2xx makes. A gateway that names no Contact is reached by the URI it was called by.
-    pub(super) fn dialog(&self, response: &Message) -> Option<Dialog> {
-        Dialog::as_client(
-            response,
-            self.candidate.flow,
-            request_uri(&self.candidate).as_bytes(),
-        )
-        .ok()
+    /// The dialog that a 2xx makes, for the call's owner in `epoch`. A gateway that names no Contact is reached by the
+    /// URI it was called by.
+    fn dialog(&self, response: &Message, epoch: u32) -> Option<Dialog> {
+        let uri = request_uri(&self.candidate);
+        let mut dialog = Dialog::as_client(response, self.candidate.flow, uri.as_bytes()).ok()?;
+        dialog.raise_cseq(CSEQ_PER_EPOCH * epoch);
+        Some(dialog)
     }
 
     /// Sends the ACK of a 2xx, whose body is the answer to a delayed offer, and returns it for copies of the 2xx.
     pub(super) fn acknowledge(&self, to: &mut Sender<'_>, dialog: &Dialog, answer: Option<&Body>) -> Bytes {
-        let serial = to.names.next();
-        let flow = dialog.flow();
-        let via = via(flow.transport, &self.candidate.local, &to.names.branch(serial));
-        let ack = Body::close(answer, dialog.ack(&via, invite_cseq(self.serial)));
+        let ack = self.ack(to.names, dialog, answer);
         to.out.push(Action::Send {
-            flow,
+            flow: dialog.flow(),
             message: ack.clone(),
             after: None,
         });
         ack
+    }
+
+    /// The ACK of a 2xx.
+    pub(super) fn ack(&self, names: &mut Names, dialog: &Dialog, answer: Option<&Body>) -> Bytes {
+        let serial = names.next();
+        let via = via(dialog.flow().transport, &self.candidate.local, &names.branch(serial));
+        Body::close(answer, dialog.ack(&via, invite_cseq(self.serial)))
     }
 
     /// Takes a 2xx that nobody wants: ACK, then BYE; a copy of it gets its ACK again.
@@ -308,9 +314,9 @@ impl Attempt {
         now: Mono,
     ) {
         let tag = response.to_tag().unwrap_or_default();
-        if let Some(known) = self.unwanted.iter().find(|unwanted| unwanted.remote_tag == tag) {
+        if let Some(known) = self.unwanted.iter().find(|unwanted| unwanted.dialog.remote_tag() == tag) {
             to.out.push(Action::Send {
-                flow: known.flow,
+                flow: known.dialog.flow(),
                 message: known.ack.clone(),
                 after: None,
             });
@@ -323,14 +329,31 @@ impl Attempt {
             }));
             return;
         }
-        let Some(mut dialog) = self.dialog(response) else {
+        let Some(dialog) = self.dialog(response, to.names.epoch()) else {
             return;
         };
         let refusal = Body::sdp_of(response)
             .filter(|_| to.caller.offer.is_none())
             .map(|offer| offer.refusal());
         let ack = self.acknowledge(to, &dialog, refusal.as_ref());
-        let flow = dialog.flow();
+        self.end_answer(to, dialog, ack, reason, now);
+    }
+
+    /// Ends with BYE what an earlier owner of the call was ending.
+    pub(super) fn end_again(&mut self, to: &mut Sender<'_>, mut dialog: Dialog, reason: &[u8], now: Mono) {
+        self.transaction.accept(now);
+        dialog.raise_cseq(CSEQ_PER_EPOCH * to.names.epoch());
+        let ack = self.ack(to.names, &dialog, None);
+        self.end_answer(to, dialog, ack, reason, now);
+    }
+
+    /// The dialogs of answers that are being ended.
+    pub(super) fn ending(&self) -> impl Iterator<Item = &Dialog> {
+        let open = self.unwanted.iter().filter(|unwanted| unwanted.bye.is_open());
+        open.map(|unwanted| &unwanted.dialog)
+    }
+
+    fn end_answer(&mut self, to: &mut Sender<'_>, mut dialog: Dialog, ack: Bytes, reason: &[u8], now: Mono) {
         let local = &*self.candidate.local;
         let bye = bye(
             to.out,
@@ -340,12 +363,7 @@ impl Attempt {
             to.parameters.resend,
             now,
         );
-        self.unwanted.push(UnwantedAnswer {
-            remote_tag: Bytes::copy_from_slice(tag),
-            flow,
-            ack,
-            bye,
-        });
+        self.unwanted.push(UnwantedAnswer { dialog, ack, bye });
     }
 
     /// Leaves an open attempt: stops resending, and cancels it as soon as a provisional response allows it (§9.1).
@@ -508,7 +526,7 @@ fn response_wait(candidate: &Candidate, parameters: &CallParameters, now: Mono) 
 
 /// The sequence number of our INVITEs: each attempt is a dialog of its own, and owners after a takeover start higher.
 pub(super) fn invite_cseq(serial: Serial) -> u32 {
-    1 + 1000 * serial.epoch
+    1 + CSEQ_PER_EPOCH * serial.epoch
 }
 
 fn request_uri(candidate: &Candidate) -> String {
@@ -547,20 +565,17 @@ fn invite(names: &Names, caller: &CallerLeg, candidate: &Candidate, serial: Seri
         .header(Name::To, format!("<{}>", request_uri(candidate)))
         .header(Name::Contact, contact(names, transport, &candidate.local))
         .header(Name::Allow, ALLOW);
-    if !caller.passed.is_empty() {
-        request = request.line(&caller.passed);
-    }
-    if candidate.trusted && !caller.identity.is_empty() {
-        request = request.line(&caller.identity);
+    request = with_lines(request, &caller.passed);
+    if candidate.trusted {
+        request = with_lines(request, &caller.identity);
     }
     Body::close(caller.offer.as_ref(), request)
 }
 
 fn cancel(names: &Names, caller: &CallerLeg, candidate: &Candidate, serial: Serial, reason: &[u8]) -> Bytes {
-    head(names, caller, candidate, serial, Method::Cancel)
-        .header(Name::To, format!("<{}>", request_uri(candidate)))
-        .line(reason)
-        .finish()
+    let request = head(names, caller, candidate, serial, Method::Cancel)
+        .header(Name::To, format!("<{}>", request_uri(candidate)));
+    with_lines(request, reason).finish()
 }
 
 /// The ACK of a final response other than 2xx (§17.1.1.3): To as the response has it.

@@ -2,7 +2,7 @@
 
 use super::action::{Action, Seq};
 use super::identity::{Names, Serial};
-use super::requests::{ALLOW, Body, contact};
+use super::requests::{ALLOW, Body, contact, response_flow, with_lines};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -73,10 +73,7 @@ impl CallerLeg {
         let (identity_names, no_identity) = ([Name::PAssertedIdentity, Name::Privacy], []);
         Ok(Self {
             head: ResponseHead::of(invite, flow.remote),
-            flow: Flow {
-                remote: via.response_address(flow.remote),
-                ..flow
-            },
+            flow: response_flow(&via, flow),
             local,
             dialog: Dialog::as_server(invite, &names.tag(tag), flow)?,
             tag,
@@ -101,6 +98,12 @@ impl CallerLeg {
     /// A transaction for the INVITE.
     pub(super) fn transaction(&self, resend: ResendSchedule) -> ServerInvite {
         ServerInvite::new(self.flow.transport.is_reliable(), resend)
+    }
+
+    /// Whether an ACK or CANCEL is of the INVITE, and of no later one in its dialog.
+    pub(super) fn is_of_invite(&self, request: &Message) -> bool {
+        let number = request.cseq().map(|cseq| cseq.number);
+        request.call_id() == Some(self.dialog.call_id()) && number == Ok(self.cseq)
     }
 
     /// The To tag the caller sees.
@@ -134,11 +137,7 @@ impl CallerLeg {
         if status.is_success() {
             response = response.header(Name::Allow, ALLOW);
         }
-        if passed.is_empty() {
-            response
-        } else {
-            response.line(passed)
-        }
+        with_lines(response, passed)
     }
 
     /// Sends a provisional response, if it is not too late for one.

@@ -1,7 +1,7 @@
 //! State: an INVITE is out at one gateway.
 
 use super::State;
-use super::attempt::{Attempt, Progress};
+use super::attempt::{Attempt, Progress, Wait};
 use super::caller::{EarlyDialog, passed_lines};
 use super::clearing;
 use super::connected::Connected;
@@ -41,6 +41,7 @@ impl Calling {
         if response.method() != Some(tandem_sip::Method::Invite) {
             return State::Calling(self);
         }
+        let waited_for = self.attempt.waits_for();
         let progress = self
             .attempt
             .on_response(&mut context.sender(), response, now.mono);
@@ -51,6 +52,11 @@ impl Calling {
             Progress::None => State::Calling(self),
             Progress::Provisional(status) => {
                 self.pass_provisional(context, status, response, now);
+                if waited_for == Some(Wait::SessionProgress) && self.attempt.waits_for() != waited_for {
+                    // Else an heir would end a call that rings by the shorter wait, which has been committed.
+                    let phase = OpenAttempt::hunting(context, &self.attempt, now);
+                    context.commit(phase, now);
+                }
                 State::Calling(self)
             }
             Progress::Answered(dialog) => self.connect(context, *dialog, response, now),
@@ -63,6 +69,7 @@ impl Calling {
         if !matches!(status.code(), 180..=183) {
             return;
         }
+        context.note_ringing(now);
         let body = Body::sdp_of(response);
         let mut after = None;
         if body.is_some() {
@@ -76,7 +83,7 @@ impl Calling {
         }
         let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
         let ringing = context.caller.respond(&context.names, status, &passed);
-        context.ring(Body::close(body.as_ref(), ringing), after, now);
+        context.ring(Body::close(body.as_ref(), ringing), after);
     }
 
     fn early_dialog(&self, response: &Message) -> EarlyDialog {

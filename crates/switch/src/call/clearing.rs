@@ -55,9 +55,15 @@ pub(super) fn give_up(context: &mut Context, stop: StopReason, now: Now) -> Stat
         .cause_map
         .get(&status.code())
         .copied()
-        .and_then(StatusCode::new);
+        .and_then(StatusCode::new)
+        .filter(|mapped| mapped.is_failure());
+    let timed_out = matches!(
+        failure,
+        Some(Failure::RingingTimeout | Failure::SessionProgressTimeout)
+    );
     let (origin, cause) = match stop {
         StopReason::Busy => (Origin::Callee, EndReason::Busy),
+        StopReason::MediaCommitted if timed_out => (Origin::Server, EndReason::NoAnswer),
         StopReason::StopCode | StopReason::MediaCommitted => (Origin::Callee, EndReason::Rejected),
         StopReason::InviteTimeout | StopReason::NoAnswer => (Origin::Server, EndReason::NoAnswer),
         StopReason::SwitchLimit => (Origin::Server, EndReason::SwitchLimit),
@@ -244,6 +250,9 @@ impl Clearing {
         let is_bye = request.method() == Some(Method::Bye);
         if is_bye && of_caller {
             self.bye_after_ack = None;
+            if context.transaction.awaits_ack_of_success() {
+                context.transaction.on_ack(now.mono);
+            }
         }
         let status = if is_bye && (of_caller || of_callee) {
             StatusCode::OK

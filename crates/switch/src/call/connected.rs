@@ -105,7 +105,8 @@ impl Connected {
 
     /// The caller's ACK of our 2xx; with a delayed offer it carries the answer that the callee waits for.
     pub(super) fn on_ack(mut self: Box<Self>, context: &mut Context, ack: &Message, now: Now) -> State {
-        if !context.caller.dialog.owns(ack) || context.transaction.on_ack(now.mono) != Acknowledged::Success {
+        let is_ours = context.caller.dialog.owns(ack) && context.caller.is_of_invite(ack);
+        if !is_ours || context.transaction.on_ack(now.mono) != Acknowledged::Success {
             return State::Connected(self);
         }
         if matches!(self.acknowledgement, Acknowledgement::AwaitsAnswer { .. }) {

@@ -8,7 +8,7 @@ use super::identity::{Names, Serial};
 use super::snapshot::{Phase, Snapshot};
 use crate::cdr::{AttemptOutcome, AttemptRecord, CallRecord};
 use crate::failover::Failure;
-use crate::gateway::Outcome;
+use crate::gateway::{GatewayName, Holder, Outcome};
 use crate::parameters::CallParameters;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
-use tandem_sip::transaction::{ServerInvite, ServerNonInvite, ServerTimer};
+use tandem_sip::transaction::{ServerInvite, ServerNonInvite, ServerTimer, T1_64};
 use tandem_sip::{Message, Name, ResponseHead, StatusCode};
 
-use super::requests::ALLOW;
+use super::requests::{ALLOW, response_flow};
 
 /// The most answered non-INVITE requests whose copies a call can tell; the oldest is forgotten first.
 const MAX_ANSWERED_REQUESTS: usize = 16;
@@ -45,6 +45,15 @@ pub(super) struct Hunt {
     pub(super) last_reason: Bytes,
 }
 
+/// A slot that was asked for. The call stays until it is known whether there is something to give back.
+#[derive(Debug)]
+struct Asked {
+    gateway: GatewayName,
+    attempt: u16,
+    /// Nothing is heard of it any more.
+    until: Mono,
+}
+
 pub(super) struct Context {
     pub(super) id: CallId,
     pub(super) names: Names,
@@ -58,6 +67,8 @@ pub(super) struct Context {
     pub(super) left: Vec<Attempt>,
     /// Requests inside the dialogs that were answered.
     answered: VecDeque<ServerNonInvite>,
+    /// Slots that were asked for.
+    asked: Vec<Asked>,
     /// The longest conversation that the look-up allowed.
     pub(super) max_duration: Option<Duration>,
     /// When a call that is not answered is ended (`SS_SETUP_TIMEOUT`).
@@ -84,6 +95,7 @@ impl Context {
             hunt: Hunt::default(),
             left: Vec::new(),
             answered: VecDeque::new(),
+            asked: Vec::new(),
             max_duration: None,
             setup_deadline: None,
             seq: 0,
@@ -128,13 +140,17 @@ impl Context {
         seq
     }
 
-    /// Sends a provisional response to the caller, after commit `after`.
-    pub(super) fn ring(&mut self, response: Bytes, after: Option<Seq>, now: Now) {
+    /// Takes note that the caller hears it ring.
+    pub(super) fn note_ringing(&mut self, now: Now) {
         if self.record.ringing_at.is_none() {
             self.record.ringing_at = Some(now.wall);
             let pdd = now.wall.since(self.record.started_at);
             self.emit(Event::Ringing { pdd });
         }
+    }
+
+    /// Sends a provisional response to the caller, after commit `after`.
+    pub(super) fn ring(&mut self, response: Bytes, after: Option<Seq>) {
         self.caller
             .send_provisional(&mut self.out, &mut self.transaction, response, after);
     }
@@ -142,13 +158,10 @@ impl Context {
     /// Answers a request inside a dialog, and its copies.
     pub(super) fn reply(&mut self, request: &Message, source: Flow, status: StatusCode) {
         let Ok(via) = request.top_via() else { return };
-        let flow = Flow {
-            remote: via.response_address(source.remote),
-            ..source
-        };
+        let flow = response_flow(&via, source);
         let mut response = ResponseHead::of(request, source.remote)
             .respond(status, Some(&self.caller.tag_text(&self.names)));
-        if matches!(status.code(), 200 | 405) {
+        if matches!(status.code(), 200 | 405 | 501) {
             response = response.header(Name::Allow, ALLOW);
         }
         let response = response.finish();
@@ -165,40 +178,52 @@ impl Context {
         let Some(Action::Send { message, .. }) = self.out.last() else {
             return;
         };
-        let branch = request
-            .top_via()
-            .ok()
-            .and_then(|via| via.branch().map(Bytes::copy_from_slice));
         if self.answered.len() >= MAX_ANSWERED_REQUESTS {
             self.answered.pop_front();
         }
         let reliable = source.transport.is_reliable();
         let transaction =
-            ServerNonInvite::completed(branch.unwrap_or_default(), message.clone(), reliable, now);
+            ServerNonInvite::completed(transaction_of(request), message.clone(), reliable, now);
         self.answered.push_back(transaction);
     }
 
     /// Answers a copy of a request that was answered. `false` if it is none.
     pub(super) fn answer_again(&mut self, request: &Message, source: Flow) -> bool {
         let Ok(via) = request.top_via() else { return false };
-        let Some(branch) = via.branch() else { return false };
+        let key = transaction_of(request);
         let Some(message) = self
             .answered
             .iter()
-            .find_map(|transaction| transaction.answer_to(branch))
+            .find_map(|transaction| transaction.answer_to(&key))
         else {
             return false;
         };
-        let flow = Flow {
-            remote: via.response_address(source.remote),
-            ..source
-        };
+        let flow = response_flow(&via, source);
         self.out.push(Action::Send {
             flow,
             message,
             after: None,
         });
         true
+    }
+
+    /// Asks a gateway for a slot.
+    pub(super) fn ask_for_slot(&mut self, gateway: &GatewayName, attempt: u16, now: Mono) {
+        self.out.push(Action::Admit {
+            gateway: gateway.clone(),
+            holder: Holder { call: self.id, attempt },
+        });
+        self.asked.push(Asked {
+            gateway: gateway.clone(),
+            attempt,
+            until: now + T1_64,
+        });
+    }
+
+    /// Takes note of a gateway's answer.
+    pub(super) fn note_admission(&mut self, gateway: &str, attempt: u16) {
+        self.asked
+            .retain(|asked| &*asked.gateway != gateway || asked.attempt != attempt);
     }
 
     /// Begins the record of an attempt.
@@ -247,7 +272,9 @@ impl Context {
         self.settle(attempt);
         if self.left.len() > MAX_LEFT_ATTEMPTS {
             let oldest = self.left.remove(0);
-            self.free_slot(&oldest);
+            if oldest.holds_slot {
+                self.free_slot(&oldest);
+            }
             self.emit(Event::Dropped {
                 source: None,
                 why: "too many attempts wait for their final response",
@@ -295,6 +322,7 @@ impl Context {
     /// Does what is due in what was left behind.
     pub(super) fn on_late_timer(&mut self, now: Mono) {
         self.answered.retain(|transaction| transaction.deadline() > now);
+        self.asked.retain(|asked| asked.until > now);
         let due = |attempt: &Attempt| attempt.deadline().is_some_and(|at| at <= now);
         while let Some(place) = self.left.iter().position(due) {
             let mut attempt = self.left.swap_remove(place);
@@ -323,18 +351,30 @@ impl Context {
     /// Whether nothing that was left behind can be heard of any more.
     pub(super) fn is_quiet(&self) -> bool {
         let answered_invite = self.transaction.is_terminated();
-        answered_invite && self.left.is_empty() && self.answered.is_empty()
+        answered_invite && self.left.is_empty() && self.answered.is_empty() && self.asked.is_empty()
     }
 
     /// When the call wants to be woken for what it has in every state.
     pub(super) fn deadline(&self) -> Option<Mono> {
         let left = self.left.iter().filter_map(Attempt::deadline).min();
         let answered = self.answered.iter().map(ServerNonInvite::deadline).min();
-        [self.transaction.deadline(), left, answered, self.setup_deadline]
+        let asked = self.asked.iter().map(|asked| asked.until).min();
+        [self.transaction.deadline(), left, answered, asked, self.setup_deadline]
             .into_iter()
             .flatten()
             .min()
     }
+}
+
+/// What a request and its copies have in common, and no other request has (RFC 3261 §17.2.3). The branch alone says
+/// nothing where the peer is of RFC 2543.
+fn transaction_of(request: &Message) -> Bytes {
+    let (host, branch) = request
+        .top_via()
+        .map_or_else(|_| Default::default(), |via| (via.host, via.branch().unwrap_or_default()));
+    let call_id = request.call_id().unwrap_or_default();
+    let cseq = request.first(Name::CSeq).unwrap_or_default();
+    Bytes::from([host, branch, call_id, cseq].join(&b' '))
 }
 
 /// The Reason header lines of a message.

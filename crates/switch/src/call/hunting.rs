@@ -8,7 +8,7 @@ use super::clearing;
 use super::context::Context;
 use super::snapshot::OpenAttempt;
 use crate::failover::StopReason;
-use crate::gateway::{Holder, Refusal};
+use crate::gateway::Refusal;
 use std::time::Duration;
 use tandem_sip::time::{Mono, Now};
 
@@ -32,14 +32,7 @@ pub(super) fn next(context: &mut Context, now: Now) -> State {
     if limit.is_some_and(|limit| made > limit as usize) {
         return clearing::give_up(context, StopReason::SwitchLimit, now);
     }
-    let holder = Holder {
-        call: context.id,
-        attempt: made as u16,
-    };
-    context.out.push(Action::Admit {
-        gateway: candidate.gateway.clone(),
-        holder,
-    });
+    context.ask_for_slot(&candidate.gateway, made as u16, now.mono);
     State::Admitting(Admitting {
         candidate,
         until: now.mono + ADMISSION_LIMIT,

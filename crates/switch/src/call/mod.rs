@@ -33,6 +33,7 @@ pub use screen::{Refused, Screened, respond_outside_dialog, screen};
 pub use snapshot::Snapshot;
 
 use crate::cdr::{CallRecord, EndReason, Origin, Release};
+use crate::gateway::{GatewayName, Refusal};
 use crate::gateway::Outcome;
 use caller::{CallerLeg, Passing};
 use clearing::{Clearing, Ending};
@@ -160,23 +161,30 @@ impl Call {
                 gateway,
                 attempt,
                 result,
-            } => match self.take_state() {
-                State::Admitting(admitting) if admitting.asks(&gateway) => {
-                    self.state = admitting.on_admitted(&mut self.context, result, now);
-                }
-                other => {
-                    self.state = other;
-                    self.return_slot(gateway, attempt, result.is_ok());
-                }
-            },
+            } => {
+                self.context.note_admission(&gateway, attempt);
+                self.on_admitted(gateway, attempt, result, now);
+            }
             Input::HangUp(cause) => self.hang_up(cause, now),
             Input::Timer => self.on_timer(now),
         }
         self.drain(now.mono)
     }
 
+    fn on_admitted(&mut self, gateway: GatewayName, attempt: u16, result: Result<(), Refusal>, now: Now) {
+        match self.take_state() {
+            State::Admitting(admitting) if admitting.asks(&gateway) => {
+                self.state = admitting.on_admitted(&mut self.context, result, now);
+            }
+            other => {
+                self.state = other;
+                self.return_slot(gateway, attempt, result.is_ok());
+            }
+        }
+    }
+
     /// A gateway's slot came too late to be used.
-    fn return_slot(&mut self, gateway: crate::gateway::GatewayName, attempt: u16, granted: bool) {
+    fn return_slot(&mut self, gateway: GatewayName, attempt: u16, granted: bool) {
         let in_use = |other: &attempt::Attempt| other.index == attempt && other.candidate.gateway == gateway;
         let open = match &self.state {
             State::Calling(calling) => in_use(&calling.attempt),
@@ -230,7 +238,7 @@ impl Call {
         self.state = match self.take_state() {
             State::Connected(connected) => connected.on_ack(&mut self.context, ack, now),
             State::Clearing(mut clearing) => {
-                if ack.call_id() == Some(self.context.caller.dialog.call_id()) {
+                if self.context.caller.is_of_invite(ack) {
                     clearing.on_ack(&mut self.context, now);
                 }
                 State::Clearing(clearing)
@@ -239,24 +247,33 @@ impl Call {
         };
     }
 
-    /// CANCEL: always answered; it ends the call unless a final response has been sent (RFC 3261 §9.2).
+    /// CANCEL of the caller's INVITE ends the call unless a final response has been sent (RFC 3261 §9.2).
     fn on_cancel(&mut self, cancel: &Message, source: Flow, now: Now) {
+        if !self.context.caller.is_of_invite(cancel) {
+            let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
+            return self.context.reply(cancel, source, status);
+        }
         self.context.reply(cancel, source, StatusCode::OK);
         if self.context.transaction.is_open() {
-            let given = context::reason_lines(cancel);
-            let reason = if given.is_empty() {
-                reason_line(StatusCode::REQUEST_TERMINATED, "cancelled by the caller")
-            } else {
-                given
-            };
-            let release = Release {
-                origin: Origin::Caller,
-                cause: EndReason::Cancelled,
-                stop: None,
-                status: StatusCode::REQUEST_TERMINATED,
-            };
-            self.end_setup(release, &reason, now);
+            self.cancelled(cancel, now);
         }
+    }
+
+    /// The caller has given up before an answer, with `request`.
+    fn cancelled(&mut self, request: &Message, now: Now) {
+        let given = context::reason_lines(request);
+        let reason = if given.is_empty() {
+            reason_line(StatusCode::REQUEST_TERMINATED, "cancelled by the caller")
+        } else {
+            given
+        };
+        let release = Release {
+            origin: Origin::Caller,
+            cause: EndReason::Cancelled,
+            stop: None,
+            status: StatusCode::REQUEST_TERMINATED,
+        };
+        self.end_setup(release, &reason, now);
     }
 
     /// Ends a call that is not answered.
@@ -302,13 +319,7 @@ impl Call {
         };
         self.context.answer(request, source, status, now.mono);
         if of_caller && is_bye {
-            let release = Release {
-                origin: Origin::Caller,
-                cause: EndReason::Cancelled,
-                stop: None,
-                status: StatusCode::REQUEST_TERMINATED,
-            };
-            self.end_setup(release, &context::reason_lines(request), now);
+            self.cancelled(request, now);
         }
     }
 

@@ -8,7 +8,7 @@ use tandem_sip::dialog::Dialog;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ClientNonInvite, ClientTimer, ResendSchedule};
-use tandem_sip::{Builder, Message, Method, Name, StatusCode, sdp};
+use tandem_sip::{Builder, Message, Method, Name, StatusCode, Via, sdp};
 
 /// The methods a leg takes.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
@@ -148,6 +148,34 @@ pub(super) fn contact(names: &Names, transport: Transport, local: &str) -> Strin
     }
 }
 
+/// Where the responses to a request go (RFC 3261 §18.2.2): back on its connection, or where its Via says.
+pub(super) fn response_flow(via: &Via<'_>, source: Flow) -> Flow {
+    if source.transport.is_reliable() {
+        return source;
+    }
+    Flow {
+        remote: via.response_address(source.remote),
+        ..source
+    }
+}
+
+/// Adds header lines as they were received, each on a line of its own.
+pub(super) fn with_lines(mut builder: Builder, lines: &[u8]) -> Builder {
+    let mut rest = lines;
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(line_end(rest));
+        builder = builder.line(line);
+        rest = after;
+    }
+    builder
+}
+
+/// Where the first line ends, with the folds that belong to it (RFC 3261 §7.3.1).
+fn line_end(lines: &[u8]) -> usize {
+    let ends = |pair: &[u8]| pair[0] == b'\n' && !matches!(pair[1], b' ' | b'\t');
+    lines.windows(2).position(ends).map_or(lines.len(), |at| at + 1)
+}
+
 /// Sends BYE in a dialog. `reason` is its Reason header lines.
 pub(super) fn bye(
     out: &mut Vec<Action>,
@@ -164,7 +192,7 @@ pub(super) fn bye(
         out,
         (serial, Method::Bye),
         flow,
-        request.line(reason).finish(),
+        with_lines(request, reason).finish(),
         resend,
         now,
     )

@@ -43,6 +43,8 @@ impl Routing {
         if !looked.headers.is_empty() {
             let mut lines = BytesMut::from(&context.caller.passed[..]);
             for (name, value) in looked.headers {
+                // A line end in a value would begin another header.
+                let value = value.replace(['\r', '\n'], " ");
                 lines.put_slice(format!("{name}: {value}\r\n").as_bytes());
             }
             context.caller.passed = lines.freeze();

@@ -10,7 +10,7 @@ use super::clearing;
 use super::connected::{Acknowledgement, Connected};
 use super::context::{Context, Profile};
 use super::identity::{Names, Serial};
-use super::requests::Body;
+use super::requests::{Body, reason_line};
 use super::{Call, CallId, State};
 use crate::cdr::{AttemptOutcome, CallRecord, EndReason, Origin, Release};
 use crate::failover::{Commitment, Failure};
@@ -20,12 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::StatusCode;
 use tandem_sip::dialog::Dialog;
-use tandem_sip::time::{Now, Wall};
+use tandem_sip::time::{Mono, Now, Wall};
 use tandem_sip::transaction::{ServerInvite, T1_64};
 
 /// Our sequence numbers after a takeover start at this times the epoch: nothing is sent under a number that an
 /// earlier owner may have used.
-const CSEQ_PER_EPOCH: u32 = 1000;
+pub(super) const CSEQ_PER_EPOCH: u32 = 1000;
 
 /// The longest that a deadline of a call in set-up can lie ahead (the largest of its parameters).
 const LONGEST_SETUP_WAIT: Duration = Duration::from_secs(3600);
@@ -89,6 +89,8 @@ pub(super) struct LeftAttempt {
     serial: Serial,
     candidate: Candidate,
     answered_provisionally: bool,
+    /// Dialogs of answers that nobody wants, as far as they are not ended yet.
+    ending: Vec<Dialog>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +145,8 @@ impl OpenAttempt {
         attempt.commitment = self.commitment;
         attempt.early = self.early;
         attempt.pdd = self.pdd;
+        let elapsed = now.wall.since(self.started_at).as_millis() as u64;
+        attempt.started = Mono(now.mono.0.saturating_sub(elapsed));
         attempt
     }
 }
@@ -175,16 +179,18 @@ impl ConnectedPhase {
         attempt.pdd = self.pdd;
         let mut callee = self.callee;
         callee.raise_cseq(CSEQ_PER_EPOCH * context.names.epoch());
+        let answered_at = context.record.answered_at.unwrap_or(now.wall);
+        let recent = now.wall.since(answered_at) < T1_64;
         let acknowledgement = match &self.answer {
             Some(offer) if self.delayed_offer => Acknowledgement::AwaitsAnswer {
                 refusal: offer.refusal(),
             },
-            Some(_) | None => {
+            Some(_) | None if recent => {
                 Acknowledgement::Sent(attempt.acknowledge(&mut context.sender(), &callee, None))
             }
+            Some(_) | None => Acknowledgement::Sent(attempt.ack(&mut context.names, &callee, None)),
         };
-        let answered_at = context.record.answered_at.unwrap_or(now.wall);
-        if now.wall.since(answered_at) < T1_64 {
+        if recent {
             let builder = context.caller.respond(&context.names, StatusCode::OK, b"");
             let response = (StatusCode::OK, Body::close(self.answer.as_ref(), builder));
             context.caller.send_final(
@@ -227,6 +233,7 @@ impl Snapshot {
                     serial: attempt.serial,
                     candidate: attempt.candidate.clone(),
                     answered_provisionally: !attempt.transaction.is_unanswered(),
+                    ending: attempt.ending().cloned().collect(),
                 })
                 .collect(),
             phase,
@@ -255,15 +262,16 @@ impl Snapshot {
 
     /// The records of a call that nobody can go on with: what [`Action::End`] would have carried.
     pub fn abandon(&self, cause: EndReason, now: Now) -> Vec<Vec<u8>> {
-        let status = match self.phase {
-            Phase::Connected(_) => StatusCode::OK,
-            Phase::Hunting(_) | Phase::Clearing(_) => StatusCode::SERVER_INTERNAL_ERROR,
-        };
-        let release = Release {
+        let by_server = |status| Release {
             origin: Origin::Server,
             cause,
             stop: None,
             status,
+        };
+        let release = match self.phase {
+            Phase::Connected(_) => by_server(StatusCode::OK),
+            Phase::Hunting(_) => by_server(StatusCode::SERVER_INTERNAL_ERROR),
+            Phase::Clearing(release) => release,
         };
         self.record
             .to_json(release, now.wall, self.profile.parameters.record_nonconnect)
@@ -307,7 +315,10 @@ impl Call {
         let state = match phase {
             Phase::Hunting(hunting) => hunting.resume(&mut context, now),
             Phase::Connected(connected) => connected.resume(&mut context, now),
-            Phase::Clearing(release) => clearing::reject(&mut context, release, b"", now),
+            Phase::Clearing(release) => {
+                let reason = reason_line(release.status, release.cause.as_str());
+                clearing::reject(&mut context, release, &reason, now)
+            }
         };
         let mut call = Self {
             context,
@@ -324,6 +335,9 @@ impl HuntingPhase {
         context.hunt.candidates = self.candidates.into();
         context.hunt.last_failure = self.last_failure;
         context.setup_deadline = self.setup_deadline.map(|at| now.to_mono(at, LONGEST_SETUP_WAIT));
+        // What the caller was told last is not known; a copy of its INVITE gets this.
+        let trying = context.caller.respond(&context.names, StatusCode::TRYING, b"");
+        context.transaction.provisional(&trying.finish());
         let attempt = self.open.resume(context, now);
         State::Calling(Box::new(Calling::new(attempt)))
     }
@@ -332,7 +346,7 @@ impl HuntingPhase {
 impl LeftAttempt {
     /// Leaves it again: CANCEL may be sent twice, and whoever got it answers it alike.
     fn resume(self, context: &mut Context, now: Now) {
-        let reason = super::requests::reason_line(StatusCode::REQUEST_TERMINATED, "attempt given up");
+        let reason = reason_line(StatusCode::REQUEST_TERMINATED, "attempt given up");
         let (candidate, index, serial) = (self.candidate, self.index, self.serial);
         let failed = context
             .record
@@ -342,6 +356,9 @@ impl LeftAttempt {
         let mut attempt = Attempt::recall((index, serial), candidate, self.answered_provisionally, now.mono);
         if let Some(AttemptOutcome::Failed(failure)) = failed {
             attempt.outcome = crate::gateway::Outcome::Failed(failure);
+        }
+        for dialog in self.ending {
+            attempt.end_again(&mut context.sender(), dialog, &reason, now.mono);
         }
         context.leave_behind(attempt, &reason, now.mono);
     }

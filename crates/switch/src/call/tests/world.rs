@@ -1,7 +1,7 @@
 //! A call with everything around it: a clock, the shell, a caller and gateways.
 
-use super::messages::{Got, Peer, Reply, contact_uri, parse, what};
-use super::plan::{Answers, CALLER_SIDE, GATEWAY_NAMES, Plan, gateway_address};
+use super::messages::{Got, Peer, Reply, contact_uri, parse};
+use super::plan::{Answers, CALLER, CALLER_SIDE, GATEWAY_NAMES, Plan, address, gateway_address};
 use super::wire::Wire;
 use crate::call::identity::Serial;
 use crate::call::{
@@ -187,7 +187,17 @@ impl World {
         assert!(after.is_none_or(|seq| seq <= self.last_seq), "waits for a commit to come");
         self.wire.check(&got);
         self.sent.push(got.clone());
-        self.mailboxes.entry(flow.remote).or_default().push_back(got);
+        let mailbox = self.mailbox(flow.remote);
+        self.mailboxes.entry(mailbox).or_default().push_back(got);
+    }
+
+    /// The caller has one mailbox, by whatever address it is reached.
+    fn mailbox(&self, remote: SocketAddr) -> SocketAddr {
+        if remote == self.plan.caller_address {
+            address(CALLER)
+        } else {
+            remote
+        }
     }
 
     fn commit(&mut self, seq: Seq, snapshot: &Snapshot) {
@@ -351,7 +361,7 @@ impl World {
 
     /// The next message that the caller was sent, which must be this one.
     pub(super) fn at_caller(&mut self, expected: &str) -> Got {
-        let got = self.next_at(self.plan.caller_address, "the caller", expected);
+        let got = self.next_at(address(CALLER), "the caller", expected);
         if let Some(tag) = got.to_tag().filter(|_| !got.is_request()) {
             let tag = String::from_utf8_lossy(tag).into_owned();
             self.caller.to = format!("<sip:4420@switch.example>;tag={tag}");
@@ -453,17 +463,17 @@ impl World {
         self.request(ack, self.plan.caller_address);
     }
 
-    /// The callee that answered `invite` of ours with tag `tag`, at gateway `number`.
-    pub(super) fn callee(&self, number: usize, invite: &Message, tag: &str) -> Peer {
+    /// The callee that `invite` of ours reached, under tag `tag`.
+    pub(super) fn callee(&self, invite: &Got, tag: &str) -> Peer {
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         Peer {
-            address: gateway_address(number),
+            address: invite.flow.remote,
             from: format!("{};tag={tag}", text(invite.first(tandem_sip::Name::To))),
             to: text(invite.first(tandem_sip::Name::From)),
             call_id: text(invite.call_id()),
             cseq: 100,
             target: contact_uri(invite).expect("a Contact"),
-            name: format!("gw{number}{tag}"),
+            name: format!("gw{}{tag}", invite.flow.remote.ip()),
         }
     }
 
@@ -568,9 +578,4 @@ fn caller(plan: &Plan) -> Peer {
 pub(super) fn since(later: &Got, earlier: &Got) -> u64 {
     let elapsed: Duration = later.at.since(earlier.at);
     elapsed.as_millis() as u64
-}
-
-/// `180`, or `INVITE`, of each message.
-pub(super) fn whats(messages: &[Got]) -> Vec<String> {
-    messages.iter().map(|got| what(&got.message)).collect()
 }

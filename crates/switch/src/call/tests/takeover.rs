@@ -1,0 +1,393 @@
+//! Another owner goes on from the last commit.
+
+use super::messages::reply;
+use super::plan::{Answers, OFFER, sdp};
+use super::world::World;
+use crate::call::{Snapshot, Stage};
+use crate::cdr::EndReason;
+use crate::failover::Failure;
+use crate::gateway::Outcome;
+use std::time::Duration;
+use tandem_sip::time::{Mono, Now, Wall};
+
+#[test]
+fn an_unanswered_attempt_is_asked_again_under_its_own_names() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.wait(1);
+    world.skip();
+    world.take_over(2_000);
+    assert_eq!(world.at(1, "INVITE").text(), invite.text());
+    world.reply(1, &invite, reply(180));
+    world.at_caller("180");
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    world.at(1, "ACK");
+    world.at_caller("200");
+    world.caller_acks(None);
+    world.caller_sends("BYE");
+    world.at_caller("200");
+    let bye = world.at(1, "BYE");
+    world.reply(1, &bye, reply(200));
+    let record = world.finish();
+    assert_eq!(record["nodes"], serde_json::json!(["n1", "n2"]));
+    assert_eq!(record["end_reason"], "normal");
+}
+
+#[test]
+fn an_unanswered_attempt_that_stays_so_is_switched() {
+    let mut world = World::start();
+    world.take_over(2_000);
+    world.wait(10);
+    assert_eq!(world.attempted(), ["one", "two"]);
+    let second = world.at(2, "INVITE");
+    let first = world.sent[1].clone();
+    assert_ne!(first.branch(), second.branch());
+    assert!(second.cseq_number() > first.cseq_number());
+    world.skip();
+    // The attempt of the lost owner is left like any other.
+    world.reply(1, &first, reply(180));
+    let cancel = world.at(1, "CANCEL");
+    world.reply(1, &cancel, reply(200));
+    world.reply(1, &first, reply(487));
+    world.at(1, "ACK");
+    world.nothing_more();
+    assert_eq!(world.outcome("one"), Some(Outcome::Failed(Failure::InviteTimeout)));
+}
+
+#[test]
+fn an_early_dialog_goes_on_ringing_until_its_own_deadline() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.advance(1_500);
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    let tag = world.at_caller("183").tag_in_to();
+    world.wait(5);
+    world.skip();
+    world.take_over(3_000);
+    // Nothing is asked again, and the deadline is the wall clock's: 20 s after the 183.
+    world.nothing_more();
+    assert_eq!(world.stage(), Stage::Ringing);
+    world.advance(11_999);
+    world.nothing_more();
+    assert_eq!(world.stage(), Stage::Ringing);
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    let ack = world.at(1, "ACK");
+    assert_eq!(ack.cseq_number(), invite.cseq_number());
+    let answer = world.at_caller("200");
+    assert_eq!(answer.tag_in_to(), tag);
+    world.caller_acks(None);
+    world.caller_sends("BYE");
+    let record = world.finish();
+    assert_eq!(record["pdd_ms"], 1_500);
+    assert_eq!(record["attempts"][0]["pdd_ms"], 1_500);
+}
+
+#[test]
+fn the_session_progress_timeout_holds_across_a_takeover() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    world.at_caller("183");
+    world.wait(5);
+    world.take_over(3_000);
+    world.advance(12_000);
+    world.at(1, "CANCEL");
+    world.at_caller("408");
+    world.reply(1, &invite, reply(487));
+    assert_eq!(world.finish()["end_reason"], "no answer");
+}
+
+#[test]
+fn the_commitment_to_a_gateway_holds_across_a_takeover() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    world.at_caller("183");
+    world.take_over(1_000);
+    world.reply(1, &invite, reply(503));
+    world.at_caller("500");
+    assert_eq!(world.finish()["stop_reason"], "media committed");
+}
+
+#[test]
+fn early_sdp_holds_across_a_takeover() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    world.at_caller("183");
+    world.take_over(1_000);
+    world.reply(1, &invite, reply(200));
+    assert_eq!(world.at_caller("200").body_text(), sdp(5000));
+}
+
+#[test]
+fn the_caller_can_cancel_and_repeat_itself_after_a_takeover() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    world.at_caller("183");
+    world.take_over(1_000);
+    world.caller_repeats_invite();
+    world.at_caller("100");
+    world.caller_cancels("");
+    world.at_caller("200");
+    world.at_caller("487");
+    let cancel = world.at(1, "CANCEL");
+    world.reply(1, &cancel, reply(200));
+    world.reply(1, &invite, reply(487));
+    world.at(1, "ACK");
+    assert_eq!(world.finish()["end_reason"], "cancelled");
+    assert_eq!(world.outcome("one"), Some(Outcome::Cancelled));
+}
+
+#[test]
+fn the_hunt_goes_on_with_the_candidates_that_are_left_and_the_limit_that_held() {
+    let mut world = World::with(|plan| plan.gateways(6).parameters.switch_limit = Some(2));
+    let first = world.at(1, "INVITE");
+    world.reply(1, &first, reply(503));
+    world.take_over(1_000);
+    world.skip();
+    for number in [2, 3] {
+        let invite = world.sent.iter().rev().find(|got| got.what() == "INVITE").cloned();
+        world.reply(number, &invite.expect("an INVITE"), reply(503));
+    }
+    world.skip();
+    let record = world.finish();
+    assert_eq!(world.attempted(), ["one", "two", "three"]);
+    assert_eq!(record["stop_reason"], "switch limit");
+}
+
+#[test]
+fn attempts_left_open_are_ended_by_the_heir() {
+    let mut world = World::with(|plan| {
+        plan.every_gateway(|gateway| gateway.until_connect = true);
+    });
+    let first = world.at(1, "INVITE");
+    world.reply(1, &first, reply(180));
+    world.wait(120);
+    let second = world.at(2, "INVITE");
+    let cancel = world.at(1, "CANCEL");
+    world.wait(10);
+    world.skip();
+    let third = world.sent.iter().rev().find(|got| got.what() == "INVITE").cloned();
+    let third = third.expect("an INVITE");
+    world.take_over(1_000);
+    // Whoever rang is cancelled once more, whoever never answered is left alone.
+    assert_eq!(world.at(1, "CANCEL").branch(), cancel.branch());
+    world.at(3, "INVITE");
+    world.nothing_more();
+    world.reply(1, &first, reply(487));
+    world.at(1, "ACK");
+    assert_eq!(world.outcome("one"), Some(Outcome::Failed(Failure::RingingTimeout)));
+    world.reply(2, &second, reply(200).sdp(sdp(5002)));
+    world.at(2, "ACK");
+    let bye = world.at(2, "BYE");
+    world.reply(2, &bye, reply(200));
+    assert_eq!(world.outcome("two"), Some(Outcome::Failed(Failure::InviteTimeout)));
+    world.reply(3, &third, reply(200).sdp(sdp(5004)));
+    world.at(3, "ACK");
+    world.at_caller("200");
+}
+
+#[test]
+fn the_setup_timeout_holds_across_a_takeover() {
+    let mut world = World::with(|plan| plan.parameters.setup_timeout = Some(Duration::from_secs(30)));
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    world.at_caller("183");
+    world.reply(1, &invite, reply(180));
+    world.at_caller("180");
+    world.wait(10);
+    world.take_over(5_000);
+    world.advance(14_999);
+    assert!(world.releases().is_empty());
+    world.advance(1);
+    assert_eq!(world.releases()[0].cause, EndReason::SetupTimeout);
+    world.finish();
+}
+
+#[test]
+fn an_answer_whose_ack_may_be_lost_is_sent_again_and_its_absence_ends_nothing() {
+    let mut world = World::start();
+    let invite = world.answered_by(1);
+    let tag = world.sent.iter().rev().find(|got| got.what() == "200").map(|got| got.tag_in_to());
+    world.take_over(2_000);
+    let answer = world.at_caller("200");
+    assert_eq!(Some(answer.tag_in_to()), tag);
+    assert_eq!(answer.body_text(), sdp(5000));
+    let ack = world.at(1, "ACK");
+    assert_eq!(ack.cseq_number(), invite.cseq_number());
+    world.wait(60);
+    assert!(world.releases().is_empty());
+    assert_eq!(world.stage(), Stage::Answered);
+    let mut callee = world.callee(&invite, "gw");
+    world.skip();
+    world.sends(&mut callee, "BYE");
+    world.at(1, "200");
+    world.at_caller("BYE");
+    world.finish();
+}
+
+#[test]
+fn a_conversation_goes_on_across_a_takeover() {
+    let mut world = World::start();
+    let invite = world.answered_by(1);
+    world.caller_acks(None);
+    world.wait(300);
+    world.skip();
+    world.take_over(3_000);
+    // Long after 64·T1 nothing has to be said again.
+    world.nothing_more();
+    assert_eq!(world.stage(), Stage::Answered);
+    world.caller_sends("OPTIONS");
+    world.at_caller("200");
+    let mut callee = world.callee(&invite, "gw");
+    world.sends(&mut callee, "BYE");
+    world.at(1, "200");
+    let bye = world.at_caller("BYE");
+    assert!(bye.cseq_number() > 1_000);
+    world.caller_replies(&bye, reply(200));
+    let record = world.finish();
+    assert_eq!(record["duration_ms"], 303_000);
+    assert_eq!(record["codec"], "PCMA");
+}
+
+#[test]
+fn sequence_numbers_start_above_those_of_all_epochs_before() {
+    let mut world = World::start();
+    let invite = world.answered_by(1);
+    world.caller_acks(None);
+    for _ in 0..3 {
+        world.take_over(40_000);
+    }
+    world.skip();
+    world.hang_up(EndReason::Admin);
+    let byes = [world.at(1, "BYE"), world.at_caller("BYE")];
+    for bye in byes {
+        assert!(bye.cseq_number() > 3_000 && bye.cseq_number() < 4_000);
+        assert!(bye.cseq_number() > invite.cseq_number());
+    }
+}
+
+#[test]
+fn the_maximum_duration_holds_across_takeovers() {
+    let mut world = World::with(|plan| plan.parameters.max_duration = Some(Duration::from_secs(100)));
+    world.answered_by(1);
+    world.caller_acks(None);
+    world.wait(40);
+    world.take_over(5_000);
+    world.skip();
+    world.wait(30);
+    world.take_over(5_000);
+    world.skip();
+    world.advance(19_999);
+    world.nothing_more();
+    world.advance(1);
+    world.at(1, "BYE");
+    world.at_caller("BYE");
+    assert_eq!(world.finish()["duration_ms"], 100_000);
+}
+
+#[test]
+fn a_cap_that_passed_meanwhile_ends_the_call_at_once() {
+    let mut world = World::with(|plan| plan.parameters.max_duration = Some(Duration::from_secs(100)));
+    world.answered_by(1);
+    world.caller_acks(None);
+    world.take_over(200_000);
+    world.advance(0);
+    assert_eq!(world.releases()[0].cause, EndReason::MaxDuration);
+    world.finish();
+}
+
+#[test]
+fn a_delayed_offer_is_answered_across_a_takeover() {
+    let mut world = World::with(|plan| plan.offer = None);
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    world.at_caller("200");
+    world.take_over(1_000);
+    assert_eq!(world.at_caller("200").body_text(), sdp(5000));
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    world.nothing_more();
+    world.caller_acks(Some(OFFER));
+    let ack = world.at(1, "ACK");
+    assert_eq!(ack.body_text(), OFFER);
+    assert_eq!(ack.cseq_number(), invite.cseq_number());
+    world.caller_sends("BYE");
+    world.finish();
+}
+
+#[test]
+fn a_call_that_was_ending_gets_its_failure_and_its_record_from_the_heir() {
+    // The commit before the failure was written, and the node died before the end was.
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(180));
+    world.at_caller("180");
+    let call = world.call.as_mut().expect("a call");
+    let response = reply(486).to(&invite, invite.flow.remote);
+    let actions = call.handle(world.now, crate::call::Input::Response(response));
+    let snapshot = actions.iter().find_map(|action| match action {
+        crate::call::Action::Commit { snapshot, .. } => Some(snapshot),
+        _ => None,
+    });
+    let snapshot: &Snapshot = snapshot.expect("a commit before the failure");
+    world.stored = Some(bincode::serialize(snapshot).expect("plain data"));
+    world.slots.clear();
+    world.take_over(1_000);
+    let failure = world.at_caller("486");
+    assert_eq!(failure.reasons().len(), 1);
+    assert!(failure.after.is_some());
+    let record = world.finish();
+    assert_eq!(record["stop_reason"], "busy");
+    assert_eq!(record["end_reason"], "busy");
+}
+
+#[test]
+fn the_record_of_a_call_that_nobody_can_go_on_with() {
+    let mut world = World::start();
+    world.answered_by(1);
+    world.caller_acks(None);
+    let stored = world.stored.clone().expect("a commit");
+    let snapshot: Snapshot = bincode::deserialize(&stored).expect("a snapshot");
+    let later = Now {
+        mono: Mono(0),
+        wall: Wall(world.now.wall.0 + 9_000),
+    };
+    let records = snapshot.abandon(EndReason::NodeLost, later);
+    let record: serde_json::Value = serde_json::from_slice(&records[0]).expect("JSON");
+    assert_eq!(record["end_reason"], "node lost");
+    assert_eq!(record["ended_by"], "server");
+    assert_eq!(record["duration_ms"], 9_000);
+}
+
+#[test]
+fn a_snapshot_is_the_same_after_its_way_through_the_store() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    let stored = world.stored.clone().expect("a commit");
+    let snapshot: Snapshot = bincode::deserialize(&stored).expect("a snapshot");
+    assert_eq!(bincode::serialize(&snapshot).expect("plain data"), stored);
+    assert_eq!(snapshot.seq(), 2);
+}
+
+#[test]
+fn every_slot_comes_back_once_though_the_owner_changed() {
+    let mut world = World::with(|plan| {
+        plan.admission = Answers::AtOnce;
+        plan.every_gateway(|gateway| gateway.until_connect = true);
+    });
+    let first = world.at(1, "INVITE");
+    world.reply(1, &first, reply(180));
+    world.wait(120);
+    world.take_over(1_000);
+    let second = world.sent.iter().rev().find(|got| got.what() == "INVITE").cloned();
+    world.reply(2, &second.expect("an INVITE"), reply(200).sdp(sdp(5000)));
+    world.take_over(1_000);
+    world.hang_up(EndReason::Admin);
+    world.finish();
+    let mut names: Vec<_> = world.released.iter().map(|((name, _), _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["one", "two"]);
+}
