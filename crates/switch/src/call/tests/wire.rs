@@ -4,6 +4,8 @@ use super::messages::{Got, branch, what};
 use super::plan::{CALLER, GATEWAY_SIDE, address};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use tandem_sip::time::Mono;
+use tandem_sip::transaction::T1_64;
 use tandem_sip::{Message, Method, Name, StatusCode};
 
 /// Watches the wire and panics at the first message that breaks a rule.
@@ -22,6 +24,19 @@ pub(super) struct Wire {
     sequence: BTreeMap<(String, String, String), u32>,
     /// The final response that the caller's INVITE got.
     answered: Option<String>,
+    /// INVITEs of ours that a provisional response answered in time.
+    rang: BTreeSet<Vec<u8>>,
+    /// Those that a final response answered, by what, and whether in time.
+    completed: BTreeMap<Vec<u8>, (StatusCode, bool)>,
+    undeliverable: BTreeSet<Vec<u8>>,
+    /// Dialogs that stand, as (Call-ID, the peer's tag): a 2xx was acknowledged, or sent to the caller.
+    opened: BTreeSet<(String, String)>,
+    /// Dialogs that a BYE of either side has ended.
+    ended: BTreeSet<(String, String)>,
+}
+
+fn text(bytes: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
 }
 
 impl Wire {
@@ -38,10 +53,45 @@ impl Wire {
     }
 
     /// A response that the call is given.
-    pub(super) fn on_response(&mut self, response: &Message) {
-        if response.status().is_some_and(StatusCode::is_provisional) && response.method() == Some(Method::Invite)
-        {
-            self.proceeding.insert(branch(response));
+    pub(super) fn on_response(&mut self, response: &Message, now: Mono) {
+        let Some(status) = response.status().filter(|_| response.method() == Some(Method::Invite)) else {
+            return;
+        };
+        let branch = branch(response);
+        // An INVITE that was left is forgotten 64·T1 later.
+        let in_time = self.invites.get(&branch).is_some_and(|invite| now.since(invite.at) < T1_64);
+        if status.is_final() {
+            self.completed.entry(branch).or_insert((status, in_time));
+            return;
+        }
+        self.proceeding.insert(branch.clone());
+        if in_time {
+            self.rang.insert(branch);
+        }
+    }
+
+    /// A request of ours that the call is told cannot be delivered.
+    pub(super) fn on_undeliverable(&mut self, branch: Vec<u8>) {
+        self.undeliverable.insert(branch);
+    }
+
+    /// Once the call has stopped: nobody is left waiting.
+    pub(super) fn check_end(&self) {
+        assert!(self.answered.is_some(), "the caller's INVITE is not answered");
+        let open: Vec<_> = self.opened.difference(&self.ended).collect();
+        assert!(open.is_empty(), "dialogs left standing: {open:?}");
+        // What an owner heard between its last commit and its loss, its heir does not know.
+        let certain = self.invites.keys().filter(|branch| self.epoch == 0 && !self.undeliverable.contains(*branch));
+        for branch in certain {
+            let sent = |method: &str| self.requests.contains_key(&(branch.clone(), method.to_owned()));
+            match self.completed.get(branch) {
+                Some((status, true)) if status.is_failure() => assert!(sent("ACK"), "no ACK for {status}"),
+                Some(_) => {}
+                None => {
+                    let rang = self.rang.contains(branch);
+                    assert!(!rang || sent("CANCEL"), "left ringing\n{}", self.invites[branch].text());
+                }
+            }
         }
     }
 
@@ -63,6 +113,9 @@ impl Wire {
         let to_caller = [Some(address(CALLER)), self.caller_address].contains(&Some(got.flow.remote));
         self.check_topology(got, to_caller);
         if !got.is_request() {
+            if got.what() == "200" && got.method() == Some(Method::Bye) {
+                self.ended.insert((text(got.call_id()), text(got.from_tag())));
+            }
             if to_caller {
                 self.check_response_to_caller(got);
             }
@@ -102,6 +155,9 @@ impl Wire {
             return;
         }
         let status = got.status().expect("a status");
+        if status.is_success() {
+            self.opened.insert((text(got.call_id()), text(got.from_tag())));
+        }
         match &self.answered {
             Some(answered) => assert_eq!(
                 answered,
@@ -159,6 +215,7 @@ impl Wire {
                     .unwrap_or_else(|| panic!("ACK of nothing\n{}", got.text()));
                 assert_eq!(invite.cseq_number(), got.cseq_number(), "{}", got.text());
                 assert!(got.to_tag().is_some(), "{}", got.text());
+                self.opened.insert((text(got.call_id()), text(got.to_tag())));
             }
         }
         self.once(got);
@@ -169,7 +226,9 @@ impl Wire {
         assert!(!self.invites.contains_key(&got.branch()), "an INVITE's branch\n{}", got.text());
         assert!(got.to_tag().is_some(), "outside any dialog\n{}", got.text());
         if self.once(got) {
-            let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+            if got.method() == Some(Method::Bye) {
+                self.ended.insert((text(got.call_id()), text(got.to_tag())));
+            }
             let dialog = (text(got.call_id()), text(got.from_tag()), text(got.to_tag()));
             let number = got.cseq_number();
             let invite_number = self

@@ -318,6 +318,7 @@ impl World {
         let leaked: Vec<_> = self.slots.difference(&self.uncertain).collect();
         assert!(leaked.is_empty(), "slots not given back: {leaked:?}");
         assert_eq!(self.stored, None);
+        self.wire.check_end();
         let records = &self.ends[0];
         records.first().cloned().unwrap_or(Value::Null)
     }
@@ -411,7 +412,7 @@ impl World {
     }
 
     pub(super) fn response(&mut self, response: Message) {
-        self.wire.on_response(&response);
+        self.wire.on_response(&response, self.now.mono);
         self.input(Input::Response(response));
     }
 
@@ -487,6 +488,7 @@ impl World {
     /// The transport cannot deliver that message of ours.
     pub(super) fn undeliverable(&mut self, message: &Got) {
         let serial = Serial::of(&message.branch()).expect("a branch of ours");
+        self.wire.on_undeliverable(message.branch());
         self.input(Input::Undeliverable(serial));
     }
 
