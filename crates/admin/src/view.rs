@@ -65,7 +65,8 @@ pub struct CallView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct CallFilter {
-    /// Only calls in this state.
+    /// Only calls in this state. Without it, calls that have ended are left out: their last transactions may take
+    /// another half minute.
     #[param(inline)]
     pub state: Option<CallState>,
     /// Only calls whose calling number contains this.
@@ -132,7 +133,7 @@ impl CallFilter {
         };
         let via =
             |name: &String| call.mapping_gateway == *name || call.routing_gateway.as_ref() == Some(name);
-        self.state.is_none_or(|state| call.state == state)
+        self.state.map_or(call.state != CallState::Ending, |state| call.state == state)
             && contains(&call.caller, &self.caller)
             && contains(&call.called, &self.called)
             && self.gateway.as_ref().is_none_or(via)

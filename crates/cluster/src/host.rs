@@ -341,7 +341,13 @@ impl CallHost {
         effects
     }
 
-    fn restore(&mut self, snapshot: Snapshot, held_back: VecDeque<Input>, effects: &mut Vec<Effect>, now: Now) {
+    fn restore(
+        &mut self,
+        snapshot: Snapshot,
+        held_back: VecDeque<Input>,
+        effects: &mut Vec<Effect>,
+        now: Now,
+    ) {
         if self.panics > 1 {
             return self.abandon(&snapshot, effects, now);
         }

@@ -79,7 +79,8 @@ impl Actor for CallActor {
         let Beginning { shared, registration, call, actions, invite, flow } = beginning;
         let now = shared.clock.now();
         let (host, effects) = CallHost::start(shared.name.clone(), call, actions, now);
-        let mut state = CallState { shared, myself, registration, host, slot: None, invite: Some((invite, flow)) };
+        let mut state =
+            CallState { shared, myself, registration, host, slot: None, invite: Some((invite, flow)) };
         state.perform(effects, now);
         Ok(state)
     }
@@ -135,7 +136,8 @@ impl CallState {
         while let Some(effect) = left.pop_front() {
             let more = match effect {
                 Effect::Send(flow, message) => {
-                    let serial = self.shared.send(flow, &message).err().and_then(|_| serial_of_request(&message));
+                    let serial =
+                        self.shared.send(flow, &message).err().and_then(|_| serial_of_request(&message));
                     serial.map(|serial| self.host.handle(Input::Undeliverable(serial), now))
                 }
                 Effect::Store { epoch, seq, write } => self.store(epoch, seq, write, now),

@@ -3,7 +3,9 @@
 use crate::shared::Shared;
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_config::{CdrSink, JsonlTarget};
@@ -14,6 +16,9 @@ use tokio::task::JoinHandle;
 
 /// Records that are written in one go.
 const BATCH: usize = 500;
+
+/// How long records are gathered before they are written: a batch costs one flush of the disk.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// How long after a failed write it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -56,9 +61,8 @@ impl Sink {
         }
         match self {
             Sink::File(path) => {
-                let mut file = tokio::fs::OpenOptions::new().create(true).append(true).open(path).await?;
-                file.write_all(&lines).await?;
-                file.sync_data().await
+                let path = path.clone();
+                tokio::task::spawn_blocking(move || append(&path, &lines)).await?
             }
             Sink::Stdout => {
                 let mut stdout = tokio::io::stdout();
@@ -68,6 +72,13 @@ impl Sink {
             Sink::Nowhere => Ok(()),
         }
     }
+}
+
+/// Opened anew for each batch, so that a file that was moved away by log rotation is let go of.
+fn append(path: &Path, lines: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(lines)?;
+    file.sync_data()
 }
 
 pub(crate) struct CdrActor {
@@ -105,6 +116,7 @@ impl Actor for CdrActor {
                 if appends.changed().await.is_err() {
                     break;
                 }
+                tokio::time::sleep(GATHER).await;
             }
         })))
     }

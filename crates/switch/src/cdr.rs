@@ -188,20 +188,16 @@ impl CallRecord {
         let mut lines = vec![print(&CallLine::new(self, release, ended_at))];
         if record_nonconnect {
             let unconnected = |attempt: &&AttemptRecord| attempt.outcome != AttemptOutcome::Answered;
-            lines.extend(
-                self.attempts
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, attempt)| unconnected(attempt))
-                    .map(|(place, attempt)| {
-                        print(&UnconnectedAttempt {
-                            record: "attempt",
-                            id: format!("{}#{}", self.id, place + 1),
-                            call: self.id.to_string(),
-                            attempt: AttemptLine::new(attempt, ended_at),
-                        })
-                    }),
-            );
+            lines.extend(self.attempts.iter().enumerate().filter(|(_, attempt)| unconnected(attempt)).map(
+                |(place, attempt)| {
+                    print(&UnconnectedAttempt {
+                        record: "attempt",
+                        id: format!("{}#{}", self.id, place + 1),
+                        call: self.id.to_string(),
+                        attempt: AttemptLine::new(attempt, ended_at),
+                    })
+                },
+            ));
         }
         lines
     }
@@ -263,10 +259,7 @@ struct AttemptLine<'a> {
 impl<'a> CallLine<'a> {
     fn new(call: &'a CallRecord, release: Release, ended_at: Wall) -> Self {
         let last = call.attempts.last();
-        let answered = call
-            .attempts
-            .iter()
-            .find(|attempt| attempt.outcome == AttemptOutcome::Answered);
+        let answered = call.attempts.iter().find(|attempt| attempt.outcome == AttemptOutcome::Answered);
         Self {
             record: "call",
             id: call.id.to_string(),
@@ -280,22 +273,13 @@ impl<'a> CallLine<'a> {
             called_out: answered.or(last).map(|attempt| attempt.called.as_str()),
             mapping_gateway: &call.mapping_gateway,
             routing_gateway: answered.map(|attempt| &*attempt.gateway),
-            attempts: call
-                .attempts
-                .iter()
-                .map(|attempt| AttemptLine::new(attempt, ended_at))
-                .collect(),
+            attempts: call.attempts.iter().map(|attempt| AttemptLine::new(attempt, ended_at)).collect(),
             started_at: Utc(call.started_at),
             ringing_at: call.ringing_at.map(Utc),
             answered_at: call.answered_at.map(Utc),
             ended_at: Utc(ended_at),
-            pdd_ms: call
-                .ringing_at
-                .or(call.answered_at)
-                .map(|heard| ms(heard.since(call.started_at))),
-            duration_ms: call
-                .answered_at
-                .map_or(0, |answered_at| ms(ended_at.since(answered_at))),
+            pdd_ms: call.ringing_at.or(call.answered_at).map(|heard| ms(heard.since(call.started_at))),
+            duration_ms: call.answered_at.map_or(0, |answered_at| ms(ended_at.since(answered_at))),
             ended_by: release.origin,
             end_reason: release.cause.as_str(),
             stop_reason: release.stop.map(StopReason::as_str),
@@ -385,11 +369,7 @@ mod tests {
             called_routed: Some("4420".into()),
             mapping_gateway: "customer".into(),
             attempts: vec![
-                attempt(
-                    "one",
-                    AttemptOutcome::Failed(Failure::Status(StatusCode::SERVICE_UNAVAILABLE)),
-                    503,
-                ),
+                attempt("one", AttemptOutcome::Failed(Failure::Status(StatusCode::SERVICE_UNAVAILABLE)), 503),
                 attempt("two", AttemptOutcome::Answered, 200),
             ],
             started_at: Wall(1_000),
@@ -400,19 +380,11 @@ mod tests {
     }
 
     fn release(cause: EndReason) -> Release {
-        Release {
-            origin: Origin::Caller,
-            cause,
-            stop: None,
-            status: StatusCode::OK,
-        }
+        Release { origin: Origin::Caller, cause, stop: None, status: StatusCode::OK }
     }
 
     fn parse(lines: &[Vec<u8>]) -> Vec<Value> {
-        lines
-            .iter()
-            .map(|line| serde_json::from_slice(line).expect("JSON"))
-            .collect()
+        lines.iter().map(|line| serde_json::from_slice(line).expect("JSON")).collect()
     }
 
     #[test]
@@ -431,21 +403,11 @@ mod tests {
 
     #[test]
     fn ss_cdr_record_nonconnect_adds_unanswered_calls_and_attempts() {
-        let unanswered = CallRecord {
-            answered_at: None,
-            ..record()
-        };
-        assert!(
-            unanswered
-                .to_json(release(EndReason::Cancelled), Wall(3_000), false)
-                .is_empty()
-        );
+        let unanswered = CallRecord { answered_at: None, ..record() };
+        assert!(unanswered.to_json(release(EndReason::Cancelled), Wall(3_000), false).is_empty());
         let lines = parse(&unanswered.to_json(release(EndReason::Cancelled), Wall(3_000), true));
         assert_eq!(lines.len(), 2);
-        assert_eq!(
-            (&lines[0]["record"], &lines[1]["record"]),
-            (&json!("call"), &json!("attempt"))
-        );
+        assert_eq!((&lines[0]["record"], &lines[1]["record"]), (&json!("call"), &json!("attempt")));
         assert_eq!(lines[1]["gateway"], "one");
         assert_eq!(lines[0]["duration_ms"], 0);
     }

@@ -169,14 +169,8 @@ mod tests {
 
     #[test]
     fn no_response_switches_unless_stop_after_invite_timeout() {
-        assert_eq!(
-            judge(Failure::InviteTimeout, None, &attempt(), &call()),
-            Verdict::Switch
-        );
-        let stop = AttemptParameters {
-            stop_after_invite_timeout: true,
-            ..attempt()
-        };
+        assert_eq!(judge(Failure::InviteTimeout, None, &attempt(), &call()), Verdict::Switch);
+        let stop = AttemptParameters { stop_after_invite_timeout: true, ..attempt() };
         assert_eq!(
             judge(Failure::InviteTimeout, None, &stop, &call()),
             Verdict::End(StopReason::InviteTimeout)
@@ -185,35 +179,20 @@ mod tests {
 
     #[test]
     fn a_transport_error_switches_always() {
-        let stop = AttemptParameters {
-            stop_after_invite_timeout: true,
-            ..attempt()
-        };
-        assert_eq!(
-            judge(Failure::TransportError, Some(Commitment::Sdp), &stop, &call()),
-            Verdict::Switch
-        );
+        let stop = AttemptParameters { stop_after_invite_timeout: true, ..attempt() };
+        assert_eq!(judge(Failure::TransportError, Some(Commitment::Sdp), &stop, &call()), Verdict::Switch);
     }
 
     #[test]
     fn a_trying_timeout_switches() {
-        assert_eq!(
-            judge(Failure::TryingTimeout, None, &attempt(), &call()),
-            Verdict::Switch
-        );
+        assert_eq!(judge(Failure::TryingTimeout, None, &attempt(), &call()), Verdict::Switch);
     }
 
     #[test]
     fn busy_ends_only_under_stop_after_user_busy() {
         for code in [486, 600] {
-            assert_eq!(
-                judge(status(code), None, &attempt(), &call()),
-                Verdict::End(StopReason::Busy)
-            );
-            let go_on = CallParameters {
-                stop_after_user_busy: false,
-                ..call()
-            };
+            assert_eq!(judge(status(code), None, &attempt(), &call()), Verdict::End(StopReason::Busy));
+            let go_on = CallParameters { stop_after_user_busy: false, ..call() };
             assert_eq!(judge(status(code), None, &attempt(), &go_on), Verdict::Switch);
             let committed = judge(status(code), Some(Commitment::Sdp), &attempt(), &go_on);
             assert_eq!(committed, Verdict::End(StopReason::MediaCommitted));
@@ -222,21 +201,14 @@ mod tests {
 
     #[test]
     fn a_stop_code_ends() {
-        assert_eq!(
-            judge(status(404), None, &attempt(), &call()),
-            Verdict::End(StopReason::StopCode)
-        );
+        assert_eq!(judge(status(404), None, &attempt(), &call()), Verdict::End(StopReason::StopCode));
         assert_eq!(judge(status(480), None, &attempt(), &call()), Verdict::Switch);
     }
 
     #[test]
     fn any_other_failure_switches_unless_committed() {
         for code in [302, 401, 404 + 1, 480, 500, 503, 603] {
-            assert_eq!(
-                judge(status(code), None, &attempt(), &call()),
-                Verdict::Switch,
-                "{code}"
-            );
+            assert_eq!(judge(status(code), None, &attempt(), &call()), Verdict::Switch, "{code}");
             for commitment in [Commitment::Sdp, Commitment::Rtp] {
                 let verdict = judge(status(code), Some(commitment), &attempt(), &call());
                 assert_eq!(verdict, Verdict::End(StopReason::MediaCommitted), "{code}");
@@ -247,14 +219,8 @@ mod tests {
     #[test]
     fn a_ringing_timeout_ends_unless_until_connect() {
         for timeout in [Failure::RingingTimeout, Failure::SessionProgressTimeout] {
-            assert_eq!(
-                judge(timeout, None, &attempt(), &call()),
-                Verdict::End(StopReason::NoAnswer)
-            );
-            let on = AttemptParameters {
-                until_connect: true,
-                ..attempt()
-            };
+            assert_eq!(judge(timeout, None, &attempt(), &call()), Verdict::End(StopReason::NoAnswer));
+            let on = AttemptParameters { until_connect: true, ..attempt() };
             assert_eq!(judge(timeout, None, &on, &call()), Verdict::Switch);
             let committed = judge(timeout, Some(Commitment::Rtp), &on, &call());
             assert_eq!(committed, Verdict::End(StopReason::MediaCommitted));

@@ -24,17 +24,10 @@ impl RouteTable {
         for (place, gateway) in gateways.iter().enumerate() {
             for prefix in &gateway.prefixes {
                 longest_prefix = longest_prefix.max(prefix.len());
-                by_prefix
-                    .entry(prefix.as_str().into())
-                    .or_default()
-                    .push(place as u32);
+                by_prefix.entry(prefix.as_str().into()).or_default().push(place as u32);
             }
         }
-        Self {
-            gateways,
-            by_prefix,
-            longest_prefix,
-        }
+        Self { gateways, by_prefix, longest_prefix }
     }
 
     /// All gateways, in the order of the configuration.
@@ -138,11 +131,7 @@ mod tests {
     }
 
     fn names(table: &RouteTable, number: &str, draw: u64) -> Vec<String> {
-        table
-            .candidates(number, draw, |_| true)
-            .iter()
-            .map(|gateway| gateway.name.to_string())
-            .collect()
+        table.candidates(number, draw, |_| true).iter().map(|gateway| gateway.name.to_string()).collect()
     }
 
     #[test]
@@ -191,10 +180,7 @@ mod tests {
 
     #[test]
     fn disabled_and_unusable_gateways_are_left_out() {
-        let disabled = RoutingGateway {
-            disabled: true,
-            ..(*gateway("off", &[""], 1, 1)).clone()
-        };
+        let disabled = RoutingGateway { disabled: true, ..(*gateway("off", &[""], 1, 1)).clone() };
         let table = RouteTable::new(vec![
             Arc::new(disabled),
             gateway("down", &[""], 1, 1),

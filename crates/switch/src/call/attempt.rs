@@ -3,8 +3,8 @@
 use super::action::{Action, Candidate, Event, Seq};
 use super::caller::CallerLeg;
 use super::identity::{Names, Serial};
-use super::snapshot::CSEQ_PER_EPOCH;
 use super::requests::{ALLOW, Body, Outstanding, bye, contact, reason_line, via, with_lines};
+use super::snapshot::CSEQ_PER_EPOCH;
 use crate::failover::{Commitment, Failure};
 use crate::gateway::{Holder, Outcome};
 use crate::parameters::CallParameters;
@@ -104,10 +104,7 @@ impl Attempt {
         let reliable = candidate.flow.transport.is_reliable();
         let transaction = ClientInvite::start(request, reliable, to.parameters.resend, now);
         let wait = response_wait(&candidate, to.parameters, now);
-        Self {
-            wait: Some(wait),
-            ..Self::new((index, serial), candidate, transaction, now)
-        }
+        Self { wait: Some(wait), ..Self::new((index, serial), candidate, transaction, now) }
     }
 
     /// An attempt that an earlier owner of the call started: asked again if nothing had come of it.
@@ -123,18 +120,11 @@ impl Attempt {
             ClientInvite::resume_proceeding(reliable)
         } else {
             let request = invite(to.names, to.caller, &candidate, serial);
-            to.out.push(Action::Send {
-                flow: candidate.flow,
-                message: request.clone(),
-                after: None,
-            });
+            to.out.push(Action::Send { flow: candidate.flow, message: request.clone(), after: None });
             ClientInvite::start(request, reliable, to.parameters.resend, now)
         };
         let wait = (!answered_provisionally).then(|| response_wait(&candidate, to.parameters, now));
-        Self {
-            wait,
-            ..Self::new((index, serial), candidate, transaction, now)
-        }
+        Self { wait, ..Self::new((index, serial), candidate, transaction, now) }
     }
 
     /// An attempt that an earlier owner had left: nothing is sent for it but what leaving it asks for.
@@ -184,10 +174,7 @@ impl Attempt {
 
     /// Who holds the gateway's slot for this attempt.
     pub(super) fn holder(&self, call: super::CallId) -> Holder {
-        Holder {
-            call,
-            attempt: self.index,
-        }
+        Holder { call, attempt: self.index }
     }
 
     /// Gives the slot back after commit `after`.
@@ -222,19 +209,11 @@ impl Attempt {
                 None => Progress::Failed(Failure::UnusableAnswer),
             },
             InviteResponse::Failure { ack } => {
-                to.out.push(Action::Send {
-                    flow: self.candidate.flow,
-                    message: ack,
-                    after: None,
-                });
+                to.out.push(Action::Send { flow: self.candidate.flow, message: ack, after: None });
                 Progress::Failed(Failure::Status(status))
             }
             InviteResponse::FailureAgain { ack } => {
-                to.out.push(Action::Send {
-                    flow: self.candidate.flow,
-                    message: ack,
-                    after: None,
-                });
+                to.out.push(Action::Send { flow: self.candidate.flow, message: ack, after: None });
                 Progress::None
             }
             InviteResponse::Ignored => Progress::None,
@@ -290,11 +269,7 @@ impl Attempt {
     /// Sends the ACK of a 2xx, whose body is the answer to a delayed offer, and returns it for copies of the 2xx.
     pub(super) fn acknowledge(&self, to: &mut Sender<'_>, dialog: &Dialog, answer: Option<&Body>) -> Bytes {
         let ack = self.ack(to.names, dialog, answer);
-        to.out.push(Action::Send {
-            flow: dialog.flow(),
-            message: ack.clone(),
-            after: None,
-        });
+        to.out.push(Action::Send { flow: dialog.flow(), message: ack.clone(), after: None });
         ack
     }
 
@@ -315,26 +290,18 @@ impl Attempt {
     ) {
         let tag = response.to_tag().unwrap_or_default();
         if let Some(known) = self.unwanted.iter().find(|unwanted| unwanted.dialog.remote_tag() == tag) {
-            to.out.push(Action::Send {
-                flow: known.dialog.flow(),
-                message: known.ack.clone(),
-                after: None,
-            });
+            to.out.push(Action::Send { flow: known.dialog.flow(), message: known.ack.clone(), after: None });
             return;
         }
         if self.unwanted.len() >= MAX_UNWANTED_ANSWERS {
-            to.out.push(Action::Emit(Event::Dropped {
-                source: None,
-                why: "too many answers to one INVITE",
-            }));
+            to.out.push(Action::Emit(Event::Dropped { source: None, why: "too many answers to one INVITE" }));
             return;
         }
         let Some(dialog) = self.dialog(response, to.names.epoch()) else {
             return;
         };
-        let refusal = Body::sdp_of(response)
-            .filter(|_| to.caller.offer.is_none())
-            .map(|offer| offer.refusal());
+        let refusal =
+            Body::sdp_of(response).filter(|_| to.caller.offer.is_none()).map(|offer| offer.refusal());
         let ack = self.acknowledge(to, &dialog, refusal.as_ref());
         self.end_answer(to, dialog, ack, reason, now);
     }
@@ -355,14 +322,7 @@ impl Attempt {
 
     fn end_answer(&mut self, to: &mut Sender<'_>, mut dialog: Dialog, ack: Bytes, reason: &[u8], now: Mono) {
         let local = &*self.candidate.local;
-        let bye = bye(
-            to.out,
-            to.names,
-            &mut dialog,
-            (local, reason),
-            to.parameters.resend,
-            now,
-        );
+        let bye = bye(to.out, to.names, &mut dialog, (local, reason), to.parameters.resend, now);
         self.unwanted.push(UnwantedAnswer { dialog, ack, bye });
     }
 
@@ -381,14 +341,7 @@ impl Attempt {
         let request = cancel(to.names, to.caller, &self.candidate, self.serial, reason);
         let flow = self.candidate.flow;
         let kind = (self.serial, Method::Cancel);
-        self.cancel = Some(Outstanding::send(
-            to.out,
-            kind,
-            flow,
-            request,
-            to.parameters.resend,
-            now,
-        ));
+        self.cancel = Some(Outstanding::send(to.out, kind, flow, request, to.parameters.resend, now));
         self.left_until = Some(now + T1_64);
     }
 
@@ -402,10 +355,8 @@ impl Attempt {
     ) {
         let Some(status) = response.status() else { return };
         if response.method() != Some(Method::Invite) {
-            for request in self
-                .cancel
-                .iter_mut()
-                .chain(self.unwanted.iter_mut().map(|unwanted| &mut unwanted.bye))
+            for request in
+                self.cancel.iter_mut().chain(self.unwanted.iter_mut().map(|unwanted| &mut unwanted.bye))
             {
                 request.on_response(serial, response, now);
             }
@@ -417,11 +368,7 @@ impl Attempt {
             InviteResponse::Provisional if self.cancel.is_none() => self.send_cancel(to, &reason, now),
             InviteResponse::Success => self.refuse_answer(to, response, &reason, now),
             InviteResponse::Failure { ack } | InviteResponse::FailureAgain { ack } => {
-                to.out.push(Action::Send {
-                    flow: self.candidate.flow,
-                    message: ack,
-                    after: None,
-                });
+                to.out.push(Action::Send { flow: self.candidate.flow, message: ack, after: None });
             }
             InviteResponse::Provisional | InviteResponse::Ignored => {}
         }
@@ -440,11 +387,7 @@ impl Attempt {
                 cancel.undeliverable();
             }
         }
-        for unwanted in self
-            .unwanted
-            .iter_mut()
-            .filter(|unwanted| unwanted.bye.serial == serial)
-        {
+        for unwanted in self.unwanted.iter_mut().filter(|unwanted| unwanted.bye.serial == serial) {
             unwanted.bye.undeliverable();
         }
     }
@@ -456,11 +399,7 @@ impl Attempt {
         }
         match self.transaction.on_timer(now) {
             ClientTimer::Resend(message) => {
-                out.push(Action::Send {
-                    flow: self.candidate.flow,
-                    message,
-                    after: None,
-                });
+                out.push(Action::Send { flow: self.candidate.flow, message, after: None });
                 out.push(Action::Emit(Event::Resent));
                 None
             }
@@ -475,10 +414,8 @@ impl Attempt {
         if self.left_until.is_some_and(|until| until <= now) && self.transaction.is_open() {
             self.transaction.terminate();
         }
-        for request in self
-            .cancel
-            .iter_mut()
-            .chain(self.unwanted.iter_mut().map(|unwanted| &mut unwanted.bye))
+        for request in
+            self.cancel.iter_mut().chain(self.unwanted.iter_mut().map(|unwanted| &mut unwanted.bye))
         {
             request.on_timer(out, now);
         }
@@ -501,27 +438,14 @@ impl Attempt {
         let waits = self.wait.map(|(_, until)| until);
         let left = self.left_until.filter(|_| self.transaction.is_open());
         let cancel = self.cancel.as_ref().and_then(Outstanding::deadline);
-        let unwanted = self
-            .unwanted
-            .iter()
-            .filter_map(|unwanted| unwanted.bye.deadline())
-            .min();
-        [waits, left, cancel, unwanted, self.transaction.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let unwanted = self.unwanted.iter().filter_map(|unwanted| unwanted.bye.deadline()).min();
+        [waits, left, cancel, unwanted, self.transaction.deadline()].into_iter().flatten().min()
     }
 }
 
 /// The wait for any response: `SS_SIP_TIMEOUT_INVITE` or the window of the resends, whichever is shorter.
 fn response_wait(candidate: &Candidate, parameters: &CallParameters, now: Mono) -> (Wait, Mono) {
-    (
-        Wait::Response,
-        now + candidate
-            .parameters
-            .invite_timeout
-            .min(parameters.resend.window()),
-    )
+    (Wait::Response, now + candidate.parameters.invite_timeout.min(parameters.resend.window()))
 }
 
 /// The sequence number of our INVITEs: each attempt is a dialog of its own, and owners after a takeover start higher.
@@ -530,11 +454,7 @@ pub(super) fn invite_cseq(serial: Serial) -> u32 {
 }
 
 fn request_uri(candidate: &Candidate) -> String {
-    format!(
-        "sip:{}@{}",
-        super::requests::escape_user(&candidate.called),
-        candidate.flow.remote
-    )
+    format!("sip:{}@{}", super::requests::escape_user(&candidate.called), candidate.flow.remote)
 }
 
 /// The head that INVITE, CANCEL and the ACK of a failure share: Request-URI, Via, From, Call-ID.
@@ -543,20 +463,14 @@ fn head(names: &Names, caller: &CallerLeg, candidate: &Candidate, serial: Serial
     let tag = names.tag(serial);
     let host = &candidate.local;
     let at = if caller.user.is_empty() { "" } else { "@" };
-    let from = [
-        &caller.display[..],
-        format!("<sip:{}{at}{host}>;tag={tag}", caller.user).as_bytes(),
-    ]
-    .concat();
+    let from =
+        [&caller.display[..], format!("<sip:{}{at}{host}>;tag={tag}", caller.user).as_bytes()].concat();
     Builder::request(method, request_uri(candidate).as_bytes())
         .header(Name::Via, via(transport, host, &names.branch(serial)))
         .header_fmt(Name::MaxForwards, format_args!("{}", caller.max_forwards))
         .header(Name::From, from)
         .header(Name::CallId, tag)
-        .header_fmt(
-            Name::CSeq,
-            format_args!("{} {}", invite_cseq(serial), tandem_sip::method::name(method)),
-        )
+        .header_fmt(Name::CSeq, format_args!("{} {}", invite_cseq(serial), tandem_sip::method::name(method)))
 }
 
 fn invite(names: &Names, caller: &CallerLeg, candidate: &Candidate, serial: Serial) -> Bytes {

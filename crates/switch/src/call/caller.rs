@@ -23,8 +23,8 @@ pub(super) struct CallerLeg {
     pub(super) dialog: Dialog,
     /// The To tag of ours that the caller sees now.
     pub(super) tag: Serial,
-    /// Under which early dialog of which attempt SDP was sent up under `tag`.
-    pub(super) described_by: Option<EarlyDialog>,
+    /// The early dialogs whose SDP was sent up, each with the To tag of ours that stands for it.
+    described: Vec<(EarlyDialog, Serial)>,
     /// What the caller offered.
     pub(super) offer: Option<Body>,
     /// Header lines of the INVITE that every callee gets.
@@ -54,6 +54,9 @@ pub(super) struct Passing<'a> {
     pub(super) trusted: bool,
 }
 
+/// The most early dialogs whose To tags are remembered; the oldest is forgotten first.
+const MAX_EARLY_DIALOGS: usize = 8;
+
 /// Hops left where the caller does not say (RFC 3261 §8.1.1.6).
 const MAX_FORWARDS: u8 = 70;
 
@@ -77,17 +80,10 @@ impl CallerLeg {
             local,
             dialog: Dialog::as_server(invite, &names.tag(tag), flow)?,
             tag,
-            described_by: None,
+            described: Vec::new(),
             offer: Body::of(invite),
             passed: passed_lines(invite, passing.headers),
-            identity: known_lines(
-                invite,
-                if passing.trusted {
-                    &identity_names
-                } else {
-                    &no_identity
-                },
-            ),
+            identity: known_lines(invite, if passing.trusted { &identity_names } else { &no_identity }),
             display: display(&from),
             user: user(&from),
             max_forwards: max_forwards.saturating_sub(1),
@@ -111,18 +107,35 @@ impl CallerLeg {
         names.tag(self.tag)
     }
 
-    /// Takes note that SDP of that early dialog goes up. One To tag of ours stands for one description: another
-    /// gateway's (or another fork's) gets a new tag, which the caller takes for a new early dialog.
-    pub(super) fn describe(&mut self, names: &mut Names, by: EarlyDialog) {
-        match &self.described_by {
-            Some(described_by) if *described_by == by => {}
-            Some(_) => {
-                self.tag = names.next();
-                self.dialog.set_local_tag(&names.tag(self.tag));
-                self.described_by = Some(by);
-            }
-            None => self.described_by = Some(by),
+    /// Takes note that SDP of that early dialog goes up; `true` if none did before. One To tag of ours stands for one
+    /// description: another gateway's (or another fork's) gets a new tag, which the caller takes for a new early dialog.
+    pub(super) fn describe(&mut self, names: &mut Names, by: EarlyDialog) -> bool {
+        if self.turn_to(names, &by) {
+            return false;
         }
+        if !self.described.is_empty() {
+            let tag = names.next();
+            self.show(names, tag);
+        }
+        if self.described.len() >= MAX_EARLY_DIALOGS {
+            self.described.remove(0);
+        }
+        self.described.push((by, self.tag));
+        true
+    }
+
+    /// Goes on under the To tag of an early dialog, if its SDP was sent up before.
+    pub(super) fn turn_to(&mut self, names: &Names, early: &EarlyDialog) -> bool {
+        let known = self.described.iter().find(|(described, _)| described == early);
+        let Some((_, tag)) = known else { return false };
+        let tag = *tag;
+        self.show(names, tag);
+        true
+    }
+
+    fn show(&mut self, names: &Names, tag: Serial) {
+        self.tag = tag;
+        self.dialog.set_local_tag(&names.tag(tag));
     }
 
     /// A response of ours to the INVITE.
@@ -149,11 +162,7 @@ impl CallerLeg {
         after: Option<Seq>,
     ) {
         if transaction.provisional(&response) {
-            out.push(Action::Send {
-                flow: self.flow,
-                message: response,
-                after,
-            });
+            out.push(Action::Send { flow: self.flow, message: response, after });
         }
     }
 
@@ -171,11 +180,7 @@ impl CallerLeg {
         } else {
             transaction.failure(response.clone(), now);
         }
-        out.push(Action::Send {
-            flow: self.flow,
-            message: response,
-            after,
-        });
+        out.push(Action::Send { flow: self.flow, message: response, after });
     }
 }
 

@@ -42,9 +42,7 @@ impl Calling {
             return State::Calling(self);
         }
         let waited_for = self.attempt.waits_for();
-        let progress = self
-            .attempt
-            .on_response(&mut context.sender(), response, now.mono);
+        let progress = self.attempt.on_response(&mut context.sender(), response, now.mono);
         if let (Some(record), Some(status)) = (context.attempt_record(&self.attempt), response.status()) {
             record.status = Some(status);
         }
@@ -71,27 +69,29 @@ impl Calling {
         }
         context.note_ringing(now);
         let body = Body::sdp_of(response);
-        let mut after = None;
-        if body.is_some() {
-            let by = self.early_dialog(response);
-            let first = context.caller.described_by.as_ref() != Some(&by);
-            context.caller.describe(&mut context.names, by);
-            if first {
-                let phase = OpenAttempt::hunting(context, &self.attempt, now);
-                after = Some(context.commit(phase, now));
-            }
-        }
+        let is_new = self.show_early_dialog(context, response, body.is_some());
+        let after = is_new.then(|| {
+            let phase = OpenAttempt::hunting(context, &self.attempt, now);
+            context.commit(phase, now)
+        });
         let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
         let ringing = context.caller.respond(&context.names, status, &passed);
         context.ring(Body::close(body.as_ref(), ringing), after);
     }
 
+    /// Turns to the To tag that stands for the response's early dialog. `true` if that has one only now.
+    fn show_early_dialog(&self, context: &mut Context, response: &Message, described: bool) -> bool {
+        let early = self.early_dialog(response);
+        if described {
+            return context.caller.describe(&mut context.names, early);
+        }
+        context.caller.turn_to(&context.names, &early);
+        false
+    }
+
     fn early_dialog(&self, response: &Message) -> EarlyDialog {
         let remote_tag = Bytes::copy_from_slice(response.to_tag().unwrap_or_default());
-        EarlyDialog {
-            attempt: self.attempt.index,
-            remote_tag,
-        }
+        EarlyDialog { attempt: self.attempt.index, remote_tag }
     }
 
     fn connect(
@@ -112,11 +112,7 @@ impl Calling {
             }
             (None, Some(_) | None) => None,
         };
-        if answer.is_some() {
-            context
-                .caller
-                .describe(&mut context.names, self.early_dialog(response));
-        }
+        self.show_early_dialog(context, response, answer.is_some());
         let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
         Connected::enter(context, self.attempt, dialog, (answer, passed), now)
     }

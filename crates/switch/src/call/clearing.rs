@@ -57,10 +57,7 @@ pub(super) fn give_up(context: &mut Context, stop: StopReason, now: Now) -> Stat
         .copied()
         .and_then(StatusCode::new)
         .filter(|mapped| mapped.is_failure());
-    let timed_out = matches!(
-        failure,
-        Some(Failure::RingingTimeout | Failure::SessionProgressTimeout)
-    );
+    let timed_out = matches!(failure, Some(Failure::RingingTimeout | Failure::SessionProgressTimeout));
     let (origin, cause) = match stop {
         StopReason::Busy => (Origin::Callee, EndReason::Busy),
         StopReason::MediaCommitted if timed_out => (Origin::Server, EndReason::NoAnswer),
@@ -74,30 +71,16 @@ pub(super) fn give_up(context: &mut Context, stop: StopReason, now: Now) -> Stat
         Some(Failure::Status(status)) => reason_line(status, status.reason()),
         Some(_) | None => reason_line(status, stop.as_str()),
     };
-    let release = Release {
-        origin,
-        cause,
-        stop: Some(stop),
-        status: mapped.unwrap_or(status),
-    };
+    let release = Release { origin, cause, stop: Some(stop), status: mapped.unwrap_or(status) };
     reject(context, release, &reason, now)
 }
 
 /// Sends the caller a final response other than 2xx, and releases the call.
 pub(super) fn reject(context: &mut Context, release: Release, reason: &[u8], now: Now) -> State {
     let after = Some(context.commit(Phase::Clearing(release), now));
-    let response = context
-        .caller
-        .respond(&context.names, release.status, reason)
-        .finish();
+    let response = context.caller.respond(&context.names, release.status, reason).finish();
     let response = (release.status, response);
-    context.caller.send_final(
-        &mut context.out,
-        &mut context.transaction,
-        response,
-        after,
-        now.mono,
-    );
+    context.caller.send_final(&mut context.out, &mut context.transaction, response, after, now.mono);
     finish(context, release, now);
     State::Clearing(Box::default())
 }
@@ -105,9 +88,7 @@ pub(super) fn reject(context: &mut Context, release: Release, reason: &[u8], now
 /// Writes the records and forgets the call's state, exactly once.
 fn finish(context: &mut Context, release: Release, now: Now) -> Seq {
     context.setup_deadline = None;
-    let records = context
-        .record
-        .to_json(release, now.wall, context.parameters().record_nonconnect);
+    let records = context.record.to_json(release, now.wall, context.parameters().record_nonconnect);
     let seq = context.next_seq();
     context.out.push(Action::End { seq, records });
     context.emit(Event::Released(release));
@@ -121,12 +102,7 @@ impl Clearing {
         ending: Ending,
         now: Now,
     ) -> State {
-        let Connected {
-            mut attempt,
-            mut callee,
-            acknowledgement,
-            ..
-        } = connected;
+        let Connected { mut attempt, mut callee, acknowledgement, .. } = connected;
         let mut clearing = Self::default();
         let ack = match acknowledgement {
             Acknowledgement::Sent(ack) => ack,
@@ -137,14 +113,8 @@ impl Clearing {
         if ending.hung_up != Some(Party::Callee) {
             let resend = context.parameters().resend;
             let (local, reason) = (&*attempt.candidate.local, &ending.reason[..]);
-            let bye = bye(
-                &mut context.out,
-                &mut context.names,
-                &mut callee,
-                (local, reason),
-                resend,
-                now.mono,
-            );
+            let bye =
+                bye(&mut context.out, &mut context.names, &mut callee, (local, reason), resend, now.mono);
             clearing.byes.push(bye);
         }
         if ending.hung_up == Some(Party::Caller) {
@@ -155,22 +125,11 @@ impl Clearing {
         } else {
             clearing.bye_caller(context, &ending.reason, now.mono);
         }
-        let talked = context
-            .record
-            .answered_at
-            .map(|at| now.wall.since(at))
-            .unwrap_or_default();
-        attempt.outcome = Outcome::Answered {
-            pdd: attempt.pdd.unwrap_or_default(),
-            talked,
-        };
+        let talked = context.record.answered_at.map(|at| now.wall.since(at)).unwrap_or_default();
+        attempt.outcome = Outcome::Answered { pdd: attempt.pdd.unwrap_or_default(), talked };
         attempt.holds_slot = false;
-        let release = Release {
-            origin: ending.origin,
-            cause: ending.cause,
-            stop: None,
-            status: StatusCode::OK,
-        };
+        let release =
+            Release { origin: ending.origin, cause: ending.cause, stop: None, status: StatusCode::OK };
         let seq = finish(context, release, now);
         context.out.push(attempt.release_slot(context.id, Some(seq)));
         clearing.answered = Some(Box::new(Answered { attempt, callee, ack }));
@@ -181,14 +140,7 @@ impl Clearing {
         let resend = context.profile.parameters.resend;
         let local = &*context.caller.local;
         let dialog = &mut context.caller.dialog;
-        self.byes.push(bye(
-            &mut context.out,
-            &mut context.names,
-            dialog,
-            (local, reason),
-            resend,
-            now,
-        ));
+        self.byes.push(bye(&mut context.out, &mut context.names, dialog, (local, reason), resend, now));
     }
 
     pub(super) fn on_ack(&mut self, context: &mut Context, now: Now) {
@@ -215,11 +167,7 @@ impl Clearing {
             bye.on_response(serial, response, now.mono);
             return;
         }
-        let Some(answered) = self
-            .answered
-            .as_mut()
-            .filter(|answered| answered.attempt.owns(serial))
-        else {
+        let Some(answered) = self.answered.as_mut().filter(|answered| answered.attempt.owns(serial)) else {
             context.on_late_response(serial, response, now.mono);
             return;
         };
@@ -227,26 +175,17 @@ impl Clearing {
         if is_invite && response.to_tag().unwrap_or_default() == answered.callee.remote_tag() {
             if response.status().is_some_and(StatusCode::is_success) {
                 let flow = answered.callee.flow();
-                context.out.push(Action::Send {
-                    flow,
-                    message: answered.ack.clone(),
-                    after: None,
-                });
+                context.out.push(Action::Send { flow, message: answered.ack.clone(), after: None });
             }
         } else {
-            answered
-                .attempt
-                .on_late_response(&mut context.sender(), serial, response, now.mono);
+            answered.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
         }
     }
 
     /// A request inside a dialog that has ended: BYE crossing ours is fine, all else comes too late.
     pub(super) fn on_request(&mut self, context: &mut Context, request: &Message, source: Flow, now: Now) {
         let of_caller = context.caller.dialog.owns(request);
-        let of_callee = self
-            .answered
-            .as_ref()
-            .is_some_and(|answered| answered.callee.owns(request));
+        let of_callee = self.answered.as_ref().is_some_and(|answered| answered.callee.owns(request));
         let is_bye = request.method() == Some(Method::Bye);
         if is_bye && of_caller {
             self.bye_after_ack = None;
@@ -290,22 +229,11 @@ impl Clearing {
     /// Whether nothing of the call can arrive any more.
     pub(super) fn is_over(&self, context: &Context) -> bool {
         let told = self.bye_after_ack.is_none() && !self.byes.iter().any(Outstanding::is_open);
-        told && self
-            .answered
-            .as_ref()
-            .is_none_or(|answered| answered.attempt.is_over())
-            && context.is_quiet()
+        told && self.answered.as_ref().is_none_or(|answered| answered.attempt.is_over()) && context.is_quiet()
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let answered = self
-            .answered
-            .as_ref()
-            .and_then(|answered| answered.attempt.deadline());
-        self.byes
-            .iter()
-            .filter_map(Outstanding::deadline)
-            .chain(answered)
-            .min()
+        let answered = self.answered.as_ref().and_then(|answered| answered.attempt.deadline());
+        self.byes.iter().filter_map(Outstanding::deadline).chain(answered).min()
     }
 }

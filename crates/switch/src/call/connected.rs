@@ -59,47 +59,32 @@ impl Connected {
         now: Now,
     ) -> State {
         let acknowledgement = match &answer {
-            Some(offer) if context.caller.offer.is_none() => Acknowledgement::AwaitsAnswer {
-                refusal: offer.refusal(),
-            },
-            Some(_) | None => {
-                Acknowledgement::Sent(attempt.acknowledge(&mut context.sender(), &callee, None))
+            Some(offer) if context.caller.offer.is_none() => {
+                Acknowledgement::AwaitsAnswer { refusal: offer.refusal() }
             }
+            Some(_) | None => Acknowledgement::Sent(attempt.ack(&mut context.names, &callee, None)),
         };
         context.setup_deadline = None;
         context.record.answered_at = Some(now.wall);
-        context.record.codec = answer
-            .as_ref()
-            .and_then(|answer| sdp::first_codec(answer.content()));
+        context.record.codec = answer.as_ref().and_then(|answer| sdp::first_codec(answer.content()));
         context.emit(Event::Answered);
         let limits = [
             context.parameters().max_duration,
             attempt.candidate.parameters.max_duration,
             context.max_duration,
         ];
-        let ends_at = limits
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|longest| now.mono + longest);
-        let connected = Box::new(Self {
-            attempt,
-            callee,
-            acknowledgement,
-            ends_at,
-            acknowledgement_unknown: false,
-        });
+        let ends_at = limits.into_iter().flatten().min().map(|longest| now.mono + longest);
+        let connected =
+            Box::new(Self { attempt, callee, acknowledgement, ends_at, acknowledgement_unknown: false });
         let phase = Phase::Connected(Box::new(ConnectedPhase::take(&connected, answer.clone(), now)));
         let after = Some(context.commit(phase, now));
+        if let Acknowledgement::Sent(ack) = &connected.acknowledgement {
+            // Without the commit an heir would not know of the answer, and the callee no longer repeat it.
+            context.out.push(Action::Send { flow: connected.callee.flow(), message: ack.clone(), after });
+        }
         let builder = context.caller.respond(&context.names, StatusCode::OK, &passed);
         let response = (StatusCode::OK, Body::close(answer.as_ref(), builder));
-        context.caller.send_final(
-            &mut context.out,
-            &mut context.transaction,
-            response,
-            after,
-            now.mono,
-        );
+        context.caller.send_final(&mut context.out, &mut context.transaction, response, after, now.mono);
         State::Connected(connected)
     }
 
@@ -115,9 +100,7 @@ impl Connected {
                 return self.end(context, ending, now);
             };
             context.record.codec = sdp::first_codec(answer.content());
-            let sent = self
-                .attempt
-                .acknowledge(&mut context.sender(), &self.callee, Some(&answer));
+            let sent = self.attempt.acknowledge(&mut context.sender(), &self.callee, Some(&answer));
             self.acknowledgement = Acknowledgement::Sent(sent);
         }
         State::Connected(self)
@@ -138,18 +121,12 @@ impl Connected {
         let is_invite = response.method() == Some(Method::Invite);
         let is_ours = is_invite && response.to_tag().unwrap_or_default() == self.callee.remote_tag();
         if !is_ours {
-            self.attempt
-                .on_late_response(&mut context.sender(), serial, response, now.mono);
-        } else if let (Acknowledgement::Sent(ack), Some(true)) = (
-            &self.acknowledgement,
-            response.status().map(StatusCode::is_success),
-        ) {
+            self.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
+        } else if let (Acknowledgement::Sent(ack), Some(true)) =
+            (&self.acknowledgement, response.status().map(StatusCode::is_success))
+        {
             let flow = self.callee.flow();
-            context.out.push(Action::Send {
-                flow,
-                message: ack.clone(),
-                after: None,
-            });
+            context.out.push(Action::Send { flow, message: ack.clone(), after: None });
         }
     }
 
@@ -195,11 +172,7 @@ impl Connected {
         now: Now,
     ) -> State {
         if unacknowledged && !self.acknowledgement_unknown {
-            return self.end(
-                context,
-                Ending::by_server(EndReason::ProtocolError, "no ACK"),
-                now,
-            );
+            return self.end(context, Ending::by_server(EndReason::ProtocolError, "no ACK"), now);
         }
         if self.ends_at.is_some_and(|at| at <= now.mono) {
             return self.end(
@@ -224,23 +197,13 @@ impl Ending {
             Party::Caller => Origin::Caller,
             Party::Callee => Origin::Callee,
         };
-        Self {
-            origin,
-            cause: EndReason::Normal,
-            hung_up: Some(party),
-            reason,
-        }
+        Self { origin, cause: EndReason::Normal, hung_up: Some(party), reason }
     }
 
     /// The switch ends the call.
     pub(super) fn by_server(cause: EndReason, text: &str) -> Self {
         let reason = reason_line(StatusCode::REQUEST_TIMEOUT, text);
-        Self {
-            origin: Origin::Server,
-            cause,
-            hung_up: None,
-            reason,
-        }
+        Self { origin: Origin::Server, cause, hung_up: None, reason }
     }
 }
 

@@ -151,8 +151,7 @@ impl Context {
 
     /// Sends a provisional response to the caller, after commit `after`.
     pub(super) fn ring(&mut self, response: Bytes, after: Option<Seq>) {
-        self.caller
-            .send_provisional(&mut self.out, &mut self.transaction, response, after);
+        self.caller.send_provisional(&mut self.out, &mut self.transaction, response, after);
     }
 
     /// Answers a request inside a dialog, and its copies.
@@ -165,11 +164,7 @@ impl Context {
             response = response.header(Name::Allow, ALLOW);
         }
         let response = response.finish();
-        self.out.push(Action::Send {
-            flow,
-            message: response.clone(),
-            after: None,
-        });
+        self.out.push(Action::Send { flow, message: response.clone(), after: None });
     }
 
     /// Answers a request inside a dialog as [`reply`](Self::reply) does, and its copies alike until timer J.
@@ -182,8 +177,7 @@ impl Context {
             self.answered.pop_front();
         }
         let reliable = source.transport.is_reliable();
-        let transaction =
-            ServerNonInvite::completed(transaction_of(request), message.clone(), reliable, now);
+        let transaction = ServerNonInvite::completed(transaction_of(request), message.clone(), reliable, now);
         self.answered.push_back(transaction);
     }
 
@@ -191,39 +185,23 @@ impl Context {
     pub(super) fn answer_again(&mut self, request: &Message, source: Flow) -> bool {
         let Ok(via) = request.top_via() else { return false };
         let key = transaction_of(request);
-        let Some(message) = self
-            .answered
-            .iter()
-            .find_map(|transaction| transaction.answer_to(&key))
-        else {
+        let Some(message) = self.answered.iter().find_map(|transaction| transaction.answer_to(&key)) else {
             return false;
         };
         let flow = response_flow(&via, source);
-        self.out.push(Action::Send {
-            flow,
-            message,
-            after: None,
-        });
+        self.out.push(Action::Send { flow, message, after: None });
         true
     }
 
     /// Asks a gateway for a slot.
     pub(super) fn ask_for_slot(&mut self, gateway: &GatewayName, attempt: u16, now: Mono) {
-        self.out.push(Action::Admit {
-            gateway: gateway.clone(),
-            holder: Holder { call: self.id, attempt },
-        });
-        self.asked.push(Asked {
-            gateway: gateway.clone(),
-            attempt,
-            until: now + T1_64,
-        });
+        self.out.push(Action::Admit { gateway: gateway.clone(), holder: Holder { call: self.id, attempt } });
+        self.asked.push(Asked { gateway: gateway.clone(), attempt, until: now + T1_64 });
     }
 
     /// Takes note of a gateway's answer.
     pub(super) fn note_admission(&mut self, gateway: &str, attempt: u16) {
-        self.asked
-            .retain(|asked| &*asked.gateway != gateway || asked.attempt != attempt);
+        self.asked.retain(|asked| &*asked.gateway != gateway || asked.attempt != attempt);
     }
 
     /// Begins the record of an attempt.
@@ -258,10 +236,7 @@ impl Context {
     pub(super) fn fail_attempt(&mut self, attempt: &mut Attempt, failure: Failure, reason: Bytes, now: Now) {
         attempt.outcome = Outcome::Failed(failure);
         self.close_attempt_record(attempt, AttemptOutcome::Failed(failure), now);
-        self.emit(Event::AttemptFailed {
-            gateway: attempt.candidate.gateway.clone(),
-            failure,
-        });
+        self.emit(Event::AttemptFailed { gateway: attempt.candidate.gateway.clone(), failure });
         self.hunt.last_failure = Some(failure);
         self.hunt.last_reason = reason;
     }
@@ -335,11 +310,7 @@ impl Context {
     pub(super) fn on_caller_timer(&mut self, now: Mono) -> bool {
         match self.transaction.on_timer(now) {
             ServerTimer::Resend(message) => {
-                self.out.push(Action::Send {
-                    flow: self.caller.flow,
-                    message,
-                    after: None,
-                });
+                self.out.push(Action::Send { flow: self.caller.flow, message, after: None });
                 self.emit(Event::Resent);
                 false
             }
@@ -359,10 +330,7 @@ impl Context {
         let left = self.left.iter().filter_map(Attempt::deadline).min();
         let answered = self.answered.iter().map(ServerNonInvite::deadline).min();
         let asked = self.asked.iter().map(|asked| asked.until).min();
-        [self.transaction.deadline(), left, answered, asked, self.setup_deadline]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.transaction.deadline(), left, answered, asked, self.setup_deadline].into_iter().flatten().min()
     }
 }
 

@@ -33,10 +33,7 @@ pub(super) fn next(context: &mut Context, now: Now) -> State {
         return clearing::give_up(context, StopReason::SwitchLimit, now);
     }
     context.ask_for_slot(&candidate.gateway, made as u16, now.mono);
-    State::Admitting(Admitting {
-        candidate,
-        until: now.mono + ADMISSION_LIMIT,
-    })
+    State::Admitting(Admitting { candidate, until: now.mono + ADMISSION_LIMIT })
 }
 
 impl Admitting {
@@ -54,10 +51,7 @@ impl Admitting {
 
     /// A gateway that takes no call is no attempt, and going on from it no switch.
     fn refused(self, context: &mut Context, refusal: Refusal, now: Now) -> State {
-        context.emit(Event::Refused {
-            gateway: self.candidate.gateway,
-            refusal,
-        });
+        context.emit(Event::Refused { gateway: self.candidate.gateway, refusal });
         next(context, now)
     }
 
@@ -69,11 +63,7 @@ impl Admitting {
         let phase = OpenAttempt::hunting(context, &attempt, now);
         let after = Some(context.commit(phase, now));
         let message = attempt.invite(&context.names, &context.caller);
-        context.out.push(Action::Send {
-            flow: attempt.candidate.flow,
-            message,
-            after,
-        });
+        context.out.push(Action::Send { flow: attempt.candidate.flow, message, after });
         State::Calling(Box::new(Calling::new(attempt)))
     }
 

@@ -140,9 +140,7 @@ impl Token {
     /// Reads the token at the start of `text` and checks that one of our keys made it.
     pub fn parse(text: &[u8], keys: &TokenKeys) -> Option<Self> {
         let mut raw = [0; RAW_LEN];
-        let written = BASE32_NOPAD_NOCASE
-            .decode_mut(text.get(..TOKEN_LEN)?, &mut raw)
-            .ok()?;
+        let written = BASE32_NOPAD_NOCASE.decode_mut(text.get(..TOKEN_LEN)?, &mut raw).ok()?;
         if written != RAW_LEN || raw[0] != VERSION {
             return None;
         }
@@ -150,10 +148,7 @@ impl Token {
         keys.all().find(|key| check(body, key) == found)?;
         let mut id = [0; 12];
         id.copy_from_slice(&body[1..13]);
-        Some(Self {
-            id: CallId(id),
-            hint: u16::from_be_bytes([body[14], body[15]]),
-        })
+        Some(Self { id: CallId(id), hint: u16::from_be_bytes([body[14], body[15]]) })
     }
 
     /// Reads the token of a branch that we made.
@@ -185,10 +180,7 @@ impl Serial {
 impl Names {
     /// The names of the call with this token, in its `epoch`.
     pub(super) fn new(token: String, epoch: u32) -> Self {
-        Self {
-            token,
-            next: Serial { epoch, number: 0 },
-        }
+        Self { token, next: Serial { epoch, number: 0 } }
     }
 
     /// The next serial.
@@ -215,10 +207,7 @@ impl Names {
 
     /// A Via branch.
     pub(super) fn branch(&self, serial: Serial) -> String {
-        format!(
-            "{MAGIC_COOKIE}{}.{:x}.{:x}",
-            self.token, serial.epoch, serial.number
-        )
+        format!("{MAGIC_COOKIE}{}.{:x}.{:x}", self.token, serial.epoch, serial.number)
     }
 }
 
@@ -227,26 +216,17 @@ mod tests {
     use super::*;
 
     fn keys(current: u8, previous: Option<u8>) -> TokenKeys {
-        TokenKeys {
-            current: [current; 16],
-            previous: previous.map(|key| [key; 16]),
-        }
+        TokenKeys { current: [current; 16], previous: previous.map(|key| [key; 16]) }
     }
 
-    const TOKEN: Token = Token {
-        id: CallId([7; 12]),
-        hint: 513,
-    };
+    const TOKEN: Token = Token { id: CallId([7; 12]), hint: 513 };
 
     #[test]
     fn a_token_is_read_back_whatever_its_case() {
         let text = TOKEN.print(&keys(1, None));
         assert_eq!(text.len(), TOKEN_LEN);
         assert_eq!(Token::parse(text.as_bytes(), &keys(1, None)), Some(TOKEN));
-        assert_eq!(
-            Token::parse(text.to_uppercase().as_bytes(), &keys(1, None)),
-            Some(TOKEN)
-        );
+        assert_eq!(Token::parse(text.to_uppercase().as_bytes(), &keys(1, None)), Some(TOKEN));
     }
 
     #[test]
@@ -274,10 +254,7 @@ mod tests {
         let serial = names.next();
         let branch = names.branch(serial);
         assert_eq!(Token::of_branch(branch.as_bytes(), &keys(1, None)), Some(TOKEN));
-        assert_eq!(
-            Serial::of(branch.as_bytes()),
-            Some(Serial { epoch: 3, number: 1 })
-        );
+        assert_eq!(Serial::of(branch.as_bytes()), Some(Serial { epoch: 3, number: 1 }));
         assert_eq!(Serial::of(names.tag(serial).as_bytes()), Some(serial));
         assert_eq!(Serial::of(names.token().as_bytes()), None);
     }

@@ -33,8 +33,8 @@ pub use screen::{Refused, Screened, respond_outside_dialog, screen};
 pub use snapshot::Snapshot;
 
 use crate::cdr::{CallRecord, EndReason, Origin, Release};
-use crate::gateway::{GatewayName, Refusal};
 use crate::gateway::Outcome;
+use crate::gateway::{GatewayName, Refusal};
 use caller::{CallerLeg, Passing};
 use clearing::{Clearing, Ending};
 use connected::{Connected, Party};
@@ -93,20 +93,9 @@ impl Call {
     /// # Errors
     /// Says what the INVITE lacks to make a dialog.
     pub fn start(setup: Setup, now: Now) -> Result<(Self, Vec<Action>), DialogError> {
-        let Setup {
-            id,
-            token,
-            node,
-            invite,
-            flow,
-            local,
-            mapping_gateway,
-        } = setup;
+        let Setup { id, token, node, invite, flow, local, mapping_gateway } = setup;
         let mut names = Names::new(token, 0);
-        let passing = Passing {
-            headers: &mapping_gateway.pass_headers,
-            trusted: mapping_gateway.trusted,
-        };
+        let passing = Passing { headers: &mapping_gateway.pass_headers, trusted: mapping_gateway.trusted };
         let caller = CallerLeg::new(&invite, flow, local, &mut names, &passing)?;
         let parameters = mapping_gateway.parameters;
         let transaction = caller.transaction(parameters.resend);
@@ -118,10 +107,7 @@ impl Call {
             caller_call_id: String::from_utf8_lossy(caller.dialog.call_id()).into_owned(),
             callee_call_id: None,
             nodes: vec![node],
-            caller: invite
-                .from()
-                .map(|from| number(from.parse_uri()))
-                .unwrap_or_default(),
+            caller: invite.from().map(|from| number(from.parse_uri())).unwrap_or_default(),
             called: number(tandem_sip::Uri::parse(invite.request_uri())),
             called_routed: None,
             mapping_gateway: mapping_gateway.name.clone(),
@@ -131,18 +117,11 @@ impl Call {
             answered_at: None,
             codec: None,
         };
-        let profile = Profile {
-            parameters,
-            cause_map: mapping_gateway.cause_map.clone(),
-        };
+        let profile = Profile { parameters, cause_map: mapping_gateway.cause_map.clone() };
         let mut context = Context::new((id, names), profile, caller, transaction, record);
         context.setup_deadline = parameters.setup_timeout.map(|timeout| now.mono + timeout);
         let state = routing::Routing::enter(&mut context, now);
-        let mut call = Self {
-            context,
-            state,
-            wakes_at: None,
-        };
+        let mut call = Self { context, state, wakes_at: None };
         let actions = call.drain(now.mono);
         Ok((call, actions))
     }
@@ -157,11 +136,7 @@ impl Call {
                 State::Routing(routing) => self.state = routing.on_looked(&mut self.context, looked, now),
                 other => self.state = other,
             },
-            Input::Admitted {
-                gateway,
-                attempt,
-                result,
-            } => {
+            Input::Admitted { gateway, attempt, result } => {
                 self.context.note_admission(&gateway, attempt);
                 self.on_admitted(gateway, attempt, result, now);
             }
@@ -192,17 +167,9 @@ impl Call {
             State::Routing(_) | State::Admitting(_) | State::Clearing(_) | State::Over => false,
         };
         if granted && !open && !self.context.left.iter().any(in_use) {
-            let holder = crate::gateway::Holder {
-                call: self.context.id,
-                attempt,
-            };
+            let holder = crate::gateway::Holder { call: self.context.id, attempt };
             let outcome = crate::gateway::Outcome::Cancelled;
-            self.context.out.push(Action::ReleaseSlot {
-                gateway,
-                holder,
-                outcome,
-                after: None,
-            });
+            self.context.out.push(Action::ReleaseSlot { gateway, holder, outcome, after: None });
         }
     }
 
@@ -221,15 +188,9 @@ impl Call {
     }
 
     fn on_invite_again(&mut self, request: &Message) {
-        let same = request
-            .cseq()
-            .is_ok_and(|cseq| cseq.number == self.context.caller.cseq);
+        let same = request.cseq().is_ok_and(|cseq| cseq.number == self.context.caller.cseq);
         if let Some(message) = self.context.transaction.on_invite_again().filter(|_| same) {
-            self.context.out.push(Action::Send {
-                flow: self.context.caller.flow,
-                message,
-                after: None,
-            });
+            self.context.out.push(Action::Send { flow: self.context.caller.flow, message, after: None });
             self.context.emit(Event::Resent);
         }
     }
@@ -324,10 +285,7 @@ impl Call {
     }
 
     fn on_response(&mut self, response: &Message, now: Now) {
-        let serial = response
-            .top_via()
-            .ok()
-            .and_then(|via| via.branch().and_then(Serial::of));
+        let serial = response.top_via().ok().and_then(|via| via.branch().and_then(Serial::of));
         let Some(serial) = serial else { return };
         self.state = match self.take_state() {
             State::Calling(calling) => calling.on_response(&mut self.context, serial, response, now),
@@ -371,12 +329,7 @@ impl Call {
                     EndReason::SetupTimeout => StatusCode::REQUEST_TIMEOUT,
                     _ => StatusCode::TEMPORARILY_UNAVAILABLE,
                 };
-                let release = Release {
-                    origin: Origin::Server,
-                    cause,
-                    stop: None,
-                    status,
-                };
+                let release = Release { origin: Origin::Server, cause, stop: None, status };
                 self.end_setup(release, &reason_line(status, cause.as_str()), now);
             }
         }
@@ -452,10 +405,7 @@ impl Call {
 
     /// What an operator is shown.
     pub fn status(&self) -> CallStatus {
-        CallStatus {
-            stage: self.stage(),
-            record: self.context.record.clone(),
-        }
+        CallStatus { stage: self.stage(), record: self.context.record.clone() }
     }
 
     /// How far the call has come.

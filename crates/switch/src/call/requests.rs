@@ -25,10 +25,7 @@ impl Body {
     pub(super) fn of(message: &Message) -> Option<Self> {
         let content_type = message.first(Name::ContentType)?;
         let content = message.body_bytes();
-        (!content.is_empty()).then(|| Self {
-            content_type: Bytes::copy_from_slice(content_type),
-            content,
-        })
+        (!content.is_empty()).then(|| Self { content_type: Bytes::copy_from_slice(content_type), content })
     }
 
     /// The session description of a message, alone or as a part of its body.
@@ -77,18 +74,9 @@ impl Outstanding {
         resend: ResendSchedule,
         now: Mono,
     ) -> Self {
-        out.push(Action::Send {
-            flow,
-            message: request.clone(),
-            after: None,
-        });
+        out.push(Action::Send { flow, message: request.clone(), after: None });
         let transaction = ClientNonInvite::start(request, flow.transport.is_reliable(), resend, now);
-        Self {
-            serial,
-            method,
-            flow,
-            transaction,
-        }
+        Self { serial, method, flow, transaction }
     }
 
     /// Takes a response if it answers this request. `Some(status)` is its final one.
@@ -109,11 +97,7 @@ impl Outstanding {
     /// Resends or gives up.
     pub(super) fn on_timer(&mut self, out: &mut Vec<Action>, now: Mono) {
         if let ClientTimer::Resend(message) = self.transaction.on_timer(now) {
-            out.push(Action::Send {
-                flow: self.flow,
-                message,
-                after: None,
-            });
+            out.push(Action::Send { flow: self.flow, message, after: None });
             out.push(Action::Emit(Event::Resent));
         }
     }
@@ -153,10 +137,7 @@ pub(super) fn response_flow(via: &Via<'_>, source: Flow) -> Flow {
     if source.transport.is_reliable() {
         return source;
     }
-    Flow {
-        remote: via.response_address(source.remote),
-        ..source
-    }
+    Flow { remote: via.response_address(source.remote), ..source }
 }
 
 /// Adds header lines as they were received, each on a line of its own.
@@ -188,14 +169,7 @@ pub(super) fn bye(
     let serial = names.next();
     let flow = dialog.flow();
     let request = dialog.request(Method::Bye, &via(flow.transport, local, &names.branch(serial)));
-    Outstanding::send(
-        out,
-        (serial, Method::Bye),
-        flow,
-        with_lines(request, reason).finish(),
-        resend,
-        now,
-    )
+    Outstanding::send(out, (serial, Method::Bye), flow, with_lines(request, reason).finish(), resend, now)
 }
 
 /// A Reason header line (RFC 3326) with a SIP status.

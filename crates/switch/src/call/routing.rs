@@ -20,21 +20,14 @@ pub(super) struct Routing {
 impl Routing {
     /// Tells the caller that its INVITE has arrived, and asks where the call may go.
     pub(super) fn enter(context: &mut Context, now: Now) -> State {
-        let trying = context
-            .caller
-            .respond(&context.names, tandem_sip::StatusCode::TRYING, b"")
-            .finish();
-        context
-            .caller
-            .send_provisional(&mut context.out, &mut context.transaction, trying, None);
+        let trying = context.caller.respond(&context.names, tandem_sip::StatusCode::TRYING, b"").finish();
+        context.caller.send_provisional(&mut context.out, &mut context.transaction, trying, None);
         context.out.push(Action::Lookup {
             mapping_gateway: context.record.mapping_gateway.clone(),
             caller: context.record.caller.clone(),
             called: context.record.called.clone(),
         });
-        State::Routing(Self {
-            until: now.mono + LOOKUP_LIMIT,
-        })
+        State::Routing(Self { until: now.mono + LOOKUP_LIMIT })
     }
 
     pub(super) fn on_looked(self, context: &mut Context, looked: Looked, now: Now) -> State {

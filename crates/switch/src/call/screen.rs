@@ -62,10 +62,7 @@ pub fn screen(invite: &Message) -> Result<Screened, Refused> {
         .collect();
     if !unsupported.is_empty() {
         let header = Some((Name::Unsupported, unsupported.join(", ")));
-        return Err(Refused {
-            status: StatusCode::BAD_EXTENSION,
-            header,
-        });
+        return Err(Refused { status: StatusCode::BAD_EXTENSION, header });
     }
     let uri = Uri::parse(invite.request_uri()).map_err(|_| Refused::with(StatusCode::BAD_REQUEST))?;
     match uri.scheme {
@@ -76,35 +73,22 @@ pub fn screen(invite: &Message) -> Result<Screened, Refused> {
     if called.is_empty() {
         return Err(Refused::with(StatusCode::NOT_FOUND));
     }
-    let contact = invite
-        .contact()
-        .and_then(Result::ok)
-        .and_then(|contact| contact.parse_uri().ok().map(|_| ()));
+    let contact =
+        invite.contact().and_then(Result::ok).and_then(|contact| contact.parse_uri().ok().map(|_| ()));
     if contact.is_none() {
         return Err(Refused::with(StatusCode::BAD_REQUEST));
     }
     if !invite.body().is_empty() && !has_known_body(invite) {
         let header = Some((Name::Accept, ACCEPT.to_owned()));
-        return Err(Refused {
-            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            header,
-        });
+        return Err(Refused { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, header });
     }
-    let from = invite
-        .from()
-        .map_err(|_| Refused::with(StatusCode::BAD_REQUEST))?;
-    let caller = from
-        .parse_uri()
-        .map(|uri| uri.number().into_owned())
-        .unwrap_or_default();
+    let from = invite.from().map_err(|_| Refused::with(StatusCode::BAD_REQUEST))?;
+    let caller = from.parse_uri().map(|uri| uri.number().into_owned()).unwrap_or_default();
     Ok(Screened { caller, called })
 }
 
 fn has_known_body(invite: &Message) -> bool {
-    let content_type = invite
-        .first(Name::ContentType)
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let content_type = invite.first(Name::ContentType).unwrap_or_default().to_ascii_lowercase();
     let encoded = invite
         .first(Name::ContentEncoding)
         .is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));

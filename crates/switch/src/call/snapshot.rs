@@ -138,9 +138,7 @@ impl OpenAttempt {
             now.mono,
         );
         if self.answered_provisionally {
-            attempt.wait = self
-                .wait
-                .map(|(wait, until)| (wait, now.to_mono(until, LONGEST_SETUP_WAIT)));
+            attempt.wait = self.wait.map(|(wait, until)| (wait, now.to_mono(until, LONGEST_SETUP_WAIT)));
         }
         attempt.commitment = self.commitment;
         attempt.early = self.early;
@@ -168,13 +166,8 @@ impl ConnectedPhase {
     /// Goes on with the conversation. Within 64·T1 of the answer the caller may still lack the 2xx: it is sent again
     /// until its ACK comes.
     fn resume(self, context: &mut Context, now: Now) -> State {
-        let mut attempt = Attempt::resume(
-            &mut context.sender(),
-            (self.index, self.serial),
-            self.candidate,
-            true,
-            now.mono,
-        );
+        let mut attempt =
+            Attempt::resume(&mut context.sender(), (self.index, self.serial), self.candidate, true, now.mono);
         attempt.transaction.accept(now.mono);
         attempt.pdd = self.pdd;
         let mut callee = self.callee;
@@ -182,9 +175,7 @@ impl ConnectedPhase {
         let answered_at = context.record.answered_at.unwrap_or(now.wall);
         let recent = now.wall.since(answered_at) < T1_64;
         let acknowledgement = match &self.answer {
-            Some(offer) if self.delayed_offer => Acknowledgement::AwaitsAnswer {
-                refusal: offer.refusal(),
-            },
+            Some(offer) if self.delayed_offer => Acknowledgement::AwaitsAnswer { refusal: offer.refusal() },
             Some(_) | None if recent => {
                 Acknowledgement::Sent(attempt.acknowledge(&mut context.sender(), &callee, None))
             }
@@ -193,13 +184,7 @@ impl ConnectedPhase {
         if recent {
             let builder = context.caller.respond(&context.names, StatusCode::OK, b"");
             let response = (StatusCode::OK, Body::close(self.answer.as_ref(), builder));
-            context.caller.send_final(
-                &mut context.out,
-                &mut context.transaction,
-                response,
-                None,
-                now.mono,
-            );
+            context.caller.send_final(&mut context.out, &mut context.transaction, response, None, now.mono);
         } else {
             context.transaction = ServerInvite::over(context.parameters().resend);
         }
@@ -262,19 +247,13 @@ impl Snapshot {
 
     /// The records of a call that nobody can go on with: what [`Action::End`] would have carried.
     pub fn abandon(&self, cause: EndReason, now: Now) -> Vec<Vec<u8>> {
-        let by_server = |status| Release {
-            origin: Origin::Server,
-            cause,
-            stop: None,
-            status,
-        };
+        let by_server = |status| Release { origin: Origin::Server, cause, stop: None, status };
         let release = match self.phase {
             Phase::Connected(_) => by_server(StatusCode::OK),
             Phase::Hunting(_) => by_server(StatusCode::SERVER_INTERNAL_ERROR),
             Phase::Clearing(release) => release,
         };
-        self.record
-            .to_json(release, now.wall, self.profile.parameters.record_nonconnect)
+        self.record.to_json(release, now.wall, self.profile.parameters.record_nonconnect)
     }
 }
 
@@ -283,29 +262,13 @@ impl Call {
     ///
     /// Names that are given from now on carry the epoch; sequence numbers start above those of all epochs before.
     pub fn restore(snapshot: Snapshot, epoch: u32, node: Arc<str>, now: Now) -> (Self, Vec<Action>) {
-        let Snapshot {
-            id,
-            token,
-            seq,
-            profile,
-            caller,
-            mut record,
-            max_duration,
-            left,
-            phase,
-            ..
-        } = snapshot;
+        let Snapshot { id, token, seq, profile, caller, mut record, max_duration, left, phase, .. } =
+            snapshot;
         if record.nodes.last() != Some(&node) {
             record.nodes.push(node);
         }
         let transaction = caller.transaction(profile.parameters.resend);
-        let mut context = Context::new(
-            (id, Names::new(token, epoch)),
-            profile,
-            caller,
-            transaction,
-            record,
-        );
+        let mut context = Context::new((id, Names::new(token, epoch)), profile, caller, transaction, record);
         context.caller.dialog.raise_cseq(CSEQ_PER_EPOCH * epoch);
         context.max_duration = max_duration;
         context.resume_seq(seq);
@@ -320,11 +283,7 @@ impl Call {
                 clearing::reject(&mut context, release, &reason, now)
             }
         };
-        let mut call = Self {
-            context,
-            state,
-            wakes_at: None,
-        };
+        let mut call = Self { context, state, wakes_at: None };
         let actions = call.drain(now.mono);
         (call, actions)
     }
@@ -348,11 +307,7 @@ impl LeftAttempt {
     fn resume(self, context: &mut Context, now: Now) {
         let reason = reason_line(StatusCode::REQUEST_TERMINATED, "attempt given up");
         let (candidate, index, serial) = (self.candidate, self.index, self.serial);
-        let failed = context
-            .record
-            .attempts
-            .get(usize::from(index))
-            .map(|record| record.outcome);
+        let failed = context.record.attempts.get(usize::from(index)).map(|record| record.outcome);
         let mut attempt = Attempt::recall((index, serial), candidate, self.answered_provisionally, now.mono);
         if let Some(AttemptOutcome::Failed(failure)) = failed {
             attempt.outcome = crate::gateway::Outcome::Failed(failure);

@@ -92,16 +92,9 @@ pub struct NumberRules {
 impl NumberRules {
     /// The number after these rules.
     pub fn apply(&self, number: &str) -> String {
-        let stripped = number
-            .char_indices()
-            .nth(self.strip)
-            .map_or("", |(at, _)| &number[at..]);
+        let stripped = number.char_indices().nth(self.strip).map_or("", |(at, _)| &number[at..]);
         let dialled = format!("{}{stripped}", self.prepend);
-        match self
-            .rewrite
-            .iter()
-            .find(|(pattern, _)| pattern.is_match(&dialled))
-        {
+        match self.rewrite.iter().find(|(pattern, _)| pattern.is_match(&dialled)) {
             Some((pattern, replacement)) => pattern.replace(&dialled, replacement.as_str()).into_owned(),
             None => dialled,
         }
@@ -117,10 +110,7 @@ mod tests {
         let rules = NumberRules {
             strip: 2,
             prepend: "+".into(),
-            rewrite: vec![(
-                regex::Regex::new(r"^\+44(\d+)$").expect("a pattern"),
-                "0$1".into(),
-            )],
+            rewrite: vec![(regex::Regex::new(r"^\+44(\d+)$").expect("a pattern"), "0$1".into())],
         };
         assert_eq!(rules.apply("00442071"), "02071");
         assert_eq!(rules.apply("0033123"), "+33123");

@@ -130,19 +130,11 @@ impl GatewayState {
         if self.slots.contains(&holder) {
             return Ok(());
         }
-        if self
-            .limits
-            .max_calls
-            .is_some_and(|limit| self.slots.len() >= limit as usize)
-        {
+        if self.limits.max_calls.is_some_and(|limit| self.slots.len() >= limit as usize) {
             return Err(Refusal::Calls);
         }
         if let Some(limit) = self.limits.cps {
-            while self
-                .recent
-                .front()
-                .is_some_and(|began| now.mono.since(*began) >= CPS_WINDOW)
-            {
+            while self.recent.front().is_some_and(|began| now.mono.since(*began) >= CPS_WINDOW) {
                 self.recent.pop_front();
             }
             if self.recent.len() >= limit as usize {
@@ -173,10 +165,7 @@ impl GatewayState {
     fn record(&mut self, now: Now, outcome: Outcome) {
         let number = now.mono.0 / SLICE_MS;
         if self.slices.back().is_none_or(|slice| slice.number != number) {
-            self.slices.push_back(Slice {
-                number,
-                ..Slice::default()
-            });
+            self.slices.push_back(Slice { number, ..Slice::default() });
         }
         self.slices.retain(|slice| slice.number + SLICES as u64 > number);
         let Some(slice) = self.slices.back_mut() else {
@@ -191,10 +180,7 @@ impl GatewayState {
             }
             Outcome::Failed(failure) => {
                 slice.attempts += 1;
-                self.last_failures.push_back(LastFailure {
-                    at: now.wall,
-                    failure,
-                });
+                self.last_failures.push_back(LastFailure { at: now.wall, failure });
                 if self.last_failures.len() > MAX_LAST_FAILURES {
                     self.last_failures.pop_front();
                 }
@@ -210,10 +196,7 @@ impl GatewayState {
 
     /// Calls that began within the last second (0 where no CPS limit is set, since nothing is counted then).
     pub fn cps(&self, now: Mono) -> usize {
-        self.recent
-            .iter()
-            .filter(|began| now.since(**began) < CPS_WINDOW)
-            .count()
+        self.recent.iter().filter(|began| now.since(**began) < CPS_WINDOW).count()
     }
 
     /// The configured limits.
@@ -230,11 +213,7 @@ impl GatewayState {
     pub fn statistics(&self, now: Mono) -> Statistics {
         let number = now.0 / SLICE_MS;
         let mut sum = Slice::default();
-        for slice in self
-            .slices
-            .iter()
-            .filter(|slice| slice.number + SLICES as u64 > number)
-        {
+        for slice in self.slices.iter().filter(|slice| slice.number + SLICES as u64 > number) {
             sum.attempts += slice.attempts;
             sum.answered += slice.answered;
             sum.talked_ms += slice.talked_ms;
@@ -261,17 +240,11 @@ mod tests {
     use tandem_sip::StatusCode;
 
     fn at(ms: u64) -> Now {
-        Now {
-            mono: Mono(ms),
-            wall: Wall(ms),
-        }
+        Now { mono: Mono(ms), wall: Wall(ms) }
     }
 
     fn holder(number: u8) -> Holder {
-        Holder {
-            call: CallId([number; 12]),
-            attempt: 0,
-        }
+        Holder { call: CallId([number; 12]), attempt: 0 }
     }
 
     fn state(max_calls: Option<u32>, cps: Option<u32>) -> GatewayState {
@@ -315,15 +288,10 @@ mod tests {
     #[test]
     fn asr_acd_and_pdd_are_of_the_last_quarter_of_an_hour() {
         let mut gateway = state(None, None);
-        let answered = Outcome::Answered {
-            pdd: Duration::from_secs(2),
-            talked: Duration::from_secs(60),
-        };
-        for (number, outcome) in [
-            (1, answered),
-            (2, Outcome::Cancelled),
-            (3, Outcome::Failed(Failure::TransportError)),
-        ] {
+        let answered = Outcome::Answered { pdd: Duration::from_secs(2), talked: Duration::from_secs(60) };
+        for (number, outcome) in
+            [(1, answered), (2, Outcome::Cancelled), (3, Outcome::Failed(Failure::TransportError))]
+        {
             gateway.admit(at(0), holder(number)).expect("no limit");
             gateway.release(at(0), holder(number), Some(outcome));
         }
@@ -331,26 +299,18 @@ mod tests {
         assert_eq!((figures.attempts, figures.answered), (3, 1));
         assert_eq!(figures.acd, Some(Duration::from_secs(60)));
         assert_eq!(figures.pdd, Some(Duration::from_secs(2)));
-        assert_eq!(
-            gateway.statistics(Mono(STATISTICS_WINDOW.as_millis() as u64)),
-            Statistics::default()
-        );
+        assert_eq!(gateway.statistics(Mono(STATISTICS_WINDOW.as_millis() as u64)), Statistics::default());
     }
 
     #[test]
     fn the_last_failures_are_bounded() {
         let mut gateway = state(None, None);
         for number in 0..=MAX_LAST_FAILURES as u8 {
-            gateway
-                .admit(at(u64::from(number)), holder(number))
-                .expect("no limit");
+            gateway.admit(at(u64::from(number)), holder(number)).expect("no limit");
             let failed = Outcome::Failed(Failure::Status(StatusCode::SERVICE_UNAVAILABLE));
             gateway.release(at(u64::from(number)), holder(number), Some(failed));
         }
         assert_eq!(gateway.last_failures().count(), MAX_LAST_FAILURES);
-        assert_eq!(
-            gateway.last_failures().next().map(|failure| failure.at),
-            Some(Wall(1))
-        );
+        assert_eq!(gateway.last_failures().next().map(|failure| failure.at), Some(Wall(1)));
     }
 }

@@ -145,11 +145,8 @@ catalogue! {
 /// # Errors
 /// [`ParameterError::Unknown`], with the name that looks most like it.
 pub fn definition(name: &str) -> Result<&'static Definition, ParameterError> {
-    CATALOGUE
-        .iter()
-        .find(|row| row.name == name)
-        .ok_or_else(|| ParameterError::Unknown {
-            name: name.to_owned(),
-            nearest: nearest(name, CATALOGUE.iter().map(|row| row.name)),
-        })
+    CATALOGUE.iter().find(|row| row.name == name).ok_or_else(|| ParameterError::Unknown {
+        name: name.to_owned(),
+        nearest: nearest(name, CATALOGUE.iter().map(|row| row.name)),
+    })
 }

@@ -82,24 +82,13 @@ impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Range::Whole { min, max } => write!(f, "{min}–{max}"),
-            Range::NoneOr {
-                min, max: Some(max), ..
-            } => write!(f, "None or {min}–{max}"),
+            Range::NoneOr { min, max: Some(max), .. } => write!(f, "None or {min}–{max}"),
             Range::NoneOr { min, max: None, .. } => write!(f, "None or ≥ {min}"),
             Range::OnOff => f.write_str("On/Off"),
             Range::Words(words) => f.write_str(&words.join("/")),
-            Range::Decimals {
-                most,
-                min_thousandths,
-                max_thousandths,
-            } => {
+            Range::Decimals { most, min_thousandths, max_thousandths } => {
                 let decimal = |thousandths: &u32| f64::from(*thousandths) / 1000.0;
-                write!(
-                    f,
-                    "1 to {most} decimals of {}–{}",
-                    decimal(min_thousandths),
-                    decimal(max_thousandths)
-                )
+                write!(f, "1 to {most} decimals of {}–{}", decimal(min_thousandths), decimal(max_thousandths))
             }
             Range::Text { max_bytes } => write!(f, "text ≤ {max_bytes} bytes"),
         }

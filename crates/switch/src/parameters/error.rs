@@ -50,24 +50,11 @@ pub enum ParameterError {
 
 impl ParameterError {
     pub(super) fn new(definition: &Definition, text: &str, fault: Fault) -> Self {
-        let Definition {
-            name, range, unit, ..
-        } = *definition;
+        let Definition { name, range, unit, .. } = *definition;
         let value = shown(text);
         match fault {
-            Fault::OutOfRange => Self::OutOfRange {
-                name,
-                value,
-                range,
-                unit,
-            },
-            Fault::Not(expected) => Self::Malformed {
-                name,
-                value,
-                expected,
-                range,
-                unit,
-            },
+            Fault::OutOfRange => Self::OutOfRange { name, value, range, unit },
+            Fault::Not(expected) => Self::Malformed { name, value, expected, range, unit },
         }
     }
 }

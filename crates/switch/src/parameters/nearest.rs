@@ -5,12 +5,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let word: Vec<char> = word.to_lowercase().chars().collect();
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                edits(&word, &candidate.to_lowercase().chars().collect::<Vec<_>>()),
-                candidate,
-            )
-        })
+        .map(|candidate| (edits(&word, &candidate.to_lowercase().chars().collect::<Vec<_>>()), candidate))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, _)| *distance <= (word.len() / 3).max(1))
         .map(|(_, candidate)| candidate)

@@ -36,9 +36,7 @@ impl Overrides {
 
     /// The gateway's own values as written in a configuration, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Definition, String)> {
-        self.set
-            .values()
-            .map(|row| (*row, (row.access.print)(&self.values, row)))
+        self.set.values().map(|row| (*row, (row.access.print)(&self.values, row)))
     }
 
     /// Puts the gateway's own values into `parameters`.

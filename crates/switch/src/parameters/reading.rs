@@ -37,10 +37,7 @@ fn whole(text: &str, definition: &Definition) -> Result<u32, Fault> {
         Range::OnOff | Range::Words(_) | Range::Decimals { .. } | Range::Text { .. } => (0, u32::MAX),
     };
     // What does not fit the type is beyond every range.
-    text.parse()
-        .ok()
-        .filter(|number| (min..=max).contains(number))
-        .ok_or(Fault::OutOfRange)
+    text.parse().ok().filter(|number| (min..=max).contains(number)).ok_or(Fault::OutOfRange)
 }
 
 impl Kind for u32 {
@@ -72,13 +69,7 @@ impl Kind for Duration {
 
 impl<T: Kind> Kind for Option<T> {
     fn read(text: &str, definition: &Definition) -> Result<Self, Fault> {
-        let zero_is_none = matches!(
-            definition.range,
-            Range::NoneOr {
-                zero_is_none: true,
-                ..
-            }
-        );
+        let zero_is_none = matches!(definition.range, Range::NoneOr { zero_is_none: true, .. });
         match text.trim() {
             none if none.eq_ignore_ascii_case("none") => Ok(None),
             "0" if zero_is_none => Ok(None),
@@ -91,8 +82,7 @@ impl<T: Kind> Kind for Option<T> {
     }
 
     fn print(&self, all: &Parameters, definition: &Definition) -> String {
-        self.as_ref()
-            .map_or_else(|| "None".to_owned(), |value| value.print(all, definition))
+        self.as_ref().map_or_else(|| "None".to_owned(), |value| value.print(all, definition))
     }
 }
 
@@ -162,18 +152,11 @@ impl Kind for ResendIntervals {
             .split(',')
             .map(|item| {
                 let ms = thousandths(item.trim()).ok_or(Fault::Not("a list of decimals"))?;
-                let ms = u32::try_from(ms)
-                    .ok()
-                    .filter(|ms| WAIT_MS.contains(ms))
-                    .ok_or(Fault::OutOfRange)?;
+                let ms = u32::try_from(ms).ok().filter(|ms| WAIT_MS.contains(ms)).ok_or(Fault::OutOfRange)?;
                 Ok(Duration::from_millis(u64::from(ms)))
             })
             .collect::<Result<Vec<_>, Fault>>()?;
-        if waits.len() > MAX_RESENDS {
-            Err(Fault::OutOfRange)
-        } else {
-            Ok(Self(waits))
-        }
+        if waits.len() > MAX_RESENDS { Err(Fault::OutOfRange) } else { Ok(Self(waits)) }
     }
 
     fn print(&self, _: &Parameters, _: &Definition) -> String {
@@ -192,13 +175,7 @@ fn thousandths(text: &str) -> Option<u64> {
     }
     let part: u64 = format!("{fraction:0<3}").parse().ok()?;
     // Beyond the type is beyond every range; the caller checks the range.
-    Some(
-        units
-            .parse::<u64>()
-            .unwrap_or(u64::MAX)
-            .saturating_mul(1000)
-            .saturating_add(part),
-    )
+    Some(units.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1000).saturating_add(part))
 }
 
 /// `SS_SIP_SEND_RETRY`: the most resends; unless set, as many as there are intervals.
@@ -209,9 +186,7 @@ impl SendRetry {
     /// The most resends, of those that `intervals` allow.
     pub fn cap(self, intervals: &ResendIntervals) -> usize {
         let all = intervals.waits().len();
-        self.0
-            .and_then(|most| usize::try_from(most).ok())
-            .map_or(all, |most| most.min(all))
+        self.0.and_then(|most| usize::try_from(most).ok()).map_or(all, |most| most.min(all))
     }
 }
 
@@ -221,10 +196,7 @@ impl Kind for SendRetry {
     }
 
     fn print(&self, all: &Parameters, _: &Definition) -> String {
-        self.0.map_or_else(
-            || all.resend_intervals.waits().len().to_string(),
-            |most| most.to_string(),
-        )
+        self.0.map_or_else(|| all.resend_intervals.waits().len().to_string(), |most| most.to_string())
     }
 }
 
@@ -240,10 +212,7 @@ pub struct EndpointExpire {
 
 impl Default for EndpointExpire {
     fn default() -> Self {
-        Self {
-            default: Duration::from_secs(300),
-            max: Duration::from_secs(3600),
-        }
+        Self { default: Duration::from_secs(300), max: Duration::from_secs(3600) }
     }
 }
 
@@ -263,11 +232,7 @@ impl Kind for EndpointExpire {
             Some(max) => seconds(max)?,
             None => default.max(Self::default().max),
         };
-        if max < default {
-            Err(FORM)
-        } else {
-            Ok(Self { default, max })
-        }
+        if max < default { Err(FORM) } else { Ok(Self { default, max }) }
     }
 
     fn print(&self, _: &Parameters, _: &Definition) -> String {

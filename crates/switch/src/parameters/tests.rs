@@ -3,80 +3,32 @@ use std::time::Duration;
 
 /// The contract: name, default, range, unit, per gateway.
 const CONTRACT: [(&str, &str, &str, &str, bool); 35] = [
-    (
-        "SS_SIP_RESEND_INTERVAL",
-        "0.5,1,2,4,4,4,4,4,4,4",
-        "1 to 10 decimals of 0.1–60",
-        "s",
-        false,
-    ),
+    ("SS_SIP_RESEND_INTERVAL", "0.5,1,2,4,4,4,4,4,4,4", "1 to 10 decimals of 0.1–60", "s", false),
     ("SS_SIP_SEND_RETRY", "10", "0–10", "count", false),
     ("SS_SIP_TIMEOUT_INVITE", "10", "1–120", "s", true),
     ("SS_SIP_TIMEOUT_TRYING", "20", "1–120", "s", false),
     ("SS_SIP_TIMEOUT_RINGING", "120", "1–600", "s", false),
     ("SS_SIP_TIMEOUT_SESSION_PROGRESS", "20", "1–600", "s", false),
     ("SS_SIP_STOP_SWITCH_AFTER_SDP", "On", "On/Off", "", true),
-    (
-        "SS_SIP_USER_AGENT_STOP_SWITCH_AFTER_INVITE_TIMEOUT",
-        "Off",
-        "On/Off",
-        "",
-        true,
-    ),
+    ("SS_SIP_USER_AGENT_STOP_SWITCH_AFTER_INVITE_TIMEOUT", "Off", "On/Off", "", true),
     ("SS_SIP_SESSION_TTL", "600", "60–86400", "s", true),
     ("SS_SIP_SESSION_UPDATE_SEGMENT", "2", "2–10", "count", false),
-    (
-        "SS_SIP_SESSION_REFRESH_SCHEDULE",
-        "divide",
-        "divide/late",
-        "",
-        false,
-    ),
+    ("SS_SIP_SESSION_REFRESH_SCHEDULE", "divide", "divide/late", "", false),
     ("SS_SIP_SESSION_TIMEOUT_EARLY_HANGUP", "0", "0–3600", "s", false),
-    (
-        "SS_SIP_SESSION_EARLY_HANGUP_MODE",
-        "grace",
-        "grace/margin",
-        "",
-        false,
-    ),
+    ("SS_SIP_SESSION_EARLY_HANGUP_MODE", "grace", "grace/margin", "", false),
     ("SS_SIP_SESSION_MIN_SE", "90", "90–3600", "s", false),
     ("SS_SIP_NO_TIMER_REINVITE_INTERVAL", "7200", "0–86400", "s", true),
     ("SS_SIP_NO_TIMER_ACTION", "hangup", "hangup/probe", "", false),
     ("SS_SIP_PUBLISH_EXPIRE", "3600", "30–7200", "s", true),
     ("SS_SIP_100REL", "Off", "Off/Supported/Required", "", true),
-    (
-        "SS_SIP_NAT_KEEP_ALIVE_MESSAGE",
-        "HELLO",
-        "text ≤ 512 bytes",
-        "",
-        false,
-    ),
+    ("SS_SIP_NAT_KEEP_ALIVE_MESSAGE", "HELLO", "text ≤ 512 bytes", "", false),
     ("SS_SIP_NAT_KEEP_ALIVE_PERIOD", "30", "10–86400", "s", false),
-    (
-        "SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL",
-        "500",
-        "1–10000",
-        "ms",
-        false,
-    ),
-    (
-        "SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME",
-        "3000",
-        "1–10000",
-        "count",
-        false,
-    ),
+    ("SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL", "500", "1–10000", "ms", false),
+    ("SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME", "3000", "1–10000", "count", false),
     ("SS_GATEWAY_SWITCH_LIMIT", "None", "None or ≥ 1", "", false),
     ("SS_GATEWAY_SWITCH_UNTIL_CONNECT", "Off", "On/Off", "", true),
     ("SS_GATEWAY_SWITCH_STOP_AFTER_RTP_START", "On", "On/Off", "", true),
-    (
-        "SS_GATEWAY_SWITCH_STOP_AFTER_USER_BUSY",
-        "On",
-        "On/Off",
-        "",
-        false,
-    ),
+    ("SS_GATEWAY_SWITCH_STOP_AFTER_USER_BUSY", "On", "On/Off", "", false),
     ("SS_SETUP_TIMEOUT", "None", "None or 1–3600", "s", false),
     ("SS_MAX_CALL_DURATION", "None", "None or ≥ 1", "s", true),
     ("SS_NOMEDIAHANGUPTIME", "0", "0–3600", "s", true),
@@ -90,24 +42,15 @@ const CONTRACT: [(&str, &str, &str, &str, bool); 35] = [
 
 fn refusal(name: &str, text: &str) -> String {
     let mut parameters = Parameters::default();
-    let error = parameters
-        .set(name, text, Source::File)
-        .expect_err("a refused value")
-        .to_string();
-    assert_eq!(
-        parameters,
-        Parameters::default(),
-        "a refused value changes nothing"
-    );
+    let error = parameters.set(name, text, Source::File).expect_err("a refused value").to_string();
+    assert_eq!(parameters, Parameters::default(), "a refused value changes nothing");
     error
 }
 
 fn set(settings: &[(&str, &str)]) -> Parameters {
     let mut parameters = Parameters::default();
     for (name, text) in settings {
-        parameters
-            .set(name, text, Source::File)
-            .expect("an allowed value");
+        parameters.set(name, text, Source::File).expect("an allowed value");
     }
     parameters
 }
@@ -122,11 +65,7 @@ fn overrides(settings: &[(&str, &str)]) -> Overrides {
 
 /// The value of a parameter as it is listed.
 fn listed(parameters: &Parameters, name: &str) -> Effective {
-    parameters
-        .effective()
-        .into_iter()
-        .find(|row| row.name() == name)
-        .expect("in the catalogue")
+    parameters.effective().into_iter().find(|row| row.name() == name).expect("in the catalogue")
 }
 
 #[test]
@@ -144,13 +83,7 @@ fn the_catalogue_is_the_contract() {
         })
         .collect();
     let contract = CONTRACT.map(|(name, default, range, unit, gateway)| {
-        (
-            name,
-            default.to_owned(),
-            range.to_owned(),
-            unit.to_owned(),
-            gateway,
-        )
+        (name, default.to_owned(), range.to_owned(), unit.to_owned(), gateway)
     });
     assert_eq!(rows, contract);
 }
@@ -159,9 +92,7 @@ fn the_catalogue_is_the_contract() {
 fn every_default_is_in_its_own_range() {
     for row in CATALOGUE {
         let mut parameters = Parameters::default();
-        parameters
-            .set(row.name, &row.default_value(), Source::File)
-            .expect("a default");
+        parameters.set(row.name, &row.default_value(), Source::File).expect("a default");
         let value = listed(&parameters, row.name);
         assert!(value.is_default && value.source == Source::File, "{}", row.name);
     }
@@ -171,9 +102,7 @@ fn every_default_is_in_its_own_range() {
 fn both_ends_of_a_range_are_inside_and_their_neighbours_outside() {
     let whole = CATALOGUE.iter().filter_map(|row| match row.range {
         Range::Whole { min, max } => Some((row.name, i64::from(min), i64::from(max))),
-        Range::NoneOr {
-            min, max: Some(max), ..
-        } => Some((row.name, i64::from(min), i64::from(max))),
+        Range::NoneOr { min, max: Some(max), .. } => Some((row.name, i64::from(min), i64::from(max))),
         Range::NoneOr { max: None, .. }
         | Range::OnOff
         | Range::Words(_)
@@ -183,10 +112,7 @@ fn both_ends_of_a_range_are_inside_and_their_neighbours_outside() {
     for (name, min, max) in whole {
         set(&[(name, &min.to_string()), (name, &max.to_string())]);
         for outside in [min - 1, max + 1] {
-            assert!(
-                refusal(name, &outside.to_string()).contains("is out of range"),
-                "{name} = {outside}"
-            );
+            assert!(refusal(name, &outside.to_string()).contains("is out of range"), "{name} = {outside}");
         }
     }
 }
@@ -194,61 +120,25 @@ fn both_ends_of_a_range_are_inside_and_their_neighbours_outside() {
 #[test]
 fn a_refusal_names_the_parameter_the_value_the_range_and_the_unit() {
     let texts = [
-        (
-            "SS_SIP_SESSION_TTL",
-            "5",
-            "SS_SIP_SESSION_TTL = 5 is out of range 60–86400 s",
-        ),
-        (
-            "SS_SIP_SESSION_TTL",
-            "-3",
-            "SS_SIP_SESSION_TTL = -3 is out of range 60–86400 s",
-        ),
+        ("SS_SIP_SESSION_TTL", "5", "SS_SIP_SESSION_TTL = 5 is out of range 60–86400 s"),
+        ("SS_SIP_SESSION_TTL", "-3", "SS_SIP_SESSION_TTL = -3 is out of range 60–86400 s"),
         (
             "SS_SIP_SESSION_TTL",
             "99999999999999999999",
             "SS_SIP_SESSION_TTL = 99999999999999999999 is out of range 60–86400 s",
         ),
-        (
-            "SS_SIP_SESSION_TTL",
-            "soon",
-            "SS_SIP_SESSION_TTL = soon is not a whole number (60–86400 s)",
-        ),
-        (
-            "SS_SIP_SESSION_TTL",
-            "",
-            "SS_SIP_SESSION_TTL = \"\" is not a whole number (60–86400 s)",
-        ),
-        (
-            "SS_SIP_SESSION_TTL",
-            "90.5",
-            "SS_SIP_SESSION_TTL = 90.5 is not a whole number (60–86400 s)",
-        ),
-        (
-            "SS_SIP_SEND_RETRY",
-            "11",
-            "SS_SIP_SEND_RETRY = 11 is out of range 0–10, count",
-        ),
+        ("SS_SIP_SESSION_TTL", "soon", "SS_SIP_SESSION_TTL = soon is not a whole number (60–86400 s)"),
+        ("SS_SIP_SESSION_TTL", "", "SS_SIP_SESSION_TTL = \"\" is not a whole number (60–86400 s)"),
+        ("SS_SIP_SESSION_TTL", "90.5", "SS_SIP_SESSION_TTL = 90.5 is not a whole number (60–86400 s)"),
+        ("SS_SIP_SEND_RETRY", "11", "SS_SIP_SEND_RETRY = 11 is out of range 0–10, count"),
         (
             "SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL",
             "0",
             "SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL = 0 is out of range 1–10000 ms",
         ),
-        (
-            "SS_SIP_100REL",
-            "Maybe",
-            "SS_SIP_100REL = Maybe is out of range Off/Supported/Required",
-        ),
-        (
-            "SS_SIP_STOP_SWITCH_AFTER_SDP",
-            "1",
-            "SS_SIP_STOP_SWITCH_AFTER_SDP = 1 is not a switch (On/Off)",
-        ),
-        (
-            "SS_MAX_CALL_DURATION",
-            "0",
-            "SS_MAX_CALL_DURATION = 0 is out of range None or ≥ 1 s",
-        ),
+        ("SS_SIP_100REL", "Maybe", "SS_SIP_100REL = Maybe is out of range Off/Supported/Required"),
+        ("SS_SIP_STOP_SWITCH_AFTER_SDP", "1", "SS_SIP_STOP_SWITCH_AFTER_SDP = 1 is not a switch (On/Off)"),
+        ("SS_MAX_CALL_DURATION", "0", "SS_MAX_CALL_DURATION = 0 is out of range None or ≥ 1 s"),
         (
             "SS_SETUP_TIMEOUT",
             "never",
@@ -309,11 +199,7 @@ fn values_read_as_operators_write_them() {
         ("SS_ENDPOINT_EXPIRE", "120,600", "120,600"),
     ];
     for (name, text, value) in read {
-        assert_eq!(
-            listed(&set(&[(name, text)]), name).value,
-            value,
-            "{name} = {text}"
-        );
+        assert_eq!(listed(&set(&[(name, text)]), name).value, value, "{name} = {text}");
     }
     assert_eq!(
         set(&[("SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL", "20")]).keep_alive_send_interval,
@@ -324,22 +210,14 @@ fn values_read_as_operators_write_them() {
 #[test]
 fn the_listing_says_where_a_value_comes_from() {
     let mut parameters = set(&[("SS_SIP_SESSION_TTL", "900")]);
-    parameters
-        .set("SS_SIP_100REL", "Required", Source::Environment)
-        .expect("an allowed value");
+    parameters.set("SS_SIP_100REL", "Required", Source::Environment).expect("an allowed value");
     let sources: Vec<_> = parameters
         .effective()
         .iter()
         .filter(|row| row.source != Source::Default || !row.is_default)
         .map(|row| format!("{} = {} {} ({})", row.name(), row.value, row.unit(), row.source))
         .collect();
-    assert_eq!(
-        sources,
-        [
-            "SS_SIP_SESSION_TTL = 900 s (file)",
-            "SS_SIP_100REL = Required  (environment)"
-        ]
-    );
+    assert_eq!(sources, ["SS_SIP_SESSION_TTL = 900 s (file)", "SS_SIP_100REL = Required  (environment)"]);
 }
 
 #[test]
@@ -361,19 +239,10 @@ fn only_gateway_parameters_can_be_overridden() {
         .filter(|row| Overrides::default().set(row.name, &row.default_value()).is_err())
         .map(|row| row.name)
         .collect();
-    let own = CONTRACT
-        .iter()
-        .filter(|row| !row.4)
-        .map(|row| row.0)
-        .collect::<Vec<_>>();
+    let own = CONTRACT.iter().filter(|row| !row.4).map(|row| row.0).collect::<Vec<_>>();
     assert_eq!(refused, own);
-    let error = Overrides::default()
-        .set("SS_SIP_TIMEOUT_TRYING", "5")
-        .expect_err("not per gateway");
-    assert_eq!(
-        error.to_string(),
-        "SS_SIP_TIMEOUT_TRYING cannot be overridden per gateway"
-    );
+    let error = Overrides::default().set("SS_SIP_TIMEOUT_TRYING", "5").expect_err("not per gateway");
+    assert_eq!(error.to_string(), "SS_SIP_TIMEOUT_TRYING cannot be overridden per gateway");
 }
 
 #[test]
@@ -436,18 +305,12 @@ fn doubtful_values_warn() {
         ["SS_SIP_NO_TIMER_REINVITE_INTERVAL = 1799 s is below 3 × SS_SIP_SESSION_TTL (600 s)"]
     );
     assert!(warned(&[("SS_SIP_NO_TIMER_REINVITE_INTERVAL", "1800")]).is_empty());
-    assert!(
-        warned(&[("SS_SIP_NO_TIMER_REINVITE_INTERVAL", "0")]).is_empty(),
-        "off"
-    );
+    assert!(warned(&[("SS_SIP_NO_TIMER_REINVITE_INTERVAL", "0")]).is_empty(), "off");
     assert_eq!(
         warned(&[("SS_SIP_NAT_KEEP_ALIVE_PERIOD", "61")]),
         ["SS_SIP_NAT_KEEP_ALIVE_PERIOD = 61 s is above a fifth of SS_ENDPOINT_NAT_EXPIRE (300 s)"]
     );
-    let off = [
-        ("SS_SIP_NAT_KEEP_ALIVE_PERIOD", "61"),
-        ("SS_SIP_NAT_KEEP_ALIVE_MESSAGE", ""),
-    ];
+    let off = [("SS_SIP_NAT_KEEP_ALIVE_PERIOD", "61"), ("SS_SIP_NAT_KEEP_ALIVE_MESSAGE", "")];
     assert!(warned(&off).is_empty());
     assert_eq!(
         warned(&[("SS_MEDIA_PROXY", "Off"), ("SS_NOMEDIAHANGUPTIME", "60")]),

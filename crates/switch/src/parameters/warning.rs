@@ -65,10 +65,7 @@ impl fmt::Display for Warning {
                 f.write_str("SS_GATEWAY_SWITCH_LIMIT = None lets a call try every gateway that matches")
             }
             Warning::RelayOff { rule } => {
-                write!(
-                    f,
-                    "{rule} cannot apply, since it needs the relay and SS_MEDIA_PROXY = Off"
-                )
+                write!(f, "{rule} cannot apply, since it needs the relay and SS_MEDIA_PROXY = Off")
             }
             Warning::SessionExpiresRaised { ttl, sent } => write!(
                 f,
@@ -104,22 +101,14 @@ impl Parameters {
             (self.switch_limit.is_none(), Warning::SwitchLimitNone),
             (
                 relay_off && !self.no_media_hangup.is_zero(),
-                Warning::RelayOff {
-                    rule: "SS_NOMEDIAHANGUPTIME",
-                },
+                Warning::RelayOff { rule: "SS_NOMEDIAHANGUPTIME" },
             ),
             (
                 relay_off && self.stop_after_rtp_start,
-                Warning::RelayOff {
-                    rule: "SS_GATEWAY_SWITCH_STOP_AFTER_RTP_START",
-                },
+                Warning::RelayOff { rule: "SS_GATEWAY_SWITCH_STOP_AFTER_RTP_START" },
             ),
             (sent > ttl, Warning::SessionExpiresRaised { ttl, sent }),
         ];
-        doubts
-            .into_iter()
-            .filter(|(doubtful, _)| *doubtful)
-            .map(|(_, warning)| warning)
-            .collect()
+        doubts.into_iter().filter(|(doubtful, _)| *doubtful).map(|(_, warning)| warning).collect()
     }
 }

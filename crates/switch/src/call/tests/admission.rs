@@ -48,10 +48,7 @@ fn a_gateway_that_does_not_say_whether_it_has_a_slot_is_passed_over() {
     assert_eq!(world.asked.len(), 1);
     world.advance(1);
     assert_eq!(world.asked.len(), 2);
-    let refused = Event::Refused {
-        gateway: "one".into(),
-        refusal: Refusal::NoAnswer,
-    };
+    let refused = Event::Refused { gateway: "one".into(), refusal: Refusal::NoAnswer };
     assert!(world.events.contains(&refused));
     // Its slot comes after all, and goes back at once.
     world.admit();

@@ -150,10 +150,7 @@ fn copies_of_a_cancel_get_the_same_200() {
 fn a_cancel_of_no_transaction_of_the_callers_is_481() {
     let cancel = World::start().caller_cancels("");
     let text = String::from_utf8_lossy(cancel.raw()).into_owned();
-    for changed in [
-        text.replace("caller-call-id", "another-call-id"),
-        text.replace("CSeq: 7", "CSeq: 8"),
-    ] {
+    for changed in [text.replace("caller-call-id", "another-call-id"), text.replace("CSeq: 7", "CSeq: 8")] {
         let mut world = World::start();
         world.request(parse(changed), address(CALLER));
         world.at_caller("481");

@@ -1,22 +1,35 @@
 //! Commits: what is written before what goes out, and how large it is.
 
-use super::messages::{Got, reply};
-use super::plan::{Plan, sdp};
+use super::messages::reply;
+use super::plan::{OFFER, Plan, sdp};
 use super::world::World;
 use crate::call::Action;
+use crate::routing::MAX_CANDIDATES;
 
 /// The most that a call may keep in the shared state.
 const MAX_SNAPSHOT: usize = 2_048;
 
-/// What the gateway's INVITE of a typical call measures, with its session description.
+/// A caller's INVITE as a carrier's border element sends it: about 900 bytes.
 fn typical(plan: &mut Plan) {
-    plan.pass_headers = vec!["P-Charging-Vector".to_owned(), "Diversion".to_owned()];
+    plan.pass_headers = vec!["Diversion".to_owned()];
     plan.invite_lines = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, PRACK\r\n\
         Supported: timer, 100rel, replaces\r\n\
         User-Agent: Example Gateway 4.2.1\r\n\
         Session-Expires: 1800\r\nMin-SE: 90\r\n\
         Diversion: <sip:+442071838750@diverting.example>;reason=unconditional\r\n"
         .to_owned();
+    plan.offer = Some(long(OFFER));
+}
+
+/// A session description as gateways write it.
+fn long(description: &str) -> String {
+    let (session, media) = description.split_once("m=audio").expect("audio");
+    let ports = media.split_once(" RTP").map_or("", |(port, _)| port);
+    format!(
+        "{session}m=audio{ports} RTP/AVP 8 0 18 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
+         a=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no\r\na=rtpmap:101 telephone-event/8000\r\n\
+         a=fmtp:101 0-16\r\na=ptime:20\r\na=maxptime:150\r\na=sendrecv\r\n"
+    )
 }
 
 fn last_size(world: &World) -> usize {
@@ -54,13 +67,15 @@ fn a_commit_goes_before_the_answer_and_before_the_failure() {
     let invite = world.at(1, "INVITE");
     world.reply(1, &invite, reply(200).sdp(sdp(5000)));
     assert_eq!(world.at_caller("200").after, Some(2));
+    // Else the callee would not repeat to an heir the answer of which it knows nothing.
+    assert_eq!(world.at(1, "ACK").after, Some(2));
 
     for prepare in [World::start as fn() -> World, || World::with(|plan| plan.candidates.clear())] {
         let mut world = prepare();
         if world.releases().is_empty() {
             world.caller_cancels("");
         }
-        let failure = world.sent.iter().rev().find(|got| !got.is_request()).map(Got::clone);
+        let failure = world.sent.iter().rev().find(|got| !got.is_request()).cloned();
         let failure = failure.expect("a failure");
         assert_eq!(failure.after, world.commits.last().map(|(seq, _)| *seq));
     }
@@ -90,9 +105,9 @@ fn a_typical_calls_snapshot_fits_2_kb_in_every_phase() {
     };
     println!("the caller's INVITE: {} bytes", world.plan.invite().len());
     size("hunting, two candidates left", &world);
-    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    world.reply(1, &invite, reply(183).sdp(long(&sdp(5000))));
     size("early media", &world);
-    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    world.reply(1, &invite, reply(200).sdp(long(&sdp(5000))));
     size("connected", &world);
 
     let mut world = World::with(typical);
@@ -105,14 +120,14 @@ fn a_typical_calls_snapshot_fits_2_kb_in_every_phase() {
 }
 
 #[test]
-fn a_snapshot_with_every_candidate_there_can_be_is_known_in_size() {
+fn a_typical_calls_snapshot_fits_2_kb_with_every_candidate_there_can_be() {
     let world = World::with(|plan| {
         typical(plan);
         let candidate = plan.candidates[0].clone();
-        plan.candidates = vec![candidate; crate::routing::MAX_CANDIDATES];
+        plan.candidates = vec![candidate; MAX_CANDIDATES];
     });
-    println!("hunting, {} candidates: {} bytes", crate::routing::MAX_CANDIDATES, last_size(&world));
-    assert!(last_size(&world) <= 2 * MAX_SNAPSHOT);
+    println!("hunting, {MAX_CANDIDATES} candidates: {} bytes", last_size(&world));
+    assert!(last_size(&world) <= MAX_SNAPSHOT);
 }
 
 #[test]

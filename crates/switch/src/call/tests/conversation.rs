@@ -233,7 +233,8 @@ fn requests_of_one_party_do_not_count_for_the_other() {
 #[test]
 fn a_re_invite_is_declined_with_488_and_the_session_kept() {
     let (mut world, callee) = talking();
-    let again = world.caller.request_with("INVITE", 8, &format!("Contact: <sip:alice@{CALLER}>\r\n"), Some(OFFER));
+    let again =
+        world.caller.request_with("INVITE", 8, &format!("Contact: <sip:alice@{CALLER}>\r\n"), Some(OFFER));
     world.request(again.clone(), address(CALLER));
     let declined = world.at_caller("488");
     assert_eq!(declined.cseq_number(), 8);
@@ -259,7 +260,8 @@ fn the_ack_of_a_declined_re_invite_is_not_that_of_the_answer() {
     let invite = world.at(1, "INVITE");
     world.reply(1, &invite, reply(200).sdp(sdp(5000)));
     world.at_caller("200");
-    let again = world.caller.request_with("INVITE", 8, &format!("Contact: <sip:alice@{CALLER}>\r\n"), Some(OFFER));
+    let again =
+        world.caller.request_with("INVITE", 8, &format!("Contact: <sip:alice@{CALLER}>\r\n"), Some(OFFER));
     world.request(again, address(CALLER));
     let refused = world.sent.last().map(super::messages::Got::what);
     assert_eq!(refused.as_deref(), Some("488"));

@@ -132,11 +132,7 @@ fn in_every_state() -> Vec<(&'static str, World)> {
     let on = |status: u16, with_sdp: bool| {
         let mut world = World::start();
         let invite = world.at(1, "INVITE");
-        let response = if with_sdp {
-            reply(status).sdp(sdp(5000))
-        } else {
-            reply(status)
-        };
+        let response = if with_sdp { reply(status).sdp(sdp(5000)) } else { reply(status) };
         world.reply(1, &invite, response);
         world
     };

@@ -20,7 +20,10 @@ fn all_answer(mut world: World, statuses: &[u16]) -> World {
 
 #[test]
 fn any_3xx_to_6xx_switches() {
-    for status in [300, 302, 380, 400, 403, 404, 408, 410, 422, 480, 484, 487, 488, 500, 502, 503, 504, 580, 603, 604, 606] {
+    for status in [
+        300, 302, 380, 400, 403, 404, 408, 410, 422, 480, 484, 487, 488, 500, 502, 503, 504, 580, 603, 604,
+        606,
+    ] {
         let mut world = all_answer(World::start(), &[status]);
         let second = world.at(2, "INVITE");
         world.reply(2, &second, reply(200).sdp(sdp(5000)));

@@ -89,7 +89,11 @@ impl Plan {
     }
 
     /// Changes the parameters of gateway `number`, counted from 1.
-    pub(super) fn gateway(&mut self, number: usize, change: impl FnOnce(&mut AttemptParameters)) -> &mut Self {
+    pub(super) fn gateway(
+        &mut self,
+        number: usize,
+        change: impl FnOnce(&mut AttemptParameters),
+    ) -> &mut Self {
         change(Arc::make_mut(&mut self.candidates[number - 1].parameters));
         self
     }
@@ -105,15 +109,10 @@ impl Plan {
     /// The caller's INVITE.
     pub(super) fn invite(&self) -> String {
         let transport = self.caller_transport.via_name();
-        let max_forwards = self
-            .max_forwards
-            .map_or(String::new(), |hops| format!("Max-Forwards: {hops}\r\n"));
+        let max_forwards =
+            self.max_forwards.map_or(String::new(), |hops| format!("Max-Forwards: {hops}\r\n"));
         let body = self.offer.as_deref().unwrap_or_default();
-        let content_type = if body.is_empty() {
-            ""
-        } else {
-            "Content-Type: application/sdp\r\n"
-        };
+        let content_type = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
             "INVITE sip:4420@{CALLER_SIDE} SIP/2.0\r\n\
              Via: SIP/2.0/{transport} {CALLER};branch=z9hG4bKcaller1\r\n\
@@ -133,11 +132,7 @@ impl Plan {
 fn candidate(number: usize) -> Candidate {
     Candidate {
         gateway: GATEWAY_NAMES[number - 1].into(),
-        flow: Flow {
-            transport: Transport::Udp,
-            listener: 1,
-            remote: gateway_address(number),
-        },
+        flow: Flow { transport: Transport::Udp, listener: 1, remote: gateway_address(number) },
         local: GATEWAY_SIDE.into(),
         called: format!("{number}4420"),
         trusted: false,

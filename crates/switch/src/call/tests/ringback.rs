@@ -4,8 +4,8 @@ use super::messages::reply;
 use super::plan::sdp;
 use super::world::World;
 use crate::call::{Event, Stage};
-use tandem_sip::Name;
 use std::time::Duration;
+use tandem_sip::Name;
 
 fn free_to_switch() -> World {
     World::with(|plan| {
@@ -52,9 +52,7 @@ fn ringing_is_told_once_with_the_post_dial_delay() {
     world.reply(1, &invite, reply(180));
     world.advance(1_000);
     world.reply(1, &invite, reply(180));
-    let ringing = Event::Ringing {
-        pdd: Duration::from_millis(1_250),
-    };
+    let ringing = Event::Ringing { pdd: Duration::from_millis(1_250) };
     assert_eq!(world.events.iter().filter(|event| **event == ringing).count(), 1);
     assert_eq!(world.stage(), Stage::Ringing);
 }
@@ -158,6 +156,46 @@ fn each_fork_that_sends_sdp_has_a_to_tag_of_its_own() {
 }
 
 #[test]
+fn a_fork_keeps_its_to_tag_while_others_speak() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    let mut hear = |tag: &str| {
+        world.reply(1, &invite, reply(183).tag(tag).sdp(sdp(5000)));
+        world.at_caller("183")
+    };
+    let (a, b) = (hear("a"), hear("b"));
+    assert!(a.after.is_some() && b.after.is_some());
+    for _ in 0..3 {
+        for (tag, first) in [("a", &a), ("b", &b)] {
+            let again = hear(tag);
+            assert_eq!(again.tag_in_to(), first.tag_in_to());
+            assert_eq!(again.after, None);
+        }
+    }
+    world.reply(1, &invite, reply(180).tag("a"));
+    assert_eq!(world.at_caller("180").tag_in_to(), a.tag_in_to());
+    world.reply(1, &invite, reply(200).tag("b").sdp(sdp(5000)));
+    world.at(1, "ACK");
+    assert_eq!(world.at_caller("200").tag_in_to(), b.tag_in_to());
+    world.caller_sends("BYE");
+    world.at_caller("200");
+}
+
+#[test]
+fn early_dialogs_without_end_are_told_apart_all_the_same() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    let mut tags = std::collections::BTreeSet::new();
+    for fork in 0..40 {
+        let tag = format!("fork{fork}");
+        world.reply(1, &invite, reply(183).tag(&tag).sdp(sdp(5000)));
+        tags.insert(world.at_caller("183").tag_in_to());
+    }
+    assert_eq!(tags.len(), 40);
+    assert!(world.commits.last().is_some_and(|(_, size)| *size < 2_048));
+}
+
+#[test]
 fn sdp_of_a_provisional_stands_in_the_answer_that_has_none() {
     let mut world = World::start();
     let invite = world.at(1, "INVITE");
@@ -170,7 +208,9 @@ fn sdp_of_a_provisional_stands_in_the_answer_that_has_none() {
 
 #[test]
 fn headers_of_a_gateway_reach_the_caller_as_its_pass_list_says() {
-    let mut world = World::with(|plan| plan.candidates[0].pass_headers = ["X-Vendor".to_owned(), "x-other".to_owned()].into());
+    let mut world = World::with(|plan| {
+        plan.candidates[0].pass_headers = ["X-Vendor".to_owned(), "x-other".to_owned()].into()
+    });
     let invite = world.at(1, "INVITE");
     let with = |status| {
         let lines = ["X-Vendor: a", "X-Secret: b", "X-Other: c", "X-Vendor: d"];
@@ -180,7 +220,8 @@ fn headers_of_a_gateway_reach_the_caller_as_its_pass_list_says() {
     world.reply(1, &invite, with(200).sdp(sdp(5000)));
     for status in ["180", "200"] {
         let got = world.at_caller(status);
-        let values = |name: &str| got.named(name.as_bytes()).map(|field| field.value.to_vec()).collect::<Vec<_>>();
+        let values =
+            |name: &str| got.named(name.as_bytes()).map(|field| field.value.to_vec()).collect::<Vec<_>>();
         assert_eq!(values("X-Vendor"), [b"a", b"d"], "{}", got.text());
         assert_eq!(values("X-Other"), [b"c"]);
         assert!(values("X-Secret").is_empty());
@@ -199,9 +240,10 @@ fn max_forwards_is_the_callers_minus_one() {
 fn headers_of_the_caller_reach_every_gateway_as_its_pass_list_says() {
     let mut world = World::with(|plan| {
         plan.pass_headers = vec!["X-Account".to_owned(), "Diversion".to_owned()];
-        plan.invite_lines = "X-Account: 7\r\nDiversion: <sip:1@a.example>\r\nDiversion: <sip:2@a.example>\r\n\
+        plan.invite_lines =
+            "X-Account: 7\r\nDiversion: <sip:1@a.example>\r\nDiversion: <sip:2@a.example>\r\n\
             X-Secret: no\r\nUser-Agent: phone\r\n"
-            .to_owned();
+                .to_owned();
     });
     for number in [1, 2] {
         let invite = world.at(number, "INVITE");
@@ -218,9 +260,10 @@ fn identity_headers_pass_only_from_and_to_whom_is_trusted() {
         let mut world = World::with(|plan| {
             plan.trusted = from;
             plan.candidates[0].trusted = to;
-            plan.invite_lines = "P-Asserted-Identity: <sip:100@c.example>\r\nP-Asserted-Identity: <tel:+100>\r\n\
+            plan.invite_lines =
+                "P-Asserted-Identity: <sip:100@c.example>\r\nP-Asserted-Identity: <tel:+100>\r\n\
                 Privacy: id\r\n"
-                .to_owned();
+                    .to_owned();
         });
         let invite = world.at(1, "INVITE");
         let expected = if from && to { 2 } else { 0 };

@@ -2,8 +2,8 @@
 
 use super::messages::reply;
 use super::plan::{Answers, OFFER, sdp};
-use super::world::World;
-use crate::call::{Snapshot, Stage};
+use super::world::{World, deserialize, serialize};
+use crate::call::{Action, Snapshot, Stage};
 use crate::cdr::EndReason;
 use crate::failover::Failure;
 use crate::gateway::Outcome;
@@ -190,6 +190,47 @@ fn attempts_left_open_are_ended_by_the_heir() {
 }
 
 #[test]
+fn an_unwanted_answer_is_ended_by_the_heir() {
+    let mut world = World::start();
+    let first = world.at(1, "INVITE");
+    world.wait(10);
+    world.reply(1, &first, reply(200).sdp(sdp(5000)));
+    let ours = world.sent.last().cloned().expect("a BYE");
+    assert_eq!(ours.what(), "BYE");
+    let second =
+        world.sent.iter().find(|got| got.what() == "INVITE" && got.branch() != first.branch()).cloned();
+    world.reply(2, &second.expect("an INVITE"), reply(503));
+    world.skip();
+    world.take_over(1_000);
+    let bye = world.at(1, "BYE");
+    assert_eq!(bye.tag_in_to(), "gw");
+    assert!(bye.cseq_number() > ours.cseq_number());
+    assert_eq!(world.outcome("one"), None);
+    world.reply(1, &bye, reply(481));
+    assert_eq!(world.outcome("one"), Some(Outcome::Failed(Failure::InviteTimeout)));
+    // Its 2xx may still come again.
+    world.reply(1, &first, reply(200).sdp(sdp(5000)));
+    world.at(1, "ACK");
+}
+
+#[test]
+fn a_180_after_183_holds_across_a_takeover() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    world.wait(5);
+    world.reply(1, &invite, reply(180));
+    world.wait(60);
+    world.skip();
+    world.take_over(5_000);
+    world.advance(54_999);
+    world.nothing_more();
+    world.advance(1);
+    world.at(1, "CANCEL");
+    world.at_caller("408");
+}
+
+#[test]
 fn the_setup_timeout_holds_across_a_takeover() {
     let mut world = World::with(|plan| plan.parameters.setup_timeout = Some(Duration::from_secs(30)));
     let invite = world.at(1, "INVITE");
@@ -327,12 +368,16 @@ fn a_call_that_was_ending_gets_its_failure_and_its_record_from_the_heir() {
     let call = world.call.as_mut().expect("a call");
     let response = reply(486).to(&invite, invite.flow.remote);
     let actions = call.handle(world.now, crate::call::Input::Response(response));
-    let snapshot = actions.iter().find_map(|action| match action {
-        crate::call::Action::Commit { snapshot, .. } => Some(snapshot),
-        _ => None,
+    let snapshot = actions.iter().find_map(|action| {
+        let Action::Commit { snapshot, .. } = action else { return None };
+        Some(snapshot)
     });
     let snapshot: &Snapshot = snapshot.expect("a commit before the failure");
-    world.stored = Some(bincode::serialize(snapshot).expect("plain data"));
+    // What is left of a call that nobody can go on with says so too.
+    let records = snapshot.abandon(EndReason::NodeLost, world.now);
+    let record: serde_json::Value = serde_json::from_slice(&records[0]).expect("JSON");
+    assert_eq!(record["end_reason"], "busy");
+    world.stored = Some(serialize(snapshot));
     world.slots.clear();
     world.take_over(1_000);
     let failure = world.at_caller("486");
@@ -349,11 +394,8 @@ fn the_record_of_a_call_that_nobody_can_go_on_with() {
     world.answered_by(1);
     world.caller_acks(None);
     let stored = world.stored.clone().expect("a commit");
-    let snapshot: Snapshot = bincode::deserialize(&stored).expect("a snapshot");
-    let later = Now {
-        mono: Mono(0),
-        wall: Wall(world.now.wall.0 + 9_000),
-    };
+    let snapshot = deserialize(&stored);
+    let later = Now { mono: Mono(0), wall: Wall(world.now.wall.0 + 9_000) };
     let records = snapshot.abandon(EndReason::NodeLost, later);
     let record: serde_json::Value = serde_json::from_slice(&records[0]).expect("JSON");
     assert_eq!(record["end_reason"], "node lost");
@@ -367,8 +409,8 @@ fn a_snapshot_is_the_same_after_its_way_through_the_store() {
     let invite = world.at(1, "INVITE");
     world.reply(1, &invite, reply(183).sdp(sdp(5000)));
     let stored = world.stored.clone().expect("a commit");
-    let snapshot: Snapshot = bincode::deserialize(&stored).expect("a snapshot");
-    assert_eq!(bincode::serialize(&snapshot).expect("plain data"), stored);
+    let snapshot = deserialize(&stored);
+    assert_eq!(serialize(&snapshot), stored);
     assert_eq!(snapshot.seq(), 2);
 }
 

@@ -35,17 +35,9 @@ pub(super) struct Wire {
     ended: BTreeSet<(String, String)>,
 }
 
-fn text(bytes: Option<&[u8]>) -> String {
-    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
-}
-
 impl Wire {
     pub(super) fn new(caller: &Message, caller_address: SocketAddr) -> Self {
-        Self {
-            caller: Some(caller.clone()),
-            caller_address: Some(caller_address),
-            ..Self::default()
-        }
+        Self { caller: Some(caller.clone()), caller_address: Some(caller_address), ..Self::default() }
     }
 
     pub(super) fn next_epoch(&mut self) {
@@ -81,7 +73,8 @@ impl Wire {
         let open: Vec<_> = self.opened.difference(&self.ended).collect();
         assert!(open.is_empty(), "dialogs left standing: {open:?}");
         // What an owner heard between its last commit and its loss, its heir does not know.
-        let certain = self.invites.keys().filter(|branch| self.epoch == 0 && !self.undeliverable.contains(*branch));
+        let certain =
+            self.invites.keys().filter(|branch| self.epoch == 0 && !self.undeliverable.contains(*branch));
         for branch in certain {
             let sent = |method: &str| self.requests.contains_key(&(branch.clone(), method.to_owned()));
             match self.completed.get(branch) {
@@ -159,12 +152,9 @@ impl Wire {
             self.opened.insert((text(got.call_id()), text(got.from_tag())));
         }
         match &self.answered {
-            Some(answered) => assert_eq!(
-                answered,
-                &got.what(),
-                "another response after the final one\n{}",
-                got.text()
-            ),
+            Some(answered) => {
+                assert_eq!(answered, &got.what(), "another response after the final one\n{}", got.text())
+            }
             None if status.is_final() => self.answered = Some(got.what()),
             None => {}
         }
@@ -182,10 +172,8 @@ impl Wire {
 
     /// RFC 3261 §9.1.
     fn check_cancel(&mut self, got: &Got) {
-        let invite = self
-            .invites
-            .get(&got.branch())
-            .unwrap_or_else(|| panic!("CANCEL of nothing\n{}", got.text()));
+        let invite =
+            self.invites.get(&got.branch()).unwrap_or_else(|| panic!("CANCEL of nothing\n{}", got.text()));
         assert!(
             self.proceeding.contains(&got.branch()),
             "CANCEL before a provisional response\n{}",
@@ -205,9 +193,8 @@ impl Wire {
             }
             // Of a 2xx: a transaction of its own (§13.2.2.4).
             None => {
-                let own = |invite: &&Got| {
-                    invite.call_id() == got.call_id() && invite.from_tag() == got.from_tag()
-                };
+                let own =
+                    |invite: &&Got| invite.call_id() == got.call_id() && invite.from_tag() == got.from_tag();
                 let invite = self
                     .invites
                     .values()
@@ -274,4 +261,8 @@ fn same_request(invite: &Got, got: &Got) {
     assert_eq!(invite.call_id(), got.call_id(), "{text}");
     assert_eq!(invite.cseq_number(), got.cseq_number(), "{text}");
     assert_eq!(invite.flow, got.flow, "{} goes elsewhere than its INVITE", what(&got.message));
+}
+
+fn text(bytes: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
 }

@@ -9,6 +9,7 @@ use crate::call::{
 };
 use crate::cdr::{EndReason, Release};
 use crate::gateway::{Holder, Limits, MappingGateway, NumberRules, Outcome, Refusal};
+use bincode::Options;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -70,15 +71,8 @@ impl World {
         change(&mut plan);
         let invite = parse(plan.invite());
         screen(&invite).expect("an INVITE that can be screened");
-        let now = Now {
-            mono: Mono(1_000_000),
-            wall: Wall(1_700_000_000_000),
-        };
-        let flow = Flow {
-            transport: plan.caller_transport,
-            listener: 0,
-            remote: plan.caller_address,
-        };
+        let now = Now { mono: Mono(1_000_000), wall: Wall(1_700_000_000_000) };
+        let flow = Flow { transport: plan.caller_transport, listener: 0, remote: plan.caller_address };
         let setup = Setup {
             id: ID,
             token: token(),
@@ -148,12 +142,9 @@ impl World {
                         answers.extend(self.admission());
                     }
                 }
-                Action::ReleaseSlot {
-                    gateway,
-                    holder,
-                    outcome,
-                    after,
-                } => self.release(&gateway, holder, outcome, after),
+                Action::ReleaseSlot { gateway, holder, outcome, after } => {
+                    self.release(&gateway, holder, outcome, after)
+                }
                 Action::SetTimer(at) => self.wake = Some(at),
                 Action::Emit(event) => self.events.push(event),
                 Action::Stop => {
@@ -178,12 +169,7 @@ impl World {
     }
 
     fn deliver(&mut self, flow: Flow, message: bytes::Bytes, after: Option<Seq>) {
-        let got = Got {
-            message: parse(message),
-            flow,
-            after,
-            at: self.now.mono,
-        };
+        let got = Got { message: parse(message), flow, after, at: self.now.mono };
         assert!(after.is_none_or(|seq| seq <= self.last_seq), "waits for a commit to come");
         self.wire.check(&got);
         self.sent.push(got.clone());
@@ -193,11 +179,7 @@ impl World {
 
     /// The caller has one mailbox, by whatever address it is reached.
     fn mailbox(&self, remote: SocketAddr) -> SocketAddr {
-        if remote == self.plan.caller_address {
-            address(CALLER)
-        } else {
-            remote
-        }
+        if remote == self.plan.caller_address { address(CALLER) } else { remote }
     }
 
     fn commit(&mut self, seq: Seq, snapshot: &Snapshot) {
@@ -205,7 +187,7 @@ impl World {
         assert!(self.ends.is_empty(), "a commit after the end");
         assert_eq!((snapshot.id(), snapshot.seq()), (ID, seq));
         assert_eq!(snapshot.epoch(), self.epoch);
-        let bytes = bincode::serialize(snapshot).expect("a snapshot is plain data");
+        let bytes = serialize(snapshot);
         self.commits.push((seq, bytes.len()));
         self.stored = Some(bytes);
         self.granted_since_commit.clear();
@@ -254,7 +236,7 @@ impl World {
         self.input(answer);
     }
 
-    /// Loses the oldest question for admission that was held back.
+    /// The answer to the oldest admission that was held back, which the test may deliver or lose.
     pub(super) fn admission(&mut self) -> Option<Input> {
         let (gateway, attempt) = self.asked.pop_front()?;
         let result = match self.plan.refusing.get(gateway.as_str()) {
@@ -266,11 +248,7 @@ impl World {
                 Ok(())
             }
         };
-        Some(Input::Admitted {
-            gateway: gateway.as_str().into(),
-            attempt,
-            result,
-        })
+        Some(Input::Admitted { gateway: gateway.as_str().into(), attempt, result })
     }
 
     // The clock.
@@ -326,24 +304,16 @@ impl World {
     // What the call did.
 
     pub(super) fn releases(&self) -> Vec<Release> {
-        let release = |event: &Event| match event {
-            Event::Released(release) => Some(*release),
-            Event::Attempted(_)
-            | Event::AttemptFailed { .. }
-            | Event::Refused { .. }
-            | Event::Ringing { .. }
-            | Event::Answered
-            | Event::Resent
-            | Event::Dropped { .. } => None,
-        };
+        let release =
+            |event: &Event| if let Event::Released(release) = event { Some(*release) } else { None };
         self.events.iter().filter_map(release).collect()
     }
 
     /// The names of the gateways that were sent an INVITE, in order.
     pub(super) fn attempted(&self) -> Vec<&str> {
-        let attempted = |event: &'_ Event| match event {
-            Event::Attempted(gateway) => GATEWAY_NAMES.into_iter().find(|name| **name == **gateway),
-            _ => None,
+        let attempted = |event: &Event| {
+            let Event::Attempted(gateway) = event else { return None };
+            GATEWAY_NAMES.into_iter().find(|name| **name == **gateway)
         };
         self.events.iter().filter_map(attempted).collect()
     }
@@ -367,7 +337,9 @@ impl World {
             let tag = String::from_utf8_lossy(tag).into_owned();
             self.caller.to = format!("<sip:4420@switch.example>;tag={tag}");
         }
-        if !got.is_request() && let Some(target) = contact_uri(&got) {
+        if !got.is_request()
+            && let Some(target) = contact_uri(&got)
+        {
             self.caller.target = target;
         }
         got
@@ -423,11 +395,7 @@ impl World {
         } else {
             (tandem_sip::flow::Transport::Udp, 1)
         };
-        let flow = Flow {
-            transport,
-            listener,
-            remote,
-        };
+        let flow = Flow { transport, listener, remote };
         self.input(Input::Request { message, flow });
     }
 
@@ -522,7 +490,7 @@ impl World {
         for (gateway, attempt) in self.asked.drain(..) {
             self.uncertain.insert((gateway, attempt));
         }
-        let snapshot: Snapshot = bincode::deserialize(&stored).expect("a snapshot");
+        let snapshot = deserialize(&stored);
         self.last_seq = snapshot.seq();
         let node = format!("n{}", self.epoch + 1);
         let (call, actions) = Call::restore(snapshot, self.epoch, node.into(), self.now);
@@ -535,19 +503,25 @@ impl World {
         plan.refusing.insert(gateway, refusal);
     }
 
-    /// Every message in all mailboxes, for a walk that reads what there is.
+    /// The requests that an address was sent.
     pub(super) fn sent_requests(&self, address: SocketAddr) -> impl Iterator<Item = &Got> {
-        self.sent
-            .iter()
-            .filter(move |got| got.flow.remote == address && got.is_request())
+        self.sent.iter().filter(move |got| got.flow.remote == address && got.is_request())
     }
 }
 
+/// As the store writes it.
+pub(super) fn serialize(snapshot: &Snapshot) -> Vec<u8> {
+    let options = bincode::DefaultOptions::new();
+    options.serialize(snapshot).expect("a snapshot is plain data")
+}
+
+/// As the store reads it.
+pub(super) fn deserialize(bytes: &[u8]) -> Snapshot {
+    bincode::DefaultOptions::new().deserialize(bytes).expect("a snapshot")
+}
+
 fn token() -> String {
-    let keys = TokenKeys {
-        current: [1; 16],
-        previous: None,
-    };
+    let keys = TokenKeys { current: [1; 16], previous: None };
     Token { id: ID, hint: 513 }.print(&keys)
 }
 

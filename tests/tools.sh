@@ -1,0 +1,28 @@
+# Sourced by tests/run and .ci/run: installs what is missing, on Debian and Ubuntu.
+
+as_root() {
+    if ((EUID)); then sudo "$@"; else "$@"; fi
+}
+
+# need <command> <package>: installs the package of Debian and Ubuntu, unless the command is there.
+need() {
+    command -v "$1" >/dev/null && return
+    echo "installing $2"
+    if [[ -z ${apt_updated:-} ]]; then
+        as_root apt-get update -qq
+        apt_updated=1
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2"
+}
+
+# Unoptimised: built in half the time, and what they do takes seconds.
+cargo_tool() {
+    cargo "$1" --version >/dev/null 2>&1 || cargo install --locked --debug "cargo-$1"
+}
+
+# What the tests run on.
+test_tools() {
+    need cc build-essential
+    need sipp sip-tester
+    cargo_tool nextest
+}
