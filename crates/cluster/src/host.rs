@@ -36,6 +36,8 @@ pub struct CallHost {
     restore_tries: u32,
     /// Whether the store has anything of the call.
     stored: bool,
+    /// The wake-up that the machine asked for.
+    machine_wakes_at: Option<Mono>,
     /// The wake-up that was last asked for.
     wakes_at: Option<Mono>,
     #[cfg(feature = "fault-injection")]
@@ -153,6 +155,7 @@ impl CallHost {
             panics: 0,
             restore_tries: 0,
             stored: false,
+            machine_wakes_at: None,
             wakes_at: None,
             #[cfg(feature = "fault-injection")]
             panic_next: false,
@@ -229,8 +232,7 @@ impl CallHost {
                     };
                     effects.extend(deferred.map(Effect::from));
                 }
-                // What the machine waits for is asked of it when the host settles.
-                Action::SetTimer(_) => {}
+                Action::SetTimer(at) => self.machine_wakes_at = Some(at),
                 Action::Emit(event) => effects.push(Effect::Observe(event)),
                 Action::Stop => self.machine = Machine::Over,
             }
@@ -278,6 +280,7 @@ impl CallHost {
 
     fn on_timer(&mut self, effects: &mut Vec<Effect>, now: Now) {
         self.wakes_at = None;
+        self.machine_wakes_at = None;
         let released = self.outbox.on_timer(now.mono);
         self.release(released, effects);
         if matches!(self.machine, Machine::Restoring(_)) {
@@ -288,7 +291,7 @@ impl CallHost {
     /// Asks for the next wake-up, or ends.
     fn settle(&mut self, effects: &mut Vec<Effect>, now: Now) {
         let of_machine = match &self.machine {
-            Machine::Running(call) => call.deadline(),
+            Machine::Running(_) => self.machine_wakes_at,
             Machine::Restoring(_) => Some(now.mono + RESTORE_PAUSE).filter(|_| self.wakes_at.is_none()),
             Machine::Over if self.outbox.is_empty() => {
                 effects.push(Effect::Stop);
@@ -313,6 +316,7 @@ impl CallHost {
         if self.stored {
             self.machine = Machine::Restoring(VecDeque::new());
             self.wakes_at = None;
+            self.machine_wakes_at = None;
             effects.push(Effect::Claim { seen_epoch: self.epoch });
         } else {
             self.machine = Machine::Over;

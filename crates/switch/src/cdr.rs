@@ -79,6 +79,24 @@ impl EndReason {
         EndReason::ProtocolError,
     ];
 
+    /// The SIP status that stands for it where the switch itself ends a call: the final response to a caller that
+    /// waits, and the cause in the Reason header (RFC 3326) of the BYE or CANCEL.
+    pub fn status(self) -> StatusCode {
+        match self {
+            EndReason::NoAnswer
+            | EndReason::SessionTimeout
+            | EndReason::NoTimerCap
+            | EndReason::MaxDuration
+            | EndReason::NoMedia
+            | EndReason::SetupTimeout => StatusCode::REQUEST_TIMEOUT,
+            EndReason::Normal | EndReason::Cancelled => StatusCode::REQUEST_TERMINATED,
+            EndReason::Busy => StatusCode::BUSY_HERE,
+            EndReason::Rejected | EndReason::Admin | EndReason::Drained => StatusCode::TEMPORARILY_UNAVAILABLE,
+            EndReason::NodeLost | EndReason::ProtocolError => StatusCode::SERVER_INTERNAL_ERROR,
+            EndReason::RoutesExhausted | EndReason::SwitchLimit => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
     /// The CDR's word for it.
     pub fn as_str(self) -> &'static str {
         match self {

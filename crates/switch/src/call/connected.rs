@@ -202,7 +202,7 @@ impl Ending {
 
     /// The switch ends the call.
     pub(super) fn by_server(cause: EndReason, text: &str) -> Self {
-        let reason = reason_line(StatusCode::REQUEST_TIMEOUT, text);
+        let reason = reason_line(cause.status(), text);
         Self { origin: Origin::Server, cause, hung_up: None, reason }
     }
 }

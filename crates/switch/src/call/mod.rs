@@ -325,10 +325,7 @@ impl Call {
             }
             state => {
                 self.state = state;
-                let status = match cause {
-                    EndReason::SetupTimeout => StatusCode::REQUEST_TIMEOUT,
-                    _ => StatusCode::TEMPORARILY_UNAVAILABLE,
-                };
+                let status = cause.status();
                 let release = Release { origin: Origin::Server, cause, stop: None, status };
                 self.end_setup(release, &reason_line(status, cause.as_str()), now);
             }
