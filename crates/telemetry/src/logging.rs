@@ -20,6 +20,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// The actor library opens a span for each actor, which is one per call.
+const QUIET: &str = "ractor=warn";
+
 /// Logging could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
@@ -57,7 +60,8 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(filter)
+    // First in the list, so that a directive of the operator's for the same target wins.
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .map_err(|source| LoggingError::Filter { filter: filter.to_owned(), source })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colour);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
@@ -66,7 +70,8 @@ where
             lines.fmt_fields(JsonFields::new()).map_event_format(|text| ByLevel(text.json())).boxed()
         }
     };
-    Ok(Registry::default().with(lines.with_filter(filter)))
+    // Before the layer and not on it: what is filtered out costs nothing where it stands.
+    Ok(Registry::default().with(lines).with(filter))
 }
 
 /// Writes an event as the inner format does, and reveals redacted values in it if its level is DEBUG or TRACE.

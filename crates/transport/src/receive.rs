@@ -10,8 +10,12 @@ use std::io::IoSliceMut;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Datagrams per system call.
+/// The most datagrams per system call.
 pub(crate) const BATCH: usize = 32;
+
+/// The fewest that a system call is prepared for. Preparing costs as much as the batch is long, so that batches grow
+/// and shrink with what arrives.
+const SMALL_BATCH: usize = 4;
 
 /// How often a receive is tried while ICMP errors are in its way.
 const RECEIVE_TRIES: usize = 4;
@@ -29,12 +33,14 @@ pub(crate) enum Drained {
 pub(crate) struct Buffers {
     memory: Vec<u8>,
     datagram_max_bytes: usize,
+    /// How many datagrams the next call is prepared for.
+    batch: usize,
 }
 
 impl Buffers {
     /// Memory for one batch of datagrams; pages are touched only as far as datagrams are long.
     pub(crate) fn new(datagram_max_bytes: usize) -> Buffers {
-        Buffers { memory: vec![0; BATCH * datagram_max_bytes], datagram_max_bytes }
+        Buffers { memory: vec![0; BATCH * datagram_max_bytes], datagram_max_bytes, batch: SMALL_BATCH }
     }
 
     /// Receives one batch, without waiting, and appends an event per datagram.
@@ -67,11 +73,12 @@ impl Buffers {
         stats: &UdpStats,
         events: &mut Vec<Event>,
     ) -> Result<Drained, Errno> {
-        let mut slices: Vec<[IoSliceMut<'_>; 1]> =
-            self.memory.chunks_exact_mut(self.datagram_max_bytes).map(|one| [IoSliceMut::new(one)]).collect();
+        let batch = self.batch;
+        let chunks = self.memory.chunks_exact_mut(self.datagram_max_bytes).take(batch);
+        let mut slices: Vec<[IoSliceMut<'_>; 1]> = chunks.map(|one| [IoSliceMut::new(one)]).collect();
         // Made anew for each call: the kernel writes lengths into the headers that have to be reset, and they hold
         // pointers, which may not stay with a task that moves between threads.
-        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, Some(nix::cmsg_space!(u32)));
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(batch, Some(nix::cmsg_space!(u32)));
         let received =
             recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
         let mut count = 0;
@@ -81,7 +88,8 @@ impl Buffers {
                 events.push(event);
             }
         }
-        Ok(if count < BATCH { Drained::Empty } else { Drained::MoreLeft })
+        self.batch = (2 * count).clamp(SMALL_BATCH, BATCH);
+        Ok(if count < batch { Drained::Empty } else { Drained::MoreLeft })
     }
 }
 
