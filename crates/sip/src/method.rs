@@ -23,7 +23,24 @@ pub const ALL: [Method; 14] = [
 
 /// The method of that exact name, or `None` for an extension method we do not know.
 pub fn known(name: &[u8]) -> Option<Method> {
-    ALL.into_iter().find(|method| self::name(*method).as_bytes() == name)
+    let method = match name {
+        b"ACK" => Method::Ack,
+        b"BYE" => Method::Bye,
+        b"CANCEL" => Method::Cancel,
+        b"INFO" => Method::Info,
+        b"INVITE" => Method::Invite,
+        b"MESSAGE" => Method::Message,
+        b"NOTIFY" => Method::Notify,
+        b"OPTIONS" => Method::Options,
+        b"PRACK" => Method::PRack,
+        b"PUBLISH" => Method::Publish,
+        b"REFER" => Method::Refer,
+        b"REGISTER" => Method::Register,
+        b"SUBSCRIBE" => Method::Subscribe,
+        b"UPDATE" => Method::Update,
+        _ => return None,
+    };
+    Some(method)
 }
 
 /// The name as it stands in a start line and in CSeq.

@@ -229,25 +229,45 @@ const SPELLINGS: [(Name, &str, u8); 71] = [
 /// How many names [`Name`] has, [`Name::Other`] included.
 pub(crate) const COUNT: usize = SPELLINGS.len() + 1;
 
-const LONGEST: usize = 20;
-const PER_LENGTH: usize = 12;
 const NOBODY: u8 = u8::MAX;
 
-/// For each length of a spelling, the indices in [`SPELLINGS`] that have it: a look-up compares a handful of names.
-const BY_LENGTH: [[u8; PER_LENGTH]; LONGEST + 1] = {
-    let mut table = [[NOBODY; PER_LENGTH]; LONGEST + 1];
+/// A perfect hash: the factor under which every spelling has a slot of its own, and for each slot the index in
+/// [`SPELLINGS`]. A look-up compares one name.
+const SLOTS: (u32, [u8; 1 << SLOT_BITS]) = {
+    let mut factor = FIRST_FACTOR;
+    loop {
+        match slots_under(factor) {
+            Some(slots) => break (factor, slots),
+            None => factor = factor.wrapping_add(2),
+        }
+    }
+};
+
+const SLOT_BITS: u32 = 9;
+
+/// 2^32 divided by the golden ratio: a start as good as any.
+const FIRST_FACTOR: u32 = 0x9e37_79b9;
+
+const fn slots_under(factor: u32) -> Option<[u8; 1 << SLOT_BITS]> {
+    let mut slots = [NOBODY; 1 << SLOT_BITS];
     let mut index = 0;
     while index < SPELLINGS.len() {
-        let length = SPELLINGS[index].1.len();
-        let mut slot = 0;
-        while table[length][slot] != NOBODY {
-            slot += 1;
+        let slot = slot_of(SPELLINGS[index].1.as_bytes(), factor);
+        if slots[slot] != NOBODY {
+            return None;
         }
-        table[length][slot] = index as u8;
+        slots[slot] = index as u8;
         index += 1;
     }
-    table
-};
+    Some(slots)
+}
+
+/// By length, first, middle and last letter in any case: no two names agree in all of them. `name` is not empty.
+const fn slot_of(name: &[u8], factor: u32) -> usize {
+    let (first, middle, last) = (name[0], name[name.len() / 2], name[name.len() - 1]);
+    let folded = u32::from_le_bytes([first | 0x20, middle | 0x20, last | 0x20, name.len() as u8]);
+    (folded.wrapping_mul(factor) >> (u32::BITS - SLOT_BITS)) as usize
+}
 
 /// For each lower-case letter, the index in [`SPELLINGS`] of the header it abbreviates (RFC 3261 §7.3.3).
 const BY_LETTER: [u8; 26] = {
@@ -269,12 +289,14 @@ impl Name {
         if let [letter @ (b'a'..=b'z' | b'A'..=b'Z')] = name {
             return by_index(BY_LETTER[usize::from(letter.to_ascii_lowercase() - b'a')]);
         }
-        let Some(candidates) = BY_LENGTH.get(name.len()) else { return Name::Other };
-        candidates
-            .iter()
-            .take_while(|index| **index != NOBODY)
-            .find(|index| SPELLINGS[usize::from(**index)].1.as_bytes().eq_ignore_ascii_case(name))
-            .map_or(Name::Other, |index| by_index(*index))
+        if name.is_empty() {
+            return Name::Other;
+        }
+        let index = SLOTS.1[slot_of(name, SLOTS.0)];
+        match SPELLINGS.get(usize::from(index)) {
+            Some((known, spelling, _)) if is_spelled(name, spelling.as_bytes()) => *known,
+            Some(_) | None => Name::Other,
+        }
     }
 
     /// The canonical spelling, as we print it. Empty for [`Name::Other`].
@@ -297,10 +319,35 @@ impl Name {
     }
 }
 
+/// A set of names.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct NameSet([u64; COUNT.div_ceil(64)]);
+
+impl NameSet {
+    pub(crate) fn contains(&self, name: Name) -> bool {
+        let (word, bit) = Self::place(name);
+        self.0[word] & bit != 0
+    }
+
+    pub(crate) fn insert(&mut self, name: Name) {
+        let (word, bit) = Self::place(name);
+        self.0[word] |= bit;
+    }
+
+    fn place(name: Name) -> (usize, u64) {
+        (name as usize / 64, 1 << (name as usize % 64))
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Whether that is the name in any case. Most senders write it as we do, which is seen far sooner.
+fn is_spelled(name: &[u8], spelling: &[u8]) -> bool {
+    name == spelling || name.eq_ignore_ascii_case(spelling)
 }
 
 fn by_index(index: u8) -> Name {

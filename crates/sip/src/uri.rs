@@ -1,5 +1,6 @@
 //! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966), read where they stand.
 
+use crate::header::{decimal, kind, kinds_of};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -58,16 +59,17 @@ impl<'a> Host<'a> {
     /// Reads `name`, `192.0.2.1` or `[2001:db8::1]`.
     pub fn parse(host: &'a [u8]) -> Option<Host<'a>> {
         if let [b'[', inner @ .., b']'] = host {
-            return parse_ip::<Ipv6Addr>(inner).map(Host::V6);
+            return std::str::from_utf8(inner).ok()?.parse().ok().map(Host::V6);
         }
-        let label = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        if host.is_empty() || !host.iter().all(label) || host[0] == b'.' {
-            return None;
+        if let Some(address) = parse_ipv4(host) {
+            return Some(Host::V4(address));
         }
-        if host.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
-            return parse_ip::<Ipv4Addr>(host).map(Host::V4);
-        }
-        Some(Host::Name(host))
+        let kinds = kinds_of(host);
+        let has_only = |allowed: u16| kinds & !allowed == 0;
+        let is_name =
+            !matches!(host, [] | [b'.', ..]) && has_only(kind::DIGIT | kind::ALPHA | kind::DOT | kind::DASH);
+        // Nothing but digits and dots would be an address.
+        (is_name && !has_only(kind::DIGIT | kind::DOT)).then_some(Host::Name(host))
     }
 
     /// Whether both name the same host: names in any case, addresses by value.
@@ -131,13 +133,15 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// [`UriError`] says what is wrong with it. An unknown scheme is not an error.
     pub fn parse(text: &'a [u8]) -> Result<Uri<'a>, UriError> {
-        if text.iter().any(|byte| *byte <= b' ' || matches!(byte, 0x7f | b'<' | b'>' | b'"')) {
+        let kinds = kinds_of(text);
+        if kinds & (kind::UNPRINTABLE | kind::ANGLE | kind::QUOTE) != 0 {
             return Err(UriError::Character);
         }
-        let colon = memchr::memchr(b':', text).ok_or(UriError::Scheme)?;
+        // No memchr: it stands at the third place or so.
+        let colon = text.iter().position(|byte| *byte == b':').ok_or(UriError::Scheme)?;
         let (scheme, rest) = (parse_scheme(&text[..colon])?, &text[colon + 1..]);
         match scheme {
-            Scheme::Sip | Scheme::Sips => parse_sip(scheme, rest),
+            Scheme::Sip | Scheme::Sips => parse_sip(scheme, rest, kinds),
             Scheme::Tel => parse_tel(rest),
             Scheme::Other => Ok(opaque(scheme, rest)),
         }
@@ -292,18 +296,23 @@ fn hex(digit: u8) -> u8 {
 }
 
 fn parse_scheme(scheme: &[u8]) -> Result<Scheme, UriError> {
+    let is = |name: &[u8]| scheme.eq_ignore_ascii_case(name);
+    if is(b"sip") {
+        return Ok(Scheme::Sip);
+    } else if is(b"sips") {
+        return Ok(Scheme::Sips);
+    } else if is(b"tel") {
+        return Ok(Scheme::Tel);
+    }
     let rest_valid = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !scheme.iter().all(rest_valid) {
         return Err(UriError::Scheme);
     }
-    let known: [(&[u8], Scheme); 3] = [(b"sip", Scheme::Sip), (b"sips", Scheme::Sips), (b"tel", Scheme::Tel)];
-    Ok(known
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(scheme))
-        .map_or(Scheme::Other, |found| found.1))
+    Ok(Scheme::Other)
 }
 
-fn parse_sip(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, UriError> {
+/// `kinds` are those of the whole URI: they tell whether to look for parameters and headers at all.
+fn parse_sip(scheme: Scheme, rest: &[u8], kinds: u16) -> Result<Uri<'_>, UriError> {
     let (user, password, place) = match memchr::memchr(b'@', rest) {
         Some(at) => {
             let (user, password) = split_at_byte(&rest[..at], b':');
@@ -314,9 +323,11 @@ fn parse_sip(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, UriError> {
         }
         None => (None, None, rest),
     };
-    let host_end = place.iter().position(|byte| matches!(byte, b';' | b'?')).unwrap_or(place.len());
-    let (host, port) = parse_host_port(&place[..host_end])?;
-    let (params, headers) = split_at_byte(&place[host_end..], b'?');
+    let has_more = kinds & (kind::SEMICOLON | kind::QUESTION) != 0;
+    let host_end = if has_more { memchr::memchr2(b';', b'?', place) } else { None };
+    let (place, more) = place.split_at(host_end.unwrap_or(place.len()));
+    let (host, port) = parse_host_port(place)?;
+    let (params, headers) = if has_more { split_at_byte(more, b'?') } else { (more, None) };
     Ok(Uri { scheme, user, password, host, port, params, headers: headers.unwrap_or_default() })
 }
 
@@ -365,11 +376,38 @@ pub(crate) fn parse_port(digits: &[u8]) -> Option<u16> {
     if digits.is_empty() || digits.len() > 5 {
         return None;
     }
-    crate::header::decimal(digits).and_then(|port| u16::try_from(port).ok())
+    decimal(digits).and_then(|port| u16::try_from(port).ok())
 }
 
-fn parse_ip<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+/// A dotted quad: four numbers up to 255, without leading zeros, which some would read as octal.
+pub(crate) fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut rest = text;
+    for (index, octet) in octets.iter_mut().enumerate() {
+        if index > 0 {
+            rest = rest.strip_prefix(b".")?;
+        }
+        (*octet, rest) = parse_octet(rest)?;
+    }
+    rest.is_empty().then(|| Ipv4Addr::from(octets))
+}
+
+/// The octet that the text starts with, and what follows it.
+#[inline]
+fn parse_octet(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| byte - b'0');
+    let (first, mut rest) = text.split_first()?;
+    let mut number = u16::from(digit(*first)?);
+    for _ in 0..2 {
+        if let Some((byte, after)) = rest.split_first()
+            && let Some(digit) = digit(*byte)
+            && number > 0
+        {
+            number = number * 10 + u16::from(digit);
+            rest = after;
+        }
+    }
+    u8::try_from(number).ok().map(|octet| (octet, rest))
 }
 
 fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {
@@ -438,6 +476,23 @@ mod tests {
         ] {
             assert!(Uri::parse(text.as_bytes()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_dotted_quad_is_what_the_standard_library_takes_for_one() {
+        let octets =
+            ["", "0", "00", "1", "01", "9", "10", "99", "100", "255", "256", "999", "1000", "a", "1 "];
+        for one in octets {
+            for two in octets {
+                for (three, four) in octets.into_iter().zip(octets.into_iter().rev()).chain([("2", "3")]) {
+                    for text in [format!("{one}.{two}.{three}.{four}"), format!("{one}.{two}.{three}")] {
+                        assert_eq!(parse_ipv4(text.as_bytes()), text.parse().ok(), "{text}");
+                    }
+                }
+            }
+        }
+        assert_eq!(parse_ipv4(b"1.2.3.4."), None);
+        assert_eq!(parse_ipv4(b"1.2.3.4.5"), None);
     }
 
     #[test]

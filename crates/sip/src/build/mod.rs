@@ -6,13 +6,14 @@ mod rewrite;
 pub use response::ResponseHead;
 pub use rewrite::Rewrite;
 
-use crate::header::{is_token, skip_lws, token_len};
+use crate::header::{is_token, kind, kinds_of, skip_lws, token_len};
 use crate::method;
 use crate::name::Name;
 use crate::status::StatusCode;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use rsip::Method;
-use std::fmt::{self, Write};
+use std::fmt;
+use std::io::Write;
 
 /// Room for a message without a body; one with SDP grows once.
 const CAPACITY: usize = 1024;
@@ -23,7 +24,7 @@ const CAPACITY: usize = 1024;
 /// peer cannot add a header. Content-Length is the builder's own: one given to it is left out.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    text: BytesMut,
+    text: Vec<u8>,
 }
 
 impl Builder {
@@ -34,11 +35,11 @@ impl Builder {
 
     /// A request of any method, which must be a token.
     pub fn request_named(method: &[u8], uri: &[u8]) -> Builder {
-        let mut builder = Builder { text: BytesMut::with_capacity(CAPACITY) };
+        let mut builder = Builder { text: Vec::with_capacity(CAPACITY) };
         builder.put_line_safe(method);
-        builder.text.put_u8(b' ');
+        builder.text.push(b' ');
         put_uri(&mut builder.text, uri);
-        builder.text.put_slice(b" SIP/2.0\r\n");
+        builder.text.extend_from_slice(b" SIP/2.0\r\n");
         builder
     }
 
@@ -49,10 +50,12 @@ impl Builder {
 
     /// A response with a reason phrase of its own.
     pub fn response_with_reason(status: StatusCode, reason: &[u8]) -> Builder {
-        let mut builder = Builder { text: BytesMut::with_capacity(CAPACITY) };
-        builder.put_fmt(format_args!("SIP/2.0 {status} "));
+        let mut builder = Builder { text: Vec::with_capacity(CAPACITY) };
+        builder.text.extend_from_slice(b"SIP/2.0 ");
+        put_decimal(&mut builder.text, status.code().into());
+        builder.text.push(b' ');
         builder.put_line_safe(reason);
-        builder.text.put_slice(b"\r\n");
+        builder.text.extend_from_slice(b"\r\n");
         builder
     }
 
@@ -61,7 +64,7 @@ impl Builder {
     pub fn header(mut self, name: Name, value: impl AsRef<[u8]>) -> Builder {
         if self.start_header(name) {
             self.put_line_safe(value.as_ref());
-            self.text.put_slice(b"\r\n");
+            self.text.extend_from_slice(b"\r\n");
         }
         self
     }
@@ -73,7 +76,7 @@ impl Builder {
             let start = self.text.len();
             self.put_fmt(value);
             keep_on_one_line(&mut self.text[start..]);
-            self.text.put_slice(b"\r\n");
+            self.text.extend_from_slice(b"\r\n");
         }
         self
     }
@@ -82,10 +85,10 @@ impl Builder {
     #[must_use]
     pub fn raw_header(mut self, name: &[u8], value: &[u8]) -> Builder {
         if is_token(name) && Name::parse(name) != Name::ContentLength {
-            self.text.put_slice(name);
-            self.text.put_slice(b": ");
+            self.text.extend_from_slice(name);
+            self.text.extend_from_slice(b": ");
             self.put_line_safe(value);
-            self.text.put_slice(b"\r\n");
+            self.text.extend_from_slice(b"\r\n");
         }
         self
     }
@@ -101,27 +104,29 @@ impl Builder {
             return self;
         }
         if has_only_folds(line) {
-            self.text.put_slice(line);
+            self.text.extend_from_slice(line);
         } else {
             self.put_line_safe(line);
         }
-        self.text.put_slice(b"\r\n");
+        self.text.extend_from_slice(b"\r\n");
         self
     }
 
     /// Ends a message without a body.
     pub fn finish(mut self) -> Bytes {
-        self.text.put_slice(b"Content-Length: 0\r\n\r\n");
-        self.text.freeze()
+        self.text.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+        self.text.into()
     }
 
     /// Ends a message with a body of that type.
     pub fn body(self, content_type: &[u8], body: &[u8]) -> Bytes {
         let mut builder = self.header(Name::ContentType, content_type);
         builder.text.reserve(body.len() + 40);
-        builder.put_fmt(format_args!("Content-Length: {}\r\n\r\n", body.len()));
-        builder.text.put_slice(body);
-        builder.text.freeze()
+        builder.text.extend_from_slice(b"Content-Length: ");
+        put_decimal(&mut builder.text, body.len() as u64);
+        builder.text.extend_from_slice(b"\r\n\r\n");
+        builder.text.extend_from_slice(body);
+        builder.text.into()
     }
 
     /// Prints the name, unless it is one that the builder prints itself or has no spelling.
@@ -129,14 +134,14 @@ impl Builder {
         if matches!(name, Name::ContentLength | Name::Other) {
             return false;
         }
-        self.text.put_slice(name.as_str().as_bytes());
-        self.text.put_slice(b": ");
+        self.text.extend_from_slice(name.as_str().as_bytes());
+        self.text.extend_from_slice(b": ");
         true
     }
 
     /// Header lines that are ours already.
     fn put_lines(&mut self, lines: &[u8]) {
-        self.text.put_slice(lines);
+        self.text.extend_from_slice(lines);
     }
 
     fn put_line_safe(&mut self, value: &[u8]) {
@@ -148,14 +153,30 @@ impl Builder {
     }
 }
 
-fn put_fmt(text: &mut BytesMut, args: fmt::Arguments<'_>) {
-    text.write_fmt(args).expect("a BytesMut grows as needed");
+fn put_fmt(text: &mut Vec<u8>, args: fmt::Arguments<'_>) {
+    text.write_fmt(args).expect("a Vec grows as needed");
+}
+
+/// Appends a number; the formatting machinery takes several times as long.
+fn put_decimal(text: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.extend_from_slice(&digits[at..]);
 }
 
 /// Appends a text, line ends turned into spaces.
-fn put_line_safe(text: &mut BytesMut, value: &[u8]) {
+fn put_line_safe(text: &mut Vec<u8>, value: &[u8]) {
     let start = text.len();
-    text.put_slice(value);
+    text.extend_from_slice(value);
     keep_on_one_line(&mut text[start..]);
 }
 
@@ -179,12 +200,29 @@ fn has_only_folds(text: &[u8]) -> bool {
     true
 }
 
-fn put_uri(text: &mut BytesMut, uri: &[u8]) {
+fn put_uri(text: &mut Vec<u8>, uri: &[u8]) {
+    if kinds_of(uri) & kind::UNPRINTABLE == 0 {
+        return text.extend_from_slice(uri);
+    }
     for byte in uri {
         if *byte <= b' ' || *byte == 0x7f {
             put_fmt(text, format_args!("%{byte:02X}"));
         } else {
-            text.put_u8(*byte);
+            text.push(*byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_printed_as_the_formatter_prints_them() {
+        for number in [0, 7, 10, 99, 100, 5_060, 65_535, u64::from(u32::MAX), u64::MAX] {
+            let mut text = b"=".to_vec();
+            put_decimal(&mut text, number);
+            assert_eq!(text, format!("={number}").into_bytes());
         }
     }
 }

@@ -1,25 +1,27 @@
 //! What every response to one request repeats (RFC 3261 §8.2.6.2).
 
-use super::{Builder, put_fmt, put_line_safe};
-use crate::header::{Params, Via};
-use crate::message::{Items, Message};
+use super::{Builder, put_decimal, put_fmt, put_line_safe};
+use crate::header::{Param, Params};
+use crate::message::Message;
+use crate::message::keys::TagAt;
+use crate::message::scan::Span;
 use crate::name::Name;
 use crate::status::StatusCode;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The lines that every response to one request repeats, printed once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseHead {
-    via: Bytes,
-    record_route: Bytes,
-    /// From, Call-ID, CSeq.
-    identity: Bytes,
-    /// To without its line end, so that a tag can follow. Empty if the request had none.
-    to: Bytes,
+    /// The Via lines, the Record-Route lines, From, Call-ID, CSeq, To without its line end so that a tag can follow
+    /// (nothing if the request had none), Timestamp.
+    lines: Bytes,
+    via_end: u32,
+    record_route_end: u32,
+    identity_end: u32,
+    to_end: u32,
     has_to_tag: bool,
-    timestamp: Bytes,
 }
 
 impl ResponseHead {
@@ -27,37 +29,32 @@ impl ResponseHead {
     /// request was not sent from its sent-by address or `rport` is asked for, and `rport` gets the source port (RFC 3261
     /// §18.2.1, RFC 3581 §4). Headers that are missing or malformed are left out or repeated as they are.
     pub fn of(request: &Message, source: SocketAddr) -> ResponseHead {
-        let mut text = BytesMut::with_capacity(512);
+        let mut text = Vec::with_capacity(512);
         for (index, value) in request.values(Name::Via).enumerate() {
-            text.put_slice(b"Via: ");
+            text.extend_from_slice(b"Via: ");
             match index {
-                0 => put_stamped(&mut text, value, source),
+                0 => put_stamped(&mut text, value, request, source),
                 1.. => put_line_safe(&mut text, value),
             }
-            text.put_slice(b"\r\n");
+            text.extend_from_slice(b"\r\n");
         }
-        let via_end = text.len();
-        put_all(&mut text, request, Name::RecordRoute);
-        let record_route_end = text.len();
+        let via_end = text.len() as u32;
+        for value in request.values(Name::RecordRoute) {
+            put_header(&mut text, Name::RecordRoute, Some(value));
+        }
+        let record_route_end = text.len() as u32;
         for name in [Name::From, Name::CallId, Name::CSeq] {
-            put_first(&mut text, request, name);
+            put_header(&mut text, name, request.first(name));
         }
-        let identity_end = text.len();
+        let identity_end = text.len() as u32;
         if let Some(to) = request.first(Name::To) {
-            text.put_slice(b"To: ");
+            text.extend_from_slice(b"To: ");
             put_line_safe(&mut text, to);
         }
-        let to_end = text.len();
-        put_first(&mut text, request, Name::Timestamp);
-        let text = text.freeze();
-        ResponseHead {
-            via: text.slice(..via_end),
-            record_route: text.slice(via_end..record_route_end),
-            identity: text.slice(record_route_end..identity_end),
-            to: text.slice(identity_end..to_end),
-            has_to_tag: request.to().is_ok_and(|to| to.param("tag").is_some()),
-            timestamp: text.slice(to_end..),
-        }
+        let to_end = text.len() as u32;
+        put_header(&mut text, Name::Timestamp, request.first(Name::Timestamp));
+        let has_to_tag = matches!(request.keys().to, TagAt::Present(_));
+        ResponseHead { lines: text.into(), via_end, record_route_end, identity_end, to_end, has_to_tag }
     }
 
     /// Starts a response. `to_tag` is added unless the request had one. Record-Route is repeated in what can make a
@@ -69,13 +66,15 @@ impl ResponseHead {
     /// As [`ResponseHead::respond`], with a reason phrase of its own.
     pub fn respond_with_reason(&self, status: StatusCode, reason: &[u8], to_tag: Option<&str>) -> Builder {
         let mut builder = Builder::response_with_reason(status, reason);
-        builder.put_lines(&self.via);
+        let lines = |start, end| Span { start, end }.cut(&self.lines);
+        let to_end = self.to_end;
         if status > StatusCode::TRYING && !status.is_failure() {
-            builder.put_lines(&self.record_route);
+            builder.put_lines(lines(0, to_end));
+        } else {
+            builder.put_lines(lines(0, self.via_end));
+            builder.put_lines(lines(self.record_route_end, to_end));
         }
-        builder.put_lines(&self.identity);
-        if !self.to.is_empty() {
-            builder.put_lines(&self.to);
+        if self.identity_end < to_end {
             if let Some(tag) = to_tag.filter(|_| !self.has_to_tag) {
                 builder.put_lines(b";tag=");
                 builder.put_line_safe(tag.as_bytes());
@@ -83,60 +82,91 @@ impl ResponseHead {
             builder.put_lines(b"\r\n");
         }
         if status == StatusCode::TRYING {
-            builder.put_lines(&self.timestamp);
+            builder.put_lines(self.lines.get(to_end as usize..).unwrap_or_default());
         }
         builder
     }
 }
 
-fn put_all(text: &mut BytesMut, request: &Message, name: Name) {
-    for value in request.values(name) {
-        put_header(text, name, value);
+fn put_header(text: &mut Vec<u8>, name: Name, value: Option<&[u8]>) {
+    if let Some(value) = value {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        put_line_safe(text, value);
+        text.extend_from_slice(b"\r\n");
     }
-}
-
-fn put_first(text: &mut BytesMut, request: &Message, name: Name) {
-    if let Some(value) = request.first(name) {
-        put_header(text, name, value);
-    }
-}
-
-fn put_header(text: &mut BytesMut, name: Name, value: &[u8]) {
-    text.put_slice(name.as_str().as_bytes());
-    text.put_slice(b": ");
-    put_line_safe(text, value);
-    text.put_slice(b"\r\n");
 }
 
 /// The first Via line, its topmost value stamped with where the request came from.
-fn put_stamped(text: &mut BytesMut, line: &[u8], source: SocketAddr) {
-    let top = Items::new(line).next().unwrap_or_default();
-    let Ok(via) = Via::parse(top) else { return put_line_safe(text, line) };
-    let top_at = top.as_ptr() as usize - line.as_ptr() as usize;
-    let (before, after) = (&line[..top_at], &line[top_at + top.len()..]);
-    put_line_safe(text, before);
-    put_line_safe(text, &top[..top.len() - via.params.len()]);
-    let asks_for_port = via.rport().is_some();
+fn put_stamped(text: &mut Vec<u8>, line: &[u8], request: &Message, source: SocketAddr) {
+    let Ok(via) = request.top_via() else { return put_line_safe(text, line) };
+    let top_at = (via.raw.as_ptr() as usize).wrapping_sub(line.as_ptr() as usize);
+    // A line of nothing but commas leaves the topmost value to a later one.
+    let Some(after) = line.get(top_at.saturating_add(via.raw.len())..) else {
+        return put_line_safe(text, line);
+    };
+    put_line_safe(text, &line[..top_at + via.raw.len() - via.params.len()]);
     for param in Params::new(via.params).map_while(Result::ok) {
         let is = |name: &[u8]| param.name.eq_ignore_ascii_case(name);
-        if is(b"received") || is(b"rport") {
-            continue;
-        }
-        text.put_u8(b';');
-        text.put_slice(param.name);
-        if let Some(value) = param.value {
-            text.put_u8(b'=');
-            put_line_safe(text, value);
+        if !is(b"rport") && !is(b"received") {
+            put_param(text, &param);
         }
     }
+    let asks_for_port = via.rport().is_some();
     // A socket for both families sees IPv4 peers as mapped addresses.
     let source_ip = source.ip().to_canonical();
-    let is_sent_by = via.sent_by().and_then(|host| host.ip()) == Some(source_ip);
-    if asks_for_port || !is_sent_by {
-        put_fmt(text, format_args!(";received={source_ip}"));
+    if asks_for_port || via.sent_by().and_then(|host| host.ip()) != Some(source_ip) {
+        text.extend_from_slice(b";received=");
+        put_ip(text, source_ip);
     }
     if asks_for_port {
-        put_fmt(text, format_args!(";rport={}", source.port()));
+        text.extend_from_slice(b";rport=");
+        put_decimal(text, source.port().into());
     }
     put_line_safe(text, after);
+}
+
+fn put_param(text: &mut Vec<u8>, param: &Param<'_>) {
+    text.push(b';');
+    text.extend_from_slice(param.name);
+    if let Some(value) = param.value {
+        text.push(b'=');
+        put_line_safe(text, value);
+    }
+}
+
+fn put_ip(text: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    text.push(b'.');
+                }
+                put_decimal(text, octet.into());
+            }
+        }
+        IpAddr::V6(ip) => put_fmt(text, format_args!("{ip}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_whose_places_make_no_sense_prints_what_it_can() {
+        for (via_end, to_end) in [(0, 0), (9, 3), (u32::MAX, u32::MAX), (3, 1_000)] {
+            let head = ResponseHead {
+                lines: Bytes::from_static(b"Via: x\r\n"),
+                via_end,
+                record_route_end: to_end,
+                identity_end: via_end,
+                to_end,
+                has_to_tag: false,
+            };
+            for status in [StatusCode::TRYING, StatusCode::OK, StatusCode::BUSY_HERE] {
+                assert!(head.respond(status, Some("t")).finish().starts_with(b"SIP/2.0 "));
+            }
+        }
+    }
 }

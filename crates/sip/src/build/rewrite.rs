@@ -34,12 +34,12 @@ impl<'m> Rewrite<'m> {
     #[must_use]
     pub fn request_uri(mut self, uri: &[u8]) -> Self {
         if self.message.is_request() {
-            let mut line = BytesMut::with_capacity(uri.len() + 32);
-            line.put_slice(self.message.method_name());
-            line.put_u8(b' ');
+            let mut line = Vec::with_capacity(uri.len() + 32);
+            line.extend_from_slice(self.message.method_name());
+            line.push(b' ');
             put_uri(&mut line, uri);
-            line.put_slice(b" SIP/2.0\r\n");
-            self.start = Some(line.to_vec());
+            line.extend_from_slice(b" SIP/2.0\r\n");
+            self.start = Some(line);
         }
         self
     }

@@ -3,38 +3,129 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// Linear white space, line folds included.
-pub(crate) fn is_lws(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+/// Kinds of bytes, one bit each. Every byte is of one kind; the sets that the grammar speaks of are kinds together.
+pub(crate) mod kind {
+    pub(crate) const DIGIT: u16 = 1;
+    pub(crate) const ALPHA: u16 = 1 << 1;
+    pub(crate) const DOT: u16 = 1 << 2;
+    /// `-` and `_`.
+    pub(crate) const DASH: u16 = 1 << 3;
+    /// What else a token may hold: `` !%*+`'~ ``.
+    pub(crate) const MARK: u16 = 1 << 4;
+    /// Linear white space, line folds included.
+    pub(crate) const LWS: u16 = 1 << 5;
+    pub(crate) const NUL: u16 = 1 << 6;
+    /// The other control characters.
+    pub(crate) const CONTROL: u16 = 1 << 7;
+    pub(crate) const QUOTE: u16 = 1 << 8;
+    /// `<` and `>`.
+    pub(crate) const ANGLE: u16 = 1 << 9;
+    pub(crate) const COMMA: u16 = 1 << 10;
+    pub(crate) const SEMICOLON: u16 = 1 << 11;
+    pub(crate) const QUESTION: u16 = 1 << 12;
+    pub(crate) const OTHER: u16 = 1 << 13;
+
+    /// A token.
+    pub(crate) const TOKEN: u16 = DIGIT | ALPHA | DOT | DASH | MARK;
+    /// A byte that a start line and a URI printed into one must escape.
+    pub(crate) const UNPRINTABLE: u16 = LWS | NUL | CONTROL;
 }
 
-/// A character of a token.
-fn is_token_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+/// The kind of every byte.
+const KINDS: [u16; 256] = {
+    let mut kinds = [kind::OTHER; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'0'..=b'9' => kind::DIGIT,
+            b'a'..=b'z' | b'A'..=b'Z' => kind::ALPHA,
+            b'.' => kind::DOT,
+            b'-' | b'_' => kind::DASH,
+            b'!' | b'%' | b'*' | b'+' | b'`' | b'\'' | b'~' => kind::MARK,
+            b' ' | b'\t' | b'\r' | b'\n' => kind::LWS,
+            0 => kind::NUL,
+            0x01..=0x1f | 0x7f => kind::CONTROL,
+            b'"' => kind::QUOTE,
+            b'<' | b'>' => kind::ANGLE,
+            b',' => kind::COMMA,
+            b';' => kind::SEMICOLON,
+            b'?' => kind::QUESTION,
+            _ => kind::OTHER,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
+/// The kinds of the text's bytes together.
+#[inline]
+pub(crate) fn kinds_of(text: &[u8]) -> u16 {
+    text.iter().fold(0, |kinds, byte| kinds | KINDS[usize::from(*byte)])
+}
+
+/// How many bytes of these kinds the text starts with.
+#[inline]
+pub(crate) fn run_len(text: &[u8], kinds: u16) -> usize {
+    // Eight at a time cost half of what eight times one do.
+    let (eights, _) = text.as_chunks::<8>();
+    let whole = eights.iter().take_while(|eight| kinds_of(&eight[..]) & !kinds == 0).count() * 8;
+    let rest = &text[whole..];
+    whole + rest.iter().position(|byte| !is(*byte, kinds)).unwrap_or(rest.len())
+}
+
+/// Linear white space, line folds included.
+#[inline]
+pub(crate) fn is_lws(byte: u8) -> bool {
+    is(byte, kind::LWS)
+}
+
+/// Whether the byte is of one of these kinds.
+#[inline]
+fn is(byte: u8, kinds: u16) -> bool {
+    KINDS[usize::from(byte)] & kinds != 0
 }
 
 /// Whether the whole text is one token.
+#[inline]
 pub(crate) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| is_token_char(*byte))
+    !text.is_empty() && kinds_of(text) & !kind::TOKEN == 0
 }
 
 /// How many bytes of a token the text starts with.
+#[inline]
 pub(crate) fn token_len(text: &[u8]) -> usize {
-    text.iter().position(|byte| !is_token_char(*byte)).unwrap_or(text.len())
+    // Tokens are short: no eights.
+    text.iter().position(|byte| !is(*byte, kind::TOKEN)).unwrap_or(text.len())
 }
 
 /// The text without leading white space.
+#[inline]
 pub(crate) fn skip_lws(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(|byte| !is_lws(*byte)).unwrap_or(text.len());
-    &text[start..]
+    let mut rest = text;
+    while let [byte, after @ ..] = rest
+        && is_lws(*byte)
+    {
+        rest = after;
+    }
+    rest
 }
 
 /// The text without white space at either end.
+#[inline]
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
-    let text = skip_lws(text);
-    let end = text.iter().rposition(|byte| !is_lws(*byte)).map_or(0, |last| last + 1);
-    &text[..end]
+    trim_end(skip_lws(text))
+}
+
+/// The text without trailing white space.
+#[inline]
+pub(crate) fn trim_end(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let [before @ .., byte] = rest
+        && is_lws(*byte)
+    {
+        rest = before;
+    }
+    rest
 }
 
 /// The length of the quoted string that the text starts with, both quotes included; `None` if it never ends.
@@ -95,6 +186,29 @@ impl fmt::Display for Quoted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_byte_is_of_one_kind_and_tokens_are_those_of_rfc_3261_25_1() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(KINDS[usize::from(byte)].count_ones(), 1, "{byte}");
+            let is_token = byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte);
+            assert_eq!(is(byte, kind::TOKEN), is_token, "{byte}");
+            assert_eq!(is(byte, kind::UNPRINTABLE), byte <= b' ' || byte == 0x7f, "{byte}");
+        }
+    }
+
+    #[test]
+    fn a_run_ends_at_the_first_byte_of_another_kind_wherever_it_stands() {
+        for length in 0..40 {
+            for end in 0..=length {
+                let mut text = vec![b'a'; length];
+                text[end..].fill(b'9');
+                assert_eq!(run_len(&text, kind::ALPHA), end);
+                assert_eq!(run_len(&text, !kind::DIGIT), end);
+                assert_eq!(run_len(&text, kind::ALPHA | kind::DIGIT), length);
+            }
+        }
+    }
 
     #[test]
     fn a_quoted_string_ends_at_the_first_quote_that_is_not_escaped() {

@@ -22,11 +22,15 @@ pub use media_type::MediaType;
 pub use name_addr::{Contact, NameAddr};
 pub use params::{Param, Params, find_param};
 pub use reason::Reason;
-pub(crate) use timing::leading_number;
 pub use timing::{Refresher, RetryAfter, SessionExpires};
+pub(crate) use via::Routing;
 pub use via::{MAGIC_COOKIE, Via};
 
-pub(crate) use lexical::{decimal, is_lws, is_token, quoted_end, skip_lws, token_len, trim};
+pub(crate) use lexical::{
+    decimal, is_lws, is_token, kind, kinds_of, quoted_end, run_len, skip_lws, token_len, trim, trim_end,
+};
+pub(crate) use params::find_valid_param;
+pub(crate) use timing::leading_number;
 
 use crate::name::Name;
 

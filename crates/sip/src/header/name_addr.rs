@@ -1,6 +1,8 @@
 //! Addresses: `"Display" <uri>;params` and `uri;params` (RFC 3261 §20.10, §25.1).
 
-use super::{HeaderError, Params, find_param, is_lws, quoted_end, skip_lws, trim, unquote};
+use super::{
+    HeaderError, find_param, find_valid_param, kind, kinds_of, quoted_end, run_len, skip_lws, trim, unquote,
+};
 use crate::uri::{Uri, UriError};
 use std::borrow::Cow;
 
@@ -15,6 +17,8 @@ pub struct NameAddr<'a> {
     pub params: &'a [u8],
     /// The whole value, trimmed.
     pub raw: &'a [u8],
+    /// The tag parameter: `None` without it, empty if it names nothing.
+    pub(crate) tag: Option<&'a [u8]>,
 }
 
 /// One value of a Contact header.
@@ -34,30 +38,26 @@ impl<'a> NameAddr<'a> {
     /// [`HeaderError::Syntax`]: unbalanced quotes or brackets, no URI, malformed parameters, text in between.
     pub fn parse(value: &'a [u8]) -> Result<NameAddr<'a>, HeaderError> {
         let raw = trim(value);
-        let address = if raw.first() == Some(&b'"') {
-            let end = quoted_end(raw).ok_or(SYNTAX)?;
-            let rest = skip_lws(&raw[end..]).strip_prefix(b"<").ok_or(SYNTAX)?;
-            bracketed(raw, Some(&raw[..end]), rest)?
-        } else {
-            match memchr::memchr3(b'<', b';', b'"', raw) {
-                Some(at) if raw[at] == b'<' => {
-                    let display = Some(trim(&raw[..at])).filter(|display| !display.is_empty());
-                    bracketed(raw, display, &raw[at + 1..])?
-                }
-                Some(at) if raw[at] == b';' => bare(raw, at)?,
-                Some(_) => return Err(SYNTAX),
-                None => bare(raw, raw.len())?,
+        let (display, (uri, params)) = match raw {
+            [b'<', rest @ ..] => (None, bracketed(rest)?),
+            [b'"', ..] => {
+                let (display, rest) = raw.split_at(quoted_end(raw).ok_or(SYNTAX)?);
+                (Some(display), bracketed(skip_lws(rest).strip_prefix(b"<").ok_or(SYNTAX)?)?)
             }
+            _ => match memchr::memchr3(b'<', b';', b'"', raw) {
+                Some(at) if raw[at] == b'<' => (Some(trim(&raw[..at])), bracketed(&raw[at + 1..])?),
+                Some(at) if raw[at] == b';' => (None, bare(raw, at)?),
+                Some(_) => return Err(SYNTAX),
+                None => (None, bare(raw, raw.len())?),
+            },
         };
-        if !Params::new(address.params).are_valid() {
-            return Err(SYNTAX);
-        }
-        Ok(address)
+        let tag = find_valid_param(params, "tag").map_err(|_| SYNTAX)?;
+        Ok(NameAddr { display, uri, params, raw, tag: tag.map(Option::unwrap_or_default) })
     }
 
     /// The tag, if there is one that is not empty.
     pub fn tag(&self) -> Option<&'a [u8]> {
-        self.param("tag").flatten().filter(|tag| !tag.is_empty())
+        self.tag.filter(|tag| !tag.is_empty())
     }
 
     /// The value of a header parameter as written: `None` without the parameter, `Some(None)` without a value.
@@ -91,26 +91,22 @@ impl<'a> Contact<'a> {
 
 const SYNTAX: HeaderError = HeaderError::Syntax("address");
 
-fn bracketed<'a>(
-    raw: &'a [u8],
-    display: Option<&'a [u8]>,
-    rest: &'a [u8],
-) -> Result<NameAddr<'a>, HeaderError> {
-    let end = memchr::memchr(b'>', rest).ok_or(SYNTAX)?;
-    let uri = &rest[..end];
-    if uri.is_empty() || uri.iter().any(|byte| is_lws(*byte) || *byte == b'<') {
-        return Err(SYNTAX);
+/// The URI and the parameters behind an opening bracket.
+fn bracketed(rest: &[u8]) -> Result<(&[u8], &[u8]), HeaderError> {
+    match rest.split_at(run_len(rest, !(kind::LWS | kind::ANGLE))) {
+        (uri @ [_, ..], [b'>', params @ ..]) => Ok((uri, skip_lws(params))),
+        _ => Err(SYNTAX),
     }
-    Ok(NameAddr { display, uri, params: skip_lws(&rest[end + 1..]), raw })
 }
 
-fn bare(raw: &[u8], uri_end: usize) -> Result<NameAddr<'_>, HeaderError> {
+/// The URI and the parameters of an address without brackets.
+fn bare(raw: &[u8], uri_end: usize) -> Result<(&[u8], &[u8]), HeaderError> {
     let uri = trim(&raw[..uri_end]);
-    let forbidden = |byte: &u8| is_lws(*byte) || matches!(byte, b'?' | b',' | b'>');
-    if uri.is_empty() || uri.iter().any(forbidden) || memchr::memchr(b':', uri).is_none() {
+    let is_ambiguous = kinds_of(uri) & (kind::LWS | kind::QUESTION | kind::COMMA | kind::ANGLE) != 0;
+    if uri.is_empty() || is_ambiguous || memchr::memchr(b':', uri).is_none() {
         return Err(SYNTAX);
     }
-    Ok(NameAddr { display: None, uri, params: &raw[uri_end..], raw })
+    Ok((uri, &raw[uri_end..]))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Header parameters: `;name`, `;name=value`, `;name="value"`.
 
-use super::{HeaderError, is_lws, quoted_end, skip_lws, token_len};
+use super::{HeaderError, is_lws, kind, quoted_end, run_len, skip_lws, token_len};
 
 /// One parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ impl<'a> Params<'a> {
         self.all(|param| param.is_ok())
     }
 
+    #[inline]
     fn take_one(&mut self) -> Option<Param<'a>> {
         let text = skip_lws(self.rest.strip_prefix(b";")?);
         let (name, text) = text.split_at(token_len(text));
@@ -49,6 +50,7 @@ impl<'a> Params<'a> {
 impl<'a> Iterator for Params<'a> {
     type Item = Result<Param<'a>, HeaderError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -70,15 +72,34 @@ pub fn find_param<'a>(params: &'a [u8], name: &str) -> Option<Option<&'a [u8]>> 
         .map(|param| param.value)
 }
 
+/// As [`find_param`], and an error if any of the parameters breaks the grammar: one pass where a reader needs both.
+pub(crate) fn find_valid_param<'a>(
+    params: &'a [u8],
+    name: &str,
+) -> Result<Option<Option<&'a [u8]>>, HeaderError> {
+    let mut found = None;
+    for param in Params::new(params) {
+        let param = param?;
+        if found.is_none() && param.name.eq_ignore_ascii_case(name.as_bytes()) {
+            found = Some(param.value);
+        }
+    }
+    Ok(found)
+}
+
+/// What a value that is no quoted string may not hold.
+const NOT_IN_VALUE: u16 =
+    kind::LWS | kind::NUL | kind::CONTROL | kind::QUOTE | kind::ANGLE | kind::COMMA | kind::SEMICOLON;
+
 /// A token, a host (brackets and colons of an IPv6 reference included) or a quoted string. Empty values are taken as
 /// they are: phones send `;rport=`.
+#[inline]
 fn value_len(text: &[u8]) -> Option<usize> {
     if text.first() == Some(&b'"') {
         return quoted_end(text);
     }
-    let end = text.iter().position(|byte| is_lws(*byte) || *byte == b';').unwrap_or(text.len());
-    let forbidden = |byte: &u8| matches!(byte, b',' | b'<' | b'>' | b'"' | 0..=0x1f | 0x7f);
-    (!text[..end].iter().any(forbidden)).then_some(end)
+    let end = run_len(text, !NOT_IN_VALUE);
+    text.get(end).is_none_or(|after| *after == b';' || is_lws(*after)).then_some(end)
 }
 
 #[cfg(test)]
@@ -103,5 +124,15 @@ mod tests {
         }
         assert_eq!(find_param(b";a=1;;b=2", "a"), Some(Some(&b"1"[..])));
         assert_eq!(find_param(b";a=1;;b=2", "b"), None);
+        assert!(find_valid_param(b";a=1;;b=2", "a").is_err());
+    }
+
+    #[test]
+    fn of_parameters_with_the_same_name_the_first_counts() {
+        let params = b";a;b=1;A=2;B=3";
+        assert_eq!((find_param(params, "a"), find_param(params, "b")), (Some(None), Some(Some(&b"1"[..]))));
+        assert_eq!(find_valid_param(params, "a"), Ok(Some(None)));
+        assert_eq!(find_valid_param(params, "b"), Ok(Some(Some(&b"1"[..]))));
+        assert_eq!(find_valid_param(params, "c"), Ok(None));
     }
 }

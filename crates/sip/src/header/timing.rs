@@ -1,6 +1,6 @@
 //! Headers that carry seconds: Session-Expires (RFC 4028 §4), Retry-After (RFC 3261 §20.33) and plain numbers.
 
-use super::{HeaderError, Params, decimal, find_param, skip_lws, trim};
+use super::{HeaderError, decimal, find_param, find_valid_param, skip_lws, trim};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -38,11 +38,9 @@ impl SessionExpires {
     /// [`HeaderError::Syntax`]; [`HeaderError::Range`] beyond 2^32 − 1.
     pub fn parse(value: &[u8]) -> Result<SessionExpires, HeaderError> {
         let (secs, params) = leading_number(value, "Session-Expires")?;
-        if !Params::new(params).are_valid() {
-            return Err(HeaderError::Syntax("Session-Expires"));
-        }
-        let refresher = find_param(params, "refresher").flatten().and_then(Refresher::parse);
-        Ok(SessionExpires { secs, refresher })
+        let refresher =
+            find_valid_param(params, "refresher").map_err(|_| HeaderError::Syntax("Session-Expires"))?;
+        Ok(SessionExpires { secs, refresher: refresher.flatten().and_then(Refresher::parse) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Via (RFC 3261 §20.42) and where a response goes (§18.2.2, RFC 3581 §4).
 
-use super::{HeaderError, Params, find_param, is_lws, skip_lws, token_len, trim};
-use crate::uri::{Host, parse_port};
+use super::{HeaderError, Param, Params, find_param, is_lws, skip_lws, token_len, trim};
+use crate::uri::{Host, parse_ipv4, parse_port};
 use std::net::{IpAddr, SocketAddr};
 
 /// What every branch of RFC 3261 starts with (§8.1.1.7).
@@ -20,6 +20,18 @@ pub struct Via<'a> {
     pub params: &'a [u8],
     /// The whole value, trimmed.
     pub raw: &'a [u8],
+    pub(crate) routing: Routing<'a>,
+}
+
+/// The parameters that every hop looks at, so that they are found once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Routing<'a> {
+    /// The branch; empty without one.
+    pub(crate) branch: &'a [u8],
+    /// As [`Via::rport`] returns it.
+    pub(crate) rport: Option<Option<u16>>,
+    /// `maddr`; empty without it.
+    pub(crate) maddr: &'a [u8],
 }
 
 impl<'a> Via<'a> {
@@ -30,8 +42,7 @@ impl<'a> Via<'a> {
     /// [`HeaderError::Syntax`].
     pub fn parse(value: &'a [u8]) -> Result<Via<'a>, HeaderError> {
         let raw = trim(value);
-        let (_protocol, rest) = slash_token(raw).ok_or(SYNTAX)?;
-        let (_version, rest) = slash_token(rest).ok_or(SYNTAX)?;
+        let rest = after_version(raw).ok_or(SYNTAX)?;
         let (transport, rest) = rest.split_at(token_len(rest));
         if transport.is_empty() || !rest.first().is_some_and(|byte| is_lws(*byte)) {
             return Err(SYNTAX);
@@ -40,10 +51,8 @@ impl<'a> Via<'a> {
         let params_at = memchr::memchr(b';', sent_by).unwrap_or(sent_by.len());
         let (sent_by, params) = sent_by.split_at(params_at);
         let (host, port) = split_sent_by(trim(sent_by)).ok_or(SYNTAX)?;
-        if !Params::new(params).are_valid() {
-            return Err(SYNTAX);
-        }
-        Ok(Via { transport, host, port, params, raw })
+        let routing = Routing::of(params).map_err(|_| SYNTAX)?;
+        Ok(Via { transport, host, port, params, raw, routing })
     }
 
     /// The value of a parameter as written: `None` without the parameter, `Some(None)` without a value.
@@ -53,18 +62,15 @@ impl<'a> Via<'a> {
 
     /// The branch, if there is one that is not empty.
     pub fn branch(&self) -> Option<&'a [u8]> {
-        self.param("branch").flatten().filter(|branch| !branch.is_empty())
+        Some(self.routing.branch).filter(|branch| !branch.is_empty())
     }
 
     /// Whether the branch identifies the transaction (RFC 3261 §17.2.3): the cookie and something after it.
     pub fn has_magic_cookie(&self) -> bool {
-        let unique = |branch: &[u8]| {
-            branch.split_at_checked(MAGIC_COOKIE.len()).is_some_and(|(cookie, rest)| {
-                // Tokens are case-insensitive unless stated otherwise (§7.3.1).
-                cookie.eq_ignore_ascii_case(MAGIC_COOKIE) && !rest.is_empty()
-            })
-        };
-        self.branch().is_some_and(unique)
+        self.routing.branch.split_at_checked(MAGIC_COOKIE.len()).is_some_and(|(cookie, rest)| {
+            // Tokens are case-insensitive unless stated otherwise (§7.3.1).
+            cookie.eq_ignore_ascii_case(MAGIC_COOKIE) && !rest.is_empty()
+        })
     }
 
     /// `received` as written.
@@ -80,7 +86,7 @@ impl<'a> Via<'a> {
     /// `rport` (RFC 3581 §3): `Some(None)` asks for it, `Some(Some(port))` answers. A port that is none reads as
     /// a request.
     pub fn rport(&self) -> Option<Option<u16>> {
-        self.param("rport").map(|value| value.and_then(parse_port))
+        self.routing.rport
     }
 
     /// The sent-by host as a type; `None` if it is neither a name nor an address.
@@ -100,7 +106,7 @@ impl<'a> Via<'a> {
     /// The source address is what we would stamp as `received`, so a `received` written by the peer counts for nothing.
     pub fn response_address(&self, source: SocketAddr) -> SocketAddr {
         let sent_by_port = self.port.unwrap_or(if self.is_tls() { 5061 } else { 5060 });
-        if let Some(maddr) = self.param("maddr").flatten().and_then(address) {
+        if let Some(maddr) = address(self.routing.maddr) {
             return SocketAddr::new(maddr, sent_by_port);
         }
         match self.rport() {
@@ -110,7 +116,37 @@ impl<'a> Via<'a> {
     }
 }
 
+impl<'a> Routing<'a> {
+    /// Checks all parameters; of those with the same name the first counts.
+    fn of(params: &'a [u8]) -> Result<Routing<'a>, HeaderError> {
+        let (mut branch, mut rport, mut maddr) = (None, None, None);
+        for param in Params::new(params) {
+            let Param { name, value } = param?;
+            if name.eq_ignore_ascii_case(b"branch") {
+                branch.get_or_insert(value);
+            } else if name.eq_ignore_ascii_case(b"rport") {
+                rport.get_or_insert(value);
+            } else if name.eq_ignore_ascii_case(b"maddr") {
+                maddr.get_or_insert(value);
+            }
+        }
+        Ok(Routing {
+            branch: branch.flatten().unwrap_or_default(),
+            rport: rport.map(|value| value.and_then(parse_port)),
+            maddr: maddr.flatten().unwrap_or_default(),
+        })
+    }
+}
+
 const SYNTAX: HeaderError = HeaderError::Syntax("Via");
+
+/// What follows `SIP/2.0/`, or another protocol and version.
+fn after_version(raw: &[u8]) -> Option<&[u8]> {
+    match raw.strip_prefix(b"SIP/2.0/") {
+        Some(rest) => Some(skip_lws(rest)),
+        None => slash_token(raw).and_then(|(_protocol, rest)| slash_token(rest)).map(|(_version, rest)| rest),
+    }
+}
 
 /// A token, then a slash, with white space around it.
 fn slash_token(text: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -135,8 +171,14 @@ fn split_sent_by(sent_by: &[u8]) -> Option<(&[u8], Option<u16>)> {
 }
 
 fn address(text: &[u8]) -> Option<IpAddr> {
+    if text.is_empty() {
+        return None;
+    }
     let bare = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")).unwrap_or(text);
-    std::str::from_utf8(bare).ok()?.parse().ok()
+    match parse_ipv4(bare) {
+        Some(address) => Some(IpAddr::V4(address)),
+        None => std::str::from_utf8(bare).ok()?.parse().ok(),
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +261,14 @@ mod tests {
     fn rport_sends_responses_to_the_source_port() {
         assert_eq!(response_address("SIP/2.0/UDP 10.0.0.1:5070;rport"), "198.51.100.4:40000");
         assert_eq!(response_address("SIP/2.0/UDP 10.0.0.1:5070;rport=1"), "198.51.100.4:40000");
+    }
+
+    #[test]
+    fn of_parameters_with_the_same_name_the_first_counts() {
+        let via = parsed("SIP/2.0/UDP h;branch=1;BRANCH=2;rport;rport=7;maddr=224.0.1.75;maddr=224.0.1.76");
+        assert_eq!((via.branch(), via.rport()), (Some(&b"1"[..]), Some(None)));
+        assert_eq!(via.response_address(source()), SocketAddr::from(([224, 0, 1, 75], 5060)));
+        assert_eq!(parsed("SIP/2.0/UDP h;branch;branch=2").branch(), None);
     }
 
     #[test]

@@ -13,7 +13,10 @@ impl Message {
     /// # Errors
     /// [`HeaderError`] if it is missing or malformed.
     pub fn top_via(&self) -> Result<Via<'_>, HeaderError> {
-        Via::parse(self.items(Name::Via).next().ok_or(HeaderError::Missing(Name::Via))?)
+        match self.keys().top_via(self.raw()) {
+            Some(via) => Ok(via),
+            None => Via::parse(self.items(Name::Via).next().ok_or(HeaderError::Missing(Name::Via))?),
+        }
     }
 
     /// From.
@@ -34,12 +37,12 @@ impl Message {
 
     /// The tag in From; `None` also where From cannot be read.
     pub fn from_tag(&self) -> Option<&[u8]> {
-        self.from().ok()?.tag()
+        self.keys().from.tag(self.raw())
     }
 
     /// The tag in To; `None` also where To cannot be read.
     pub fn to_tag(&self) -> Option<&[u8]> {
-        self.to().ok()?.tag()
+        self.keys().to.tag(self.raw())
     }
 
     /// Call-ID. Compared byte by byte (RFC 3261 §20.8).
@@ -52,7 +55,10 @@ impl Message {
     /// # Errors
     /// [`HeaderError`] if it is missing, malformed or 2^31 and above.
     pub fn cseq(&self) -> Result<CSeq<'_>, HeaderError> {
-        CSeq::parse(self.mandatory(Name::CSeq)?)
+        match self.keys().cseq(self.raw()) {
+            Some(cseq) => Ok(cseq),
+            None => CSeq::parse(self.mandatory(Name::CSeq)?),
+        }
     }
 
     /// Max-Forwards; `None` without the header, which counts as 70 (RFC 3261 §16.6).

@@ -2,6 +2,7 @@
 
 mod access;
 mod body;
+pub(crate) mod keys;
 mod list;
 pub(crate) mod scan;
 mod validate;
@@ -9,14 +10,15 @@ mod validate;
 pub use list::Items;
 pub use validate::Rejection;
 
-use crate::header::{decimal, is_token, trim};
+use crate::header::{decimal, is_token, kind, kinds_of, trim};
 use crate::limits::Limits;
 use crate::method;
-use crate::name::Name;
+use crate::name::{Name, NameSet};
 use crate::status::StatusCode;
 use bytes::{Buf, Bytes};
+use keys::Keys;
 use rsip::Method;
-use scan::{Head, Line, Span, physical_line};
+use scan::{Line, Span, Table, physical_line};
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,10 +73,13 @@ pub struct Message {
     raw: Bytes,
     start: Start,
     lines: Arc<[Line]>,
+    /// Which headers there are: most of those that are asked for are not.
+    names: NameSet,
     headers_end: u32,
     body: Span,
     max_list_items: usize,
     defects: u8,
+    keys: Keys,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -101,7 +106,8 @@ impl Message {
     /// skipped (RFC 3261 §7.5). The body is as long as Content-Length says and what follows is cut off (§18.3);
     /// without Content-Length it is the rest.
     ///
-    /// Costs one allocation, for the table of lines. Nothing in a header's value is looked at.
+    /// Costs one allocation, for the table of lines. Of the values only those are read that identify the message: the
+    /// topmost Via, From, To and CSeq.
     ///
     /// # Errors
     /// [`ParseError`], only where no response could be built or a limit is exceeded. What else is wrong shows in
@@ -120,22 +126,29 @@ impl Message {
             return Err(ParseError::LineTooLong);
         }
         let (start, mut defects) = parse_start(&raw[..start_end])?;
-        let head = scan::head(&raw, headers_at);
-        if head.headers > limits.max_headers {
-            return Err(ParseError::TooManyHeaders(head.headers));
-        }
-        let lines = scan::table(&raw, &head, limits).ok_or(ParseError::LineTooLong)?;
-        if matches!(start, Start::Request { .. }) && !lines.iter().any(|line| line.name == Name::Via) {
+        let table = scan::table(&raw, headers_at, limits)?;
+        if matches!(start, Start::Request { .. }) && !table.names.contains(Name::Via) {
             return Err(ParseError::NoVia);
         }
-        let (length, length_defects) = body_length(&raw, &head, &lines);
-        defects |= length_defects;
-        let body = Span::of(head.body_at, head.body_at + length);
+        let (length, body_defects) = body_length(&raw, &table);
+        defects |= body_defects;
+        let body = Span::of(table.body_at, table.body_at + length);
         if body.end as usize != raw.len() {
             raw.truncate(body.end as usize);
         }
-        let (headers_end, max_list_items) = (head.headers_end as u32, limits.max_list_items);
-        Ok(Message { raw, start, lines, headers_end, body, max_list_items, defects })
+        let mut message = Message {
+            raw,
+            start,
+            lines: table.lines,
+            names: table.names,
+            headers_end: table.headers_end as u32,
+            body,
+            max_list_items: limits.max_list_items,
+            defects,
+            keys: Keys::UNREAD,
+        };
+        message.keys = Keys::of(&message);
+        Ok(message)
     }
 
     /// The message's bytes, without line ends before it and without what followed its body.
@@ -200,10 +213,7 @@ impl Message {
 
     /// The value of the first header of that name. For [`Name::Other`] use [`Message::named`].
     pub fn first(&self, name: Name) -> Option<&[u8]> {
-        self.lines
-            .iter()
-            .find(|line| line.name == name && line.is_header)
-            .map(|line| line.value.cut(&self.raw))
+        self.values(name).next()
     }
 
     /// The header lines of that name in any case and form: what a pass-list names.
@@ -227,7 +237,8 @@ impl Message {
 
     /// The values of all lines of that name.
     pub(crate) fn values(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        self.lines
+        let lines = if self.names.contains(name) { &self.lines[..] } else { &[] };
+        lines
             .iter()
             .filter(move |line| line.name == name && line.is_header)
             .map(|line| line.value.cut(&self.raw))
@@ -235,6 +246,10 @@ impl Message {
 
     pub(crate) fn lines(&self) -> &[Line] {
         &self.lines
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     pub(crate) fn headers_end(&self) -> usize {
@@ -296,7 +311,7 @@ fn parse_request_line(line: &[u8]) -> Result<(Start, u8), ParseError> {
         && uri_at + uri.len() + 1 == version_at
         && trimmed.len() == line.len()
         && !uri.is_empty()
-        && !uri.iter().any(|byte| *byte <= b' ' || matches!(byte, b'<' | b'>' | 0x7f));
+        && kinds_of(uri) & (kind::UNPRINTABLE | kind::ANGLE) == 0;
     let mut defects = if is_tidy { 0 } else { Defect::StartLine as u8 };
     if !version.eq_ignore_ascii_case(b"SIP/2.0") {
         defects |= Defect::Version as u8;
@@ -326,13 +341,13 @@ fn parse_status_line(line: &[u8]) -> Result<(Start, u8), ParseError> {
 }
 
 /// How long the body is, and what is wrong with it.
-fn body_length(raw: &[u8], head: &Head, lines: &[Line]) -> (usize, u8) {
-    let available = raw.len() - head.body_at;
-    let mut defects = if head.is_terminated { 0 } else { Defect::NoEmptyLine as u8 };
-    if lines.iter().any(|line| !line.is_header) {
+fn body_length(raw: &[u8], table: &Table) -> (usize, u8) {
+    let available = raw.len() - table.body_at;
+    let mut defects = if table.is_terminated { 0 } else { Defect::NoEmptyLine as u8 };
+    if table.has_stray {
         defects |= Defect::HeaderLine as u8;
     }
-    let mut lengths = lines.iter().filter(|line| line.name == Name::ContentLength);
+    let mut lengths = table.lines.iter().filter(|line| line.name == Name::ContentLength);
     let Some(line) = lengths.next() else { return (available, defects) };
     match decimal(line.value.cut(raw)).and_then(|length| usize::try_from(length).ok()) {
         Some(_) | None if lengths.next().is_some() => (available, defects | Defect::ContentLength as u8),

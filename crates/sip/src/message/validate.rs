@@ -1,7 +1,7 @@
 //! What RFC 3261 asks of every message, before anybody looks at what it wants.
 
 use super::{Defect, Message};
-use crate::header::{NameAddr, Via, is_lws};
+use crate::header::{NameAddr, kind, kinds_of};
 use crate::name::{self, Name};
 use crate::status::StatusCode;
 use crate::uri::{Scheme, Uri};
@@ -78,26 +78,27 @@ impl Message {
 
     fn check_lists(&self) -> Result<(), Rejection> {
         let lists = [Name::Via, Name::Route, Name::RecordRoute, Name::Contact];
-        match lists.into_iter().find(|name| self.items(*name).nth(self.max_list_items).is_some()) {
+        // A value and its comma are two bytes.
+        let may_exceed =
+            |name| self.values(name).map(|value| value.len() / 2 + 1).sum::<usize>() > self.max_list_items;
+        let exceeds = |name| may_exceed(name) && self.items(name).nth(self.max_list_items).is_some();
+        match lists.into_iter().find(|name| exceeds(*name)) {
             Some(name) => Err(bad("Too Many Values", name)),
             None => Ok(()),
         }
     }
 
     fn check_mandatory(&self) -> Result<(), Rejection> {
-        let via_fits = |via: Via<'_>| via.sent_by().is_some();
-        if !self.top_via().is_ok_and(via_fits) {
+        if self.top_via().is_err() {
             return Err(bad("Malformed Via", Name::Via));
         }
-        // A tag parameter that names nothing would leave the dialog unnamed or doubly named.
-        let tag_fits = |address: NameAddr<'_>| address.param("tag").is_none() || address.tag().is_some();
-        if !self.from().is_ok_and(tag_fits) {
+        if !self.keys().from.is_sound() {
             return Err(bad("Malformed From", Name::From));
         }
-        if !self.to().is_ok_and(tag_fits) {
+        if !self.keys().to.is_sound() {
             return Err(bad("Malformed To", Name::To));
         }
-        if self.call_id().is_none_or(|id| id.iter().any(|byte| is_lws(*byte) || *byte == 0)) {
+        if self.call_id().is_none_or(|id| kinds_of(id) & (kind::LWS | kind::NUL) != 0) {
             return Err(bad("Malformed Call-ID", Name::CallId));
         }
         if self.cseq().is_err() {

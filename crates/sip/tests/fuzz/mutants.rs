@@ -8,7 +8,7 @@ use crate::{corpus, counting, touch};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use tandem_sip::{
-    Defect, Frame, Limits, Message, Name, ResponseHead, Rewrite, StatusCode, StreamFramer, sdp,
+    CSeq, Defect, Frame, Limits, Message, Name, ResponseHead, Rewrite, StatusCode, StreamFramer, Via, sdp,
 };
 
 const MESSAGES: u64 = 1_000_000;
@@ -70,6 +70,7 @@ fn one(corpus: &[Vec<u8>], random: &mut Random) -> bool {
     let message = Message::parse(text.clone(), &Limits::default());
     if let Ok(message) = &message {
         touch::everything(message);
+        remembered_as_read(message);
         let is_valid = message.validate().is_ok();
         answer(message, is_valid, random);
         rewrite(message, is_valid);
@@ -79,6 +80,16 @@ fn one(corpus: &[Vec<u8>], random: &mut Random) -> bool {
         framed_as_parsed(message, &text, frames);
     }
     message.is_ok()
+}
+
+/// What a message remembers of its identity is what its headers say.
+fn remembered_as_read(message: &Message) {
+    let via = message.items(Name::Via).next().and_then(|value| Via::parse(value).ok());
+    assert_eq!(message.top_via().ok(), via);
+    let cseq = message.first(Name::CSeq).and_then(|value| CSeq::parse(value).ok());
+    assert_eq!(message.cseq().ok(), cseq);
+    assert_eq!(message.from_tag(), message.from().ok().and_then(|from| from.tag()));
+    assert_eq!(message.to_tag(), message.to().ok().and_then(|to| to.tag()));
 }
 
 fn parse(text: Bytes) -> Message {

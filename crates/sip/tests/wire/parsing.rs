@@ -254,3 +254,20 @@ fn debug_output_holds_no_numbers_and_addresses() {
     assert_eq!(format!("{:?}", sample("invite")), "Message(INVITE)");
     assert_eq!(format!("{:?}", sample("ringing")), "Message(180)");
 }
+
+#[test]
+fn many_headers_are_read_as_few_are() {
+    for count in (0..70).chain([250]) {
+        let lines: String = (0..count).map(|index| format!("X-{index}: a\r\n  {index}\r\n")).collect();
+        let message = with_headers(&format!("{lines}no header\r\nSubject: last\r\n"));
+        assert_eq!(message.fields().count(), count + 2);
+        assert_eq!(message.first(Name::Subject), Some(&b"last"[..]));
+        for index in 0..count {
+            let found: Vec<_> = message.named(format!("x-{index}").as_bytes()).collect();
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].value, format!("a\r\n  {index}").as_bytes());
+        }
+        assert!(message.has_defect(Defect::HeaderLine) && !message.has_defect(Defect::NoEmptyLine));
+        assert_eq!(message.body(), b"");
+    }
+}
