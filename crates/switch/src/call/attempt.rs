@@ -32,6 +32,8 @@ pub(super) struct Attempt {
     /// The last session description of a provisional response, and the To tag it came under.
     pub(super) early: Option<(Bytes, Body)>,
     pub(super) cancel: Option<Outstanding>,
+    /// The commit that its INVITE follows, also when it is sent again.
+    pub(super) after: Option<Seq>,
     /// Since when it is no longer the call's; until when its final response is waited for.
     pub(super) left_until: Option<Mono>,
     unwanted: Vec<UnwantedAnswer>,
@@ -158,6 +160,7 @@ impl Attempt {
             commitment: None,
             early: None,
             cancel: None,
+            after: None,
             left_until: None,
             unwanted: Vec::new(),
             started: now,
@@ -322,7 +325,7 @@ impl Attempt {
 
     fn end_answer(&mut self, to: &mut Sender<'_>, mut dialog: Dialog, ack: Bytes, reason: &[u8], now: Mono) {
         let local = &*self.candidate.local;
-        let bye = bye(to.out, to.names, &mut dialog, (local, reason), to.parameters.resend, now);
+        let bye = bye(to.out, to.names, &mut dialog, (local, reason), None, to.parameters.resend, now);
         self.unwanted.push(UnwantedAnswer { dialog, ack, bye });
     }
 
@@ -341,7 +344,7 @@ impl Attempt {
         let request = cancel(to.names, to.caller, &self.candidate, self.serial, reason);
         let flow = self.candidate.flow;
         let kind = (self.serial, Method::Cancel);
-        self.cancel = Some(Outstanding::send(to.out, kind, flow, request, to.parameters.resend, now));
+        self.cancel = Some(Outstanding::send(to.out, kind, (flow, None), request, to.parameters.resend, now));
         self.left_until = Some(now + T1_64);
     }
 
@@ -399,7 +402,7 @@ impl Attempt {
         }
         match self.transaction.on_timer(now) {
             ClientTimer::Resend(message) => {
-                out.push(Action::Send { flow: self.candidate.flow, message, after: None });
+                out.push(Action::Send { flow: self.candidate.flow, message, after: self.after });
                 out.push(Action::Emit(Event::Resent));
                 None
             }

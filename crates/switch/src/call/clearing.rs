@@ -44,6 +44,8 @@ struct Answered {
     attempt: Attempt,
     callee: Dialog,
     ack: Bytes,
+    /// The commit that the ACK follows, however often it is sent.
+    after: Option<Seq>,
 }
 
 /// Ends the hunt: the caller gets the last attempt's status, or what stands for it.
@@ -80,6 +82,7 @@ pub(super) fn reject(context: &mut Context, release: Release, reason: &[u8], now
     let after = Some(context.commit(Phase::Clearing(release), now));
     let response = context.caller.respond(&context.names, release.status, reason).finish();
     let response = (release.status, response);
+    context.response_after = after;
     context.caller.send_final(&mut context.out, &mut context.transaction, response, after, now.mono);
     finish(context, release, now);
     State::Clearing(Box::default())
@@ -104,17 +107,17 @@ impl Clearing {
     ) -> State {
         let Connected { mut attempt, mut callee, acknowledgement, .. } = connected;
         let mut clearing = Self::default();
-        let ack = match acknowledgement {
-            Acknowledgement::Sent(ack) => ack,
+        let (ack, after) = match acknowledgement {
+            Acknowledgement::Sent { ack, after } => (ack, after),
             Acknowledgement::AwaitsAnswer { refusal } => {
-                attempt.acknowledge(&mut context.sender(), &callee, Some(&refusal))
+                (attempt.acknowledge(&mut context.sender(), &callee, Some(&refusal)), None)
             }
         };
         if ending.hung_up != Some(Party::Callee) {
             let resend = context.parameters().resend;
-            let (local, reason) = (&*attempt.candidate.local, &ending.reason[..]);
-            let bye =
-                bye(&mut context.out, &mut context.names, &mut callee, (local, reason), resend, now.mono);
+            let printed = (&*attempt.candidate.local, &ending.reason[..]);
+            // Not before the ACK.
+            let bye = bye(&mut context.out, &mut context.names, &mut callee, printed, after, resend, now.mono);
             clearing.byes.push(bye);
         }
         if ending.hung_up == Some(Party::Caller) {
@@ -132,7 +135,7 @@ impl Clearing {
             Release { origin: ending.origin, cause: ending.cause, stop: None, status: StatusCode::OK };
         let seq = finish(context, release, now);
         context.out.push(attempt.release_slot(context.id, Some(seq)));
-        clearing.answered = Some(Box::new(Answered { attempt, callee, ack }));
+        clearing.answered = Some(Box::new(Answered { attempt, callee, ack, after }));
         State::Clearing(Box::new(clearing))
     }
 
@@ -140,7 +143,7 @@ impl Clearing {
         let resend = context.profile.parameters.resend;
         let local = &*context.caller.local;
         let dialog = &mut context.caller.dialog;
-        self.byes.push(bye(&mut context.out, &mut context.names, dialog, (local, reason), resend, now));
+        self.byes.push(bye(&mut context.out, &mut context.names, dialog, (local, reason), None, resend, now));
     }
 
     pub(super) fn on_ack(&mut self, context: &mut Context, now: Now) {
@@ -173,9 +176,10 @@ impl Clearing {
         };
         let is_invite = response.method() == Some(Method::Invite);
         if is_invite && response.to_tag().unwrap_or_default() == answered.callee.remote_tag() {
-            if response.status().is_some_and(StatusCode::is_success) {
-                let flow = answered.callee.flow();
-                context.out.push(Action::Send { flow, message: answered.ack.clone(), after: None });
+            let is_over = answered.attempt.transaction.is_terminated();
+            if response.status().is_some_and(StatusCode::is_success) && !is_over {
+                let (flow, after) = (answered.callee.flow(), answered.after);
+                context.out.push(Action::Send { flow, message: answered.ack.clone(), after });
             }
         } else {
             answered.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
@@ -220,7 +224,8 @@ impl Clearing {
         self.byes.retain(Outstanding::is_open);
         if let Some(answered) = &mut self.answered {
             answered.attempt.on_late_timer(&mut context.out, now.mono);
-            if answered.attempt.is_over() {
+            // A BYE may still cross one of ours (RFC 5407 §3.2.1).
+            if answered.attempt.is_over() && self.byes.is_empty() {
                 self.answered = None;
             }
         }

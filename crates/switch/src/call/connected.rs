@@ -1,7 +1,7 @@
 //! State: answered. Both dialogs stand.
 
 use super::State;
-use super::action::{Action, Event};
+use super::action::{Action, Event, Seq};
 use super::attempt::Attempt;
 use super::clearing::{Clearing, Ending};
 use super::context::Context;
@@ -39,7 +39,12 @@ pub(super) enum Acknowledgement {
         refusal: Body,
     },
     /// Sent; copies of the 2xx get it again.
-    Sent(Bytes),
+    Sent {
+        /// The ACK.
+        ack: Bytes,
+        /// The commit that it follows, however often it is sent.
+        after: Option<Seq>,
+    },
 }
 
 /// One of the parties.
@@ -62,7 +67,9 @@ impl Connected {
             Some(offer) if context.caller.offer.is_none() => {
                 Acknowledgement::AwaitsAnswer { refusal: offer.refusal() }
             }
-            Some(_) | None => Acknowledgement::Sent(attempt.ack(&mut context.names, &callee, None)),
+            Some(_) | None => {
+                Acknowledgement::Sent { ack: attempt.ack(&mut context.names, &callee, None), after: None }
+            }
         };
         context.setup_deadline = None;
         context.record.answered_at = Some(now.wall);
@@ -74,16 +81,19 @@ impl Connected {
             context.max_duration,
         ];
         let ends_at = limits.into_iter().flatten().min().map(|longest| now.mono + longest);
-        let connected =
+        let mut connected =
             Box::new(Self { attempt, callee, acknowledgement, ends_at, acknowledgement_unknown: false });
         let phase = Phase::Connected(Box::new(ConnectedPhase::take(&connected, answer.clone(), now)));
         let after = Some(context.commit(phase, now));
-        if let Acknowledgement::Sent(ack) = &connected.acknowledgement {
+        if let Acknowledgement::Sent { ack, after: follows } = &mut connected.acknowledgement {
             // Without the commit an heir would not know of the answer, and the callee no longer repeat it.
-            context.out.push(Action::Send { flow: connected.callee.flow(), message: ack.clone(), after });
+            *follows = after;
+            let flow = connected.callee.flow();
+            context.out.push(Action::Send { flow, message: ack.clone(), after });
         }
         let builder = context.caller.respond(&context.names, StatusCode::OK, &passed);
         let response = (StatusCode::OK, Body::close(answer.as_ref(), builder));
+        context.response_after = after;
         context.caller.send_final(&mut context.out, &mut context.transaction, response, after, now.mono);
         State::Connected(connected)
     }
@@ -100,8 +110,8 @@ impl Connected {
                 return self.end(context, ending, now);
             };
             context.record.codec = sdp::first_codec(answer.content());
-            let sent = self.attempt.acknowledge(&mut context.sender(), &self.callee, Some(&answer));
-            self.acknowledgement = Acknowledgement::Sent(sent);
+            let ack = self.attempt.acknowledge(&mut context.sender(), &self.callee, Some(&answer));
+            self.acknowledgement = Acknowledgement::Sent { ack, after: None };
         }
         State::Connected(self)
     }
@@ -122,11 +132,11 @@ impl Connected {
         let is_ours = is_invite && response.to_tag().unwrap_or_default() == self.callee.remote_tag();
         if !is_ours {
             self.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
-        } else if let (Acknowledgement::Sent(ack), Some(true)) =
+        } else if let (Acknowledgement::Sent { ack, after }, Some(true)) =
             (&self.acknowledgement, response.status().map(StatusCode::is_success))
         {
             let flow = self.callee.flow();
-            context.out.push(Action::Send { flow, message: ack.clone(), after: None });
+            context.out.push(Action::Send { flow, message: ack.clone(), after: *after });
         }
     }
 

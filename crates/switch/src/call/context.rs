@@ -73,6 +73,8 @@ pub(super) struct Context {
     pub(super) max_duration: Option<Duration>,
     /// When a call that is not answered is ended (`SS_SETUP_TIMEOUT`).
     pub(super) setup_deadline: Option<Mono>,
+    /// The commit that the last response to the caller's INVITE follows, also when it is sent again.
+    pub(super) response_after: Option<Seq>,
     seq: Seq,
     pub(super) out: Vec<Action>,
 }
@@ -98,6 +100,7 @@ impl Context {
             asked: Vec::new(),
             max_duration: None,
             setup_deadline: None,
+            response_after: None,
             seq: 0,
             out: Vec::new(),
         }
@@ -149,8 +152,10 @@ impl Context {
         }
     }
 
-    /// Sends a provisional response to the caller, after commit `after`.
+    /// Sends a provisional response to the caller, after commit `after`, and never before an earlier one.
     pub(super) fn ring(&mut self, response: Bytes, after: Option<Seq>) {
+        self.response_after = after.or(self.response_after);
+        let after = self.response_after;
         self.caller.send_provisional(&mut self.out, &mut self.transaction, response, after);
     }
 
@@ -310,7 +315,8 @@ impl Context {
     pub(super) fn on_caller_timer(&mut self, now: Mono) -> bool {
         match self.transaction.on_timer(now) {
             ServerTimer::Resend(message) => {
-                self.out.push(Action::Send { flow: self.caller.flow, message, after: None });
+                let (flow, after) = (self.caller.flow, self.response_after);
+                self.out.push(Action::Send { flow, message, after });
                 self.emit(Event::Resent);
                 false
             }

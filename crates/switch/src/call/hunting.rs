@@ -57,12 +57,13 @@ impl Admitting {
 
     fn attempt(self, context: &mut Context, now: Now) -> State {
         let index = context.record.attempts.len() as u16;
-        let attempt = Attempt::start(&mut context.sender(), index, self.candidate, now.mono);
+        let mut attempt = Attempt::start(&mut context.sender(), index, self.candidate, now.mono);
         context.record_attempt(&attempt, now);
         context.emit(Event::Attempted(attempt.candidate.gateway.clone()));
         let phase = OpenAttempt::hunting(context, &attempt, now);
-        let after = Some(context.commit(phase, now));
+        attempt.after = Some(context.commit(phase, now));
         let message = attempt.invite(&context.names, &context.caller);
+        let after = attempt.after;
         context.out.push(Action::Send { flow: attempt.candidate.flow, message, after });
         State::Calling(Box::new(Calling::new(attempt)))
     }

@@ -202,12 +202,35 @@ impl Names {
 
     /// A tag or a Call-ID.
     pub(super) fn tag(&self, serial: Serial) -> String {
-        format!("{}.{:x}.{:x}", self.token, serial.epoch, serial.number)
+        self.name("", serial)
     }
 
     /// A Via branch.
     pub(super) fn branch(&self, serial: Serial) -> String {
-        format!("{MAGIC_COOKIE}{}.{:x}.{:x}", self.token, serial.epoch, serial.number)
+        self.name(MAGIC_COOKIE, serial)
+    }
+
+    /// Four of these are made per message: without the formatter they cost a tenth.
+    fn name(&self, prefix: &str, serial: Serial) -> String {
+        let mut name = String::with_capacity(prefix.len() + self.token.len() + 2 * (1 + HEX_DIGITS));
+        name.push_str(prefix);
+        name.push_str(&self.token);
+        for number in [serial.epoch, serial.number] {
+            name.push('.');
+            push_hex(&mut name, number);
+        }
+        name
+    }
+}
+
+/// The most digits of a number in hexadecimal.
+const HEX_DIGITS: usize = 8;
+
+fn push_hex(text: &mut String, number: u32) {
+    let digits = (u32::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        let digit = number >> (4 * place) & 0xF;
+        text.push(char::from_digit(digit, 16).unwrap_or('0'));
     }
 }
 
@@ -257,6 +280,15 @@ mod tests {
         assert_eq!(Serial::of(branch.as_bytes()), Some(Serial { epoch: 3, number: 1 }));
         assert_eq!(Serial::of(names.tag(serial).as_bytes()), Some(serial));
         assert_eq!(Serial::of(names.token().as_bytes()), None);
+    }
+
+    #[test]
+    fn numbers_are_printed_as_the_formatter_does() {
+        for number in [0, 1, 9, 10, 15, 16, 255, 256, 0x0001_2345, 0xFFFF_FFFF] {
+            let mut text = String::new();
+            push_hex(&mut text, number);
+            assert_eq!(text, format!("{number:x}"));
+        }
     }
 
     #[test]

@@ -190,7 +190,8 @@ impl Call {
     fn on_invite_again(&mut self, request: &Message) {
         let same = request.cseq().is_ok_and(|cseq| cseq.number == self.context.caller.cseq);
         if let Some(message) = self.context.transaction.on_invite_again().filter(|_| same) {
-            self.context.out.push(Action::Send { flow: self.context.caller.flow, message, after: None });
+            let (flow, after) = (self.context.caller.flow, self.context.response_after);
+            self.context.out.push(Action::Send { flow, message, after });
             self.context.emit(Event::Resent);
         }
     }

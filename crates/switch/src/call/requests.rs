@@ -1,6 +1,6 @@
 //! Requests of ours that wait for their answers, and what both legs print alike.
 
-use super::action::{Action, Event};
+use super::action::{Action, Event, Seq};
 use super::identity::{Names, Serial};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -61,22 +61,24 @@ pub(super) struct Outstanding {
     pub(super) serial: Serial,
     method: Method,
     flow: Flow,
+    /// The commit that it follows, also when it is sent again.
+    after: Option<Seq>,
     transaction: ClientNonInvite,
 }
 
 impl Outstanding {
-    /// Sends `request`, whose branch carries `serial`.
+    /// Sends `request`, whose branch carries `serial`, after a commit if there is one to wait for.
     pub(super) fn send(
         out: &mut Vec<Action>,
         (serial, method): (Serial, Method),
-        flow: Flow,
+        (flow, after): (Flow, Option<Seq>),
         request: Bytes,
         resend: ResendSchedule,
         now: Mono,
     ) -> Self {
-        out.push(Action::Send { flow, message: request.clone(), after: None });
+        out.push(Action::Send { flow, message: request.clone(), after });
         let transaction = ClientNonInvite::start(request, flow.transport.is_reliable(), resend, now);
-        Self { serial, method, flow, transaction }
+        Self { serial, method, flow, after, transaction }
     }
 
     /// Takes a response if it answers this request. `Some(status)` is its final one.
@@ -97,7 +99,7 @@ impl Outstanding {
     /// Resends or gives up.
     pub(super) fn on_timer(&mut self, out: &mut Vec<Action>, now: Mono) {
         if let ClientTimer::Resend(message) = self.transaction.on_timer(now) {
-            out.push(Action::Send { flow: self.flow, message, after: None });
+            out.push(Action::Send { flow: self.flow, message, after: self.after });
             out.push(Action::Emit(Event::Resent));
         }
     }
@@ -120,15 +122,15 @@ impl Outstanding {
 
 /// The value of a Via of ours.
 pub(super) fn via(transport: Transport, local: &str, branch: &str) -> String {
-    format!("SIP/2.0/{} {local};branch={branch};rport", transport.via_name())
+    ["SIP/2.0/", transport.via_name(), " ", local, ";branch=", branch, ";rport"].concat()
 }
 
 /// The value of our Contact.
 pub(super) fn contact(names: &Names, transport: Transport, local: &str) -> String {
     match transport {
-        Transport::Udp => format!("<sip:{}@{local}>", names.token()),
-        Transport::Tcp => format!("<sip:{}@{local};transport=tcp>", names.token()),
-        Transport::Tls => format!("<sips:{}@{local}>", names.token()),
+        Transport::Udp => ["<sip:", names.token(), "@", local, ">"].concat(),
+        Transport::Tcp => ["<sip:", names.token(), "@", local, ";transport=tcp>"].concat(),
+        Transport::Tls => ["<sips:", names.token(), "@", local, ">"].concat(),
     }
 }
 
@@ -157,19 +159,21 @@ fn line_end(lines: &[u8]) -> usize {
     lines.windows(2).position(ends).map_or(lines.len(), |at| at + 1)
 }
 
-/// Sends BYE in a dialog. `reason` is its Reason header lines.
+/// Sends BYE in a dialog, after a commit if there is one to wait for. `reason` is its Reason header lines.
 pub(super) fn bye(
     out: &mut Vec<Action>,
     names: &mut Names,
     dialog: &mut Dialog,
     (local, reason): (&str, &[u8]),
+    after: Option<Seq>,
     resend: ResendSchedule,
     now: Mono,
 ) -> Outstanding {
     let serial = names.next();
     let flow = dialog.flow();
     let request = dialog.request(Method::Bye, &via(flow.transport, local, &names.branch(serial)));
-    Outstanding::send(out, (serial, Method::Bye), flow, with_lines(request, reason).finish(), resend, now)
+    let request = with_lines(request, reason).finish();
+    Outstanding::send(out, (serial, Method::Bye), (flow, after), request, resend, now)
 }
 
 /// A Reason header line (RFC 3326) with a SIP status.

@@ -177,9 +177,13 @@ impl ConnectedPhase {
         let acknowledgement = match &self.answer {
             Some(offer) if self.delayed_offer => Acknowledgement::AwaitsAnswer { refusal: offer.refusal() },
             Some(_) | None if recent => {
-                Acknowledgement::Sent(attempt.acknowledge(&mut context.sender(), &callee, None))
+                let ack = attempt.acknowledge(&mut context.sender(), &callee, None);
+                Acknowledgement::Sent { ack, after: None }
             }
-            Some(_) | None => Acknowledgement::Sent(attempt.ack(&mut context.names, &callee, None)),
+            Some(_) | None => {
+                let ack = attempt.ack(&mut context.names, &callee, None);
+                Acknowledgement::Sent { ack, after: None }
+            }
         };
         if recent {
             let builder = context.caller.respond(&context.names, StatusCode::OK, b"");
