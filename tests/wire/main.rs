@@ -7,6 +7,7 @@ mod admin;
 mod answered;
 mod cancelled;
 mod cdr;
+mod commands;
 mod failover;
 #[cfg(feature = "fault-injection")]
 mod faults;
@@ -19,6 +20,7 @@ mod refused;
 mod rehearsal;
 mod silent;
 mod sipp;
+mod stop;
 mod switch;
 mod timers;
 mod trace;

@@ -45,6 +45,11 @@ impl Process {
         until(&what, at_most, || self.ended())
     }
 
+    /// What it has written so far to standard output and standard error.
+    pub(crate) fn output(&self) -> String {
+        self.logs.last().and_then(|out| fs::read_to_string(out).ok()).unwrap_or_default()
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         let kill = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();

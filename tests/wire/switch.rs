@@ -10,6 +10,7 @@ use std::fs;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 /// A running switch.
 #[derive(Debug)]
@@ -31,10 +32,11 @@ pub(crate) struct Cdrs {
 }
 
 impl Switch {
-    /// Starts the binary with the configuration that `configuration` makes of (SIP address, admin address, CDR file);
-    /// it is ready when this returns.
+    /// Starts the binary with these options and the configuration that `configuration` makes of (SIP address, admin
+    /// address, CDR file); it is ready when this returns.
     pub(crate) fn start(
         place: &Place,
+        options: &[&str],
         configuration: impl FnOnce(SocketAddrV4, SocketAddrV4, &str) -> String,
     ) -> Switch {
         let sip = SocketAddrV4::new(place.switch, place.port());
@@ -42,15 +44,8 @@ impl Switch {
         let (file, cdrs) = (place.folder.join("tandem.toml"), place.folder.join("cdr.jsonl"));
         let text = configuration(sip, admin, &cdrs.display().to_string());
         fs::write(&file, text).expect("the test's folder is writable");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
-        command.arg("run").arg("--config").arg(&file).current_dir(&place.folder);
-        // Only the file speaks: nothing of the environment that runs the tests may configure the switch.
-        for (name, _) in
-            std::env::vars().filter(|(name, _)| name.starts_with("TANDEM_") || name.starts_with("SS_"))
-        {
-            command.env_remove(name);
-        }
-        command.env("RUST_BACKTRACE", "1");
+        let mut command = binary(place);
+        command.arg("run").arg("--config").arg(&file).args(options).env("RUST_BACKTRACE", "1");
         let process = Process::start("tandem", command, &place.folder, vec![file, cdrs.clone()]);
         let mut switch = Switch { process, admin, sip, cdrs };
         until("the switch is ready", SOON, || {
@@ -108,9 +103,50 @@ impl Switch {
         Cdrs { calls, attempts }
     }
 
+    /// Asks it to end, as an orchestrator does.
+    pub(crate) fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits for its end, which must be in good order, and gives all its CDRs of calls.
+    pub(crate) fn ends(mut self, at_most: Duration) -> Vec<Cdr> {
+        let status = self.process.end(at_most);
+        assert!(status.success(), "the switch ended with {status}");
+        Cdr::read(&self.cdrs).into_iter().filter(Cdr::is_of_a_call).collect()
+    }
+
+    /// Waits for its end, which must be in failure, and gives what it has said.
+    pub(crate) fn fails(mut self, at_most: Duration) -> String {
+        let status = self.process.end(at_most);
+        assert_eq!(status.code(), Some(1));
+        self.log()
+    }
+
+    /// Where its API is.
+    pub(crate) fn api(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.output()
+    }
+
     /// Fails unless the process is the one that was started and still runs.
     pub(crate) fn is_alive(&mut self) {
         assert_eq!(self.process.ended(), None, "the switch is gone");
         assert_eq!(self.ask("GET", "/healthz").status, 200);
     }
+}
+
+/// The binary, in the test's folder. Nothing of the environment that runs the tests may configure it.
+pub(crate) fn binary(place: &Place) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
+    command.current_dir(&place.folder);
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("TANDEM_") || name.starts_with("SS_"))
+    {
+        command.env_remove(name);
+    }
+    command
 }

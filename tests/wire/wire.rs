@@ -88,7 +88,12 @@ impl Wire {
 
     /// The switch, ready for calls.
     pub(crate) fn start(&self) -> Switch {
-        Switch::start(&self.place, |sip, admin, cdrs| self.configuration(sip, admin, cdrs))
+        self.start_with(&[])
+    }
+
+    /// The switch, started with further options.
+    pub(crate) fn start_with(&self, options: &[&str]) -> Switch {
+        Switch::start(&self.place, options, |sip, admin, cdrs| self.configuration(sip, admin, cdrs))
     }
 
     /// A customer's caller, under way.

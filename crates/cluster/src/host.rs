@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_sip::StatusCode;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
 use tandem_switch::call::{Action, Call, CallId, Event, Input, Snapshot};
-use tandem_switch::cdr::EndReason;
+use tandem_switch::cdr::{EndReason, Origin, Release};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome};
 
 /// The most inputs that wait while a call is being restored.
@@ -24,6 +25,14 @@ pub const RESTORE_TRIES: u32 = 10;
 /// How long after a failed restoration it is tried again.
 pub const RESTORE_PAUSE: Duration = Duration::from_secs(2);
 
+/// How a call ends that the switch cannot go on with.
+const GIVEN_UP: Release = Release {
+    origin: Origin::Server,
+    cause: EndReason::ProtocolError,
+    stop: None,
+    status: StatusCode::SERVER_INTERNAL_ERROR,
+};
+
 /// A call with its outbox, as its owner runs it.
 pub struct CallHost {
     id: CallId,
@@ -34,8 +43,12 @@ pub struct CallHost {
     seq: u64,
     panics: u32,
     restore_tries: u32,
+    /// Whether a claim has yet to be answered: the answer to an older one would be taken for that to a newer.
+    claiming: bool,
     /// Whether the store has anything of the call.
     stored: bool,
+    /// Whether the observers have been told that the call ended. A restored one may end again.
+    released: bool,
     /// The wake-up that the machine asked for.
     machine_wakes_at: Option<Mono>,
     /// The wake-up that was last asked for.
@@ -74,8 +87,10 @@ enum Deferred {
 pub enum WriteResult {
     /// It has the write, or a newer one.
     Stored,
-    /// The call belongs to somebody else, or has ended.
+    /// The call belongs to somebody else.
     Fenced,
+    /// A call of this id has ended.
+    Ended,
     /// It could not take the write; whether it has it is unknown.
     Failed,
 }
@@ -112,7 +127,7 @@ pub enum Effect {
         /// What to write.
         write: Write,
     },
-    /// Claim the call; answered by [`CallHost::on_claimed`].
+    /// Claim the call; always answered by [`CallHost::on_claimed`], and not asked for again before that.
     Claim {
         /// The epoch in which it was last ours.
         seen_epoch: u32,
@@ -136,7 +151,7 @@ pub enum Effect {
     Observe(Event),
     /// The machine panicked.
     Panicked,
-    /// The machine panicked before anything of the call was stored: tell the caller 500, nobody else knows of it.
+    /// The call cannot go on and nothing of it is stored: tell the caller 500, nobody else knows of it.
     GaveUpUnstored,
     /// The call is over.
     Stop,
@@ -154,7 +169,9 @@ impl CallHost {
             seq: 0,
             panics: 0,
             restore_tries: 0,
+            claiming: false,
             stored: false,
+            released: false,
             machine_wakes_at: None,
             wakes_at: None,
             #[cfg(feature = "fault-injection")]
@@ -197,7 +214,7 @@ impl CallHost {
         }));
         match handled {
             Ok(actions) => self.perform(actions, effects, now),
-            Err(_) => self.panicked(effects),
+            Err(_) => self.lose_machine(effects),
         }
     }
 
@@ -233,6 +250,7 @@ impl CallHost {
                     effects.extend(deferred.map(Effect::from));
                 }
                 Action::SetTimer(at) => self.machine_wakes_at = Some(at),
+                Action::Emit(Event::Released(release)) => self.observe_release(release, effects),
                 Action::Emit(event) => effects.push(Effect::Observe(event)),
                 Action::Stop => self.machine = Machine::Over,
             }
@@ -262,7 +280,12 @@ impl CallHost {
                 let released = self.outbox.failed(now.mono);
                 self.release(released, &mut effects);
             }
-            WriteResult::Fenced => {
+            WriteResult::Ended if !self.stored => {
+                // Not this call, but an earlier one by the same names: nobody else will answer the caller.
+                self.outbox.fenced();
+                self.give_up_unstored(&mut effects);
+            }
+            WriteResult::Fenced | WriteResult::Ended => {
                 self.outbox.fenced();
                 self.machine = Machine::Over;
             }
@@ -284,6 +307,12 @@ impl CallHost {
         let released = self.outbox.on_timer(now.mono);
         self.release(released, effects);
         if matches!(self.machine, Machine::Restoring(_)) {
+            self.claim(effects);
+        }
+    }
+
+    fn claim(&mut self, effects: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.claiming, true) {
             effects.push(Effect::Claim { seen_epoch: self.epoch });
         }
     }
@@ -308,25 +337,57 @@ impl CallHost {
         }
     }
 
+    /// When the call next has something to do by itself, which is now while the store has yet to take or to give
+    /// something. `None` if it only waits for others.
+    pub fn deadline(&self, now: Now) -> Option<Mono> {
+        match &self.machine {
+            Machine::Running(call) if self.outbox.is_empty() => call.deadline(),
+            Machine::Over if self.outbox.is_empty() => None,
+            Machine::Running(_) | Machine::Restoring(_) | Machine::Over => Some(now.mono),
+        }
+    }
+
+    /// Does what a panic of the machine between two inputs would ask for: how a simulation makes one happen.
+    pub fn panicked(&mut self, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.lose_machine(&mut effects);
+        self.settle(&mut effects, now);
+        effects
+    }
+
     /// The machine is gone, with what it had not committed; the store has the rest.
-    pub fn panicked(&mut self, effects: &mut Vec<Effect>) {
+    fn lose_machine(&mut self, effects: &mut Vec<Effect>) {
         self.panics += 1;
         self.outbox = Outbox::default();
         effects.push(Effect::Panicked);
-        if self.stored {
+        // A write that failed, or is under way, may have been made all the same.
+        if self.seq > 0 {
             self.machine = Machine::Restoring(VecDeque::new());
             self.wakes_at = None;
             self.machine_wakes_at = None;
-            effects.push(Effect::Claim { seen_epoch: self.epoch });
+            self.claim(effects);
         } else {
-            self.machine = Machine::Over;
-            effects.push(Effect::GaveUpUnstored);
+            self.give_up_unstored(effects);
+        }
+    }
+
+    /// Ends a call of which nothing is stored and nobody else knows.
+    fn give_up_unstored(&mut self, effects: &mut Vec<Effect>) {
+        self.machine = Machine::Over;
+        effects.push(Effect::GaveUpUnstored);
+        self.observe_release(GIVEN_UP, effects);
+    }
+
+    fn observe_release(&mut self, release: Release, effects: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.released, true) {
+            effects.push(Effect::Observe(Event::Released(release)));
         }
     }
 
     /// Takes what came of a claim: carries on from the last snapshot, in the epoch that the claim gave.
     pub fn on_claimed(&mut self, result: ClaimResult, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.claiming = false;
         let Machine::Restoring(held_back) = &mut self.machine else { return effects };
         let held_back = std::mem::take(held_back);
         match result {
@@ -338,6 +399,12 @@ impl CallHost {
             ClaimResult::Away if self.restore_tries < RESTORE_TRIES => {
                 self.restore_tries += 1;
                 self.machine = Machine::Restoring(held_back);
+            }
+            ClaimResult::Away | ClaimResult::Lost if !self.stored => {
+                // What is still under way must not raise a call that nobody has.
+                self.give_up_unstored(&mut effects);
+                let seq = self.seq + 1;
+                self.write(seq, Write::End(None), &mut effects);
             }
             ClaimResult::Away | ClaimResult::Lost => self.machine = Machine::Over,
         }
@@ -373,10 +440,14 @@ impl CallHost {
 
     /// Ends a call that nobody can go on with: its record is written, and dropping the host gives its slots back.
     fn abandon(&mut self, snapshot: &Snapshot, effects: &mut Vec<Effect>, now: Now) {
-        let records = snapshot.abandon(EndReason::ProtocolError, now);
+        let records = snapshot.abandon(GIVEN_UP.cause, now);
         self.machine = Machine::Over;
         let seq = self.seq + 1;
-        self.perform(vec![Action::End { seq, records }], effects, now);
+        self.perform(
+            vec![Action::End { seq, records }, Action::Emit(Event::Released(GIVEN_UP))],
+            effects,
+            now,
+        );
     }
 
     /// The call's id.
@@ -399,5 +470,369 @@ impl From<Deferred> for Effect {
             Deferred::Send(flow, message) => Effect::Send(flow, message),
             Deferred::Release(gateway, holder, outcome) => Effect::Release(gateway, holder, outcome),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+    use tandem_sip::flow::Transport;
+    use tandem_sip::time::Wall;
+    use tandem_sip::{Limits, Message};
+    use tandem_switch::call::{Candidate, Looked, Setup, Token, TokenKeys};
+    use tandem_switch::gateway::{MappingGateway, NumberRules};
+    use tandem_switch::parameters::{Overrides, Parameters};
+
+    const INVITE: &str = "INVITE sip:4420@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa\r\n\
+        From: <sip:1@192.0.2.9>;tag=a\r\nTo: <sip:4420@192.0.2.1>\r\nCall-ID: a\r\nCSeq: 1 INVITE\r\n\
+        Contact: <sip:1@192.0.2.9>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+
+    const ID: CallId = CallId([7; 12]);
+
+    fn at(ms: u64) -> Now {
+        Now { mono: Mono(1_000 + ms), wall: Wall(1_700_000_000_000 + ms) }
+    }
+
+    fn parse(text: &[u8]) -> Message {
+        Message::parse(Bytes::copy_from_slice(text), &Limits::default()).expect("a message")
+    }
+
+    fn flow(remote: &str) -> Flow {
+        let remote: SocketAddr = remote.parse().expect("an address");
+        Flow { transport: Transport::Udp, listener: 0, remote }
+    }
+
+    /// A host with what it has asked for.
+    struct World {
+        host: CallHost,
+        effects: VecDeque<Effect>,
+    }
+
+    impl World {
+        /// A call that has just begun.
+        fn begun() -> World {
+            let keys = TokenKeys { current: [1; 16], previous: None };
+            let parameters = Parameters::default();
+            let setup = Setup {
+                id: ID,
+                token: Token { id: ID, hint: 0 }.print(&keys),
+                node: "n1".into(),
+                invite: parse(INVITE.as_bytes()),
+                flow: flow("192.0.2.9:5060"),
+                local: "192.0.2.1:5060".into(),
+                mapping_gateway: Arc::new(MappingGateway {
+                    name: "customer".into(),
+                    sources: Vec::new(),
+                    limits: tandem_switch::gateway::Limits::default(),
+                    trusted: false,
+                    pass_headers: Vec::new(),
+                    number_rules: NumberRules::default(),
+                    cause_map: BTreeMap::new(),
+                    parameters: parameters.call(&Overrides::default()),
+                }),
+            };
+            let (call, actions) = Call::start(setup, at(0)).expect("an INVITE that makes a dialog");
+            let (host, effects) = CallHost::start("n1".into(), call, actions, at(0));
+            World { host, effects: effects.into() }
+        }
+
+        /// A call whose gateway has given it a slot: its first commit is under way.
+        fn hunting() -> World {
+            let mut world = World::begun();
+            let candidate = Candidate {
+                gateway: "vendor".into(),
+                flow: flow("192.0.2.20:5060"),
+                local: "192.0.2.1:5060".into(),
+                called: "4420".into(),
+                trusted: false,
+                pass_headers: Arc::from([]),
+                parameters: Arc::new(Parameters::default().attempt(&Overrides::default(), Vec::new())),
+            };
+            let looked = Looked { called: "4420".into(), routes: vec![candidate], ..Looked::default() };
+            world.input(Input::Looked(looked), 1);
+            assert_eq!(world.holder(), Holder { call: ID, attempt: 0 });
+            world.effects.clear();
+            world.input(Input::Admitted { gateway: "vendor".into(), attempt: 0, result: Ok(()) }, 2);
+            world
+        }
+
+        fn input(&mut self, input: Input, ms: u64) {
+            self.effects.extend(self.host.handle(input, at(ms)));
+        }
+
+        fn stored(&mut self, write: (u32, u64), result: WriteResult, ms: u64) {
+            self.effects.extend(self.host.on_stored(write, result, at(ms)));
+        }
+
+        fn claimed(&mut self, result: ClaimResult, ms: u64) {
+            self.effects.extend(self.host.on_claimed(result, at(ms)));
+        }
+
+        fn panics(&mut self, ms: u64) {
+            self.effects.extend(self.host.panicked(at(ms)));
+        }
+
+        fn holder(&self) -> Holder {
+            let ask = |effect: &Effect| match effect {
+                Effect::Admit(_, holder) => Some(*holder),
+                _ => None,
+            };
+            self.effects.iter().find_map(ask).expect("a gateway is asked")
+        }
+
+        /// The writes since last asked.
+        fn writes(&mut self) -> Vec<(u32, u64, Write)> {
+            let mut writes = Vec::new();
+            self.effects.retain(|effect| match effect {
+                Effect::Store { epoch, seq, write } => {
+                    writes.push((*epoch, *seq, write.clone()));
+                    false
+                }
+                _ => true,
+            });
+            writes
+        }
+
+        /// The snapshot of the only write since last asked, and its place.
+        fn snapshot(&mut self) -> ((u32, u64), Arc<Snapshot>) {
+            match &self.writes()[..] {
+                [(epoch, seq, Write::Commit(snapshot))] => ((*epoch, *seq), snapshot.clone()),
+                other => panic!("one commit: {other:?}"),
+            }
+        }
+
+        /// What was sent since last asked: methods and statuses.
+        fn sent(&mut self) -> Vec<String> {
+            let mut sent = Vec::new();
+            self.effects.retain(|effect| match effect {
+                Effect::Send(_, message) => {
+                    let text = String::from_utf8_lossy(message);
+                    sent.push(
+                        text.trim_start_matches("SIP/2.0 ").split(' ').next().unwrap_or_default().to_owned(),
+                    );
+                    false
+                }
+                _ => true,
+            });
+            sent
+        }
+
+        fn count(&self, wanted: impl Fn(&Effect) -> bool) -> usize {
+            self.effects.iter().filter(|effect| wanted(effect)).count()
+        }
+
+        fn claims(&self) -> usize {
+            self.count(|effect| matches!(effect, Effect::Claim { .. }))
+        }
+
+        fn releases(&self) -> usize {
+            self.count(|effect| matches!(effect, Effect::Observe(Event::Released(_))))
+        }
+
+        fn stops(&self) -> bool {
+            self.count(|effect| matches!(effect, Effect::Stop)) > 0
+        }
+
+        fn wakes_at(&self) -> Option<Mono> {
+            let wake = |effect: &Effect| match effect {
+                Effect::Wake(at) => Some(*at),
+                _ => None,
+            };
+            self.effects.iter().rev().find_map(wake)
+        }
+    }
+
+    fn claim(epoch: u32, seq: u64, snapshot: &Snapshot) -> ClaimResult {
+        ClaimResult::Claimed { epoch, seq, snapshot: Box::new(snapshot.clone()) }
+    }
+
+    #[test]
+    fn an_invite_waits_for_its_commit_and_is_sent_once() {
+        let mut world = World::hunting();
+        let (place, _) = world.snapshot();
+        assert_eq!(world.sent(), Vec::<String>::new());
+        assert_eq!(world.host.deadline(at(2)), Some(at(2).mono), "the store has yet to answer");
+        world.stored(place, WriteResult::Stored, 5);
+        assert_eq!(world.sent(), ["INVITE"]);
+        assert!(world.host.deadline(at(5)).is_some_and(|deadline| deadline > at(5).mono));
+    }
+
+    #[test]
+    fn with_the_store_away_the_invite_goes_out_and_the_write_is_tried_again() {
+        let mut world = World::hunting();
+        let (place, _) = world.snapshot();
+        world.stored(place, WriteResult::Failed, 5);
+        assert_eq!(world.sent(), ["INVITE"]);
+        world.input(Input::Timer, 1_005);
+        assert_eq!(world.snapshot().0, place);
+    }
+
+    #[test]
+    fn an_answer_to_a_write_of_an_earlier_epoch_says_nothing() {
+        let mut world = World::hunting();
+        let (place, snapshot) = world.snapshot();
+        world.stored(place, WriteResult::Stored, 5);
+        world.panics(6);
+        world.claimed(claim(1, place.1, &snapshot), 7);
+        assert!(world.host.call().is_some());
+        world.stored((0, place.1), WriteResult::Fenced, 8);
+        assert!(world.host.call().is_some(), "the call is ours in epoch 1");
+        world.stored((1, place.1), WriteResult::Fenced, 9);
+        assert!(world.host.call().is_none() && world.stops());
+        assert_eq!(world.releases(), 0, "it goes on elsewhere");
+    }
+
+    #[test]
+    fn a_call_that_is_another_nodes_is_let_go_of_without_a_word() {
+        let mut world = World::hunting();
+        let (place, _) = world.snapshot();
+        world.sent();
+        world.stored(place, WriteResult::Fenced, 5);
+        assert_eq!(world.sent(), Vec::<String>::new());
+        assert!(world.stops());
+        world.input(Input::HangUp(EndReason::Admin), 6);
+        assert_eq!((world.sent().len(), world.releases()), (0, 0));
+    }
+
+    #[test]
+    fn a_new_call_by_the_names_of_one_that_is_over_is_answered() {
+        let mut world = World::hunting();
+        let (place, _) = world.snapshot();
+        world.stored(place, WriteResult::Ended, 5);
+        assert_eq!(world.count(|effect| matches!(effect, Effect::GaveUpUnstored)), 1);
+        assert_eq!((world.releases(), world.stops()), (1, true));
+        assert!(!world.sent().contains(&"INVITE".to_owned()), "nobody is called");
+    }
+
+    #[test]
+    fn a_stored_call_that_has_ended_elsewhere_is_let_go_of() {
+        let mut world = World::hunting();
+        let (place, _) = world.snapshot();
+        world.stored(place, WriteResult::Stored, 5);
+        world.input(Input::HangUp(EndReason::Admin), 6);
+        let (next, _) = world.snapshot();
+        world.stored(next, WriteResult::Ended, 7);
+        assert_eq!(world.count(|effect| matches!(effect, Effect::GaveUpUnstored)), 0);
+        assert!(world.stops());
+    }
+
+    #[test]
+    fn a_panic_before_anything_is_stored_is_told_the_caller_and_ends_the_call() {
+        let mut world = World::begun();
+        world.panics(1);
+        assert_eq!(world.count(|effect| matches!(effect, Effect::Panicked)), 1);
+        assert_eq!(world.count(|effect| matches!(effect, Effect::GaveUpUnstored)), 1);
+        assert_eq!((world.claims(), world.releases(), world.stops()), (0, 1, true));
+    }
+
+    #[test]
+    fn a_panic_while_the_first_write_is_uncertain_asks_the_store_and_leaves_nothing_in_it() {
+        let mut world = World::hunting();
+        let (epoch, seq, _) = world.writes().remove(0);
+        world.stored((epoch, seq), WriteResult::Failed, 5);
+        world.panics(6);
+        assert_eq!(world.claims(), 1);
+        world.claimed(ClaimResult::Lost, 7);
+        assert_eq!(world.count(|effect| matches!(effect, Effect::GaveUpUnstored)), 1);
+        let (epoch, seq, write) = world.writes().remove(0);
+        assert!(matches!(write, Write::End(None)));
+        assert!(!world.stops());
+        world.stored((epoch, seq), WriteResult::Stored, 8);
+        assert!(world.stops());
+    }
+
+    #[test]
+    fn a_panic_is_a_takeover_and_what_comes_meanwhile_is_not_lost() {
+        let mut world = World::hunting();
+        let (place, snapshot) = world.snapshot();
+        world.stored(place, WriteResult::Stored, 5);
+        world.sent();
+        world.panics(6);
+        assert_eq!(world.claims(), 1);
+        world.input(Input::HangUp(EndReason::Admin), 7);
+        assert_eq!(world.sent(), Vec::<String>::new(), "there is no machine that could act on it");
+        world.effects.clear();
+        world.claimed(claim(1, place.1, &snapshot), 8);
+        let ((epoch, seq), _) = world.snapshot();
+        assert_eq!((epoch, seq > place.1), (1, true));
+        world.stored((epoch, seq), WriteResult::Stored, 9);
+        assert!(world.sent().contains(&"480".to_owned()));
+        assert_eq!(world.releases(), 1);
+    }
+
+    #[test]
+    fn a_second_panic_ends_the_call_with_its_record() {
+        let mut world = World::hunting();
+        let (place, snapshot) = world.snapshot();
+        world.stored(place, WriteResult::Stored, 5);
+        world.panics(6);
+        world.claimed(claim(1, place.1, &snapshot), 7);
+        world.panics(8);
+        world.effects.clear();
+        world.claimed(claim(2, place.1, &snapshot), 9);
+        assert!(matches!(&world.writes()[..], [(2, _, Write::End(_))]));
+        assert_eq!((world.releases(), world.stops()), (1, false), "the record is not safe yet");
+        world.stored((2, place.1 + 1), WriteResult::Stored, 10);
+        assert!(world.stops());
+    }
+
+    #[test]
+    fn while_the_store_is_away_a_restoration_is_tried_again_and_given_up_at_last() {
+        let mut world = World::hunting();
+        let (place, _) = world.snapshot();
+        world.stored(place, WriteResult::Stored, 5);
+        world.effects.clear();
+        world.panics(6);
+        let mut ms = 6;
+        for tries in 1..=RESTORE_TRIES as usize {
+            assert_eq!(world.claims(), tries);
+            world.claimed(ClaimResult::Away, ms + 1);
+            assert!(!world.stops());
+            ms = world.wakes_at().expect("another try").0 - 1_000;
+            world.input(Input::Timer, ms);
+        }
+        world.claimed(ClaimResult::Away, ms + 1);
+        assert!(world.stops());
+    }
+
+    #[test]
+    fn a_wake_up_while_a_claim_is_under_way_asks_for_no_other() {
+        let mut world = World::hunting();
+        let (place, snapshot) = world.snapshot();
+        world.stored(place, WriteResult::Stored, 5);
+        world.panics(6);
+        world.input(Input::Timer, 7);
+        world.input(Input::Timer, 3_000);
+        assert_eq!(world.claims(), 1);
+        world.claimed(claim(1, place.1, &snapshot), 3_001);
+        world.panics(3_002);
+        assert_eq!(world.claims(), 2);
+    }
+
+    #[test]
+    fn what_waits_for_a_restoration_is_bounded() {
+        let mut world = World::hunting();
+        let (place, _) = world.snapshot();
+        world.stored(place, WriteResult::Stored, 5);
+        world.panics(6);
+        for _ in 0..2 * MAX_HELD_BACK {
+            world.input(Input::HangUp(EndReason::Admin), 7);
+        }
+        let Machine::Restoring(held_back) = &world.host.machine else { panic!("it is being restored") };
+        assert_eq!(held_back.len(), MAX_HELD_BACK);
+    }
+
+    #[test]
+    fn a_call_is_released_once_even_if_it_ends_again_after_a_restoration() {
+        let mut world = World::hunting();
+        let (place, _) = world.snapshot();
+        world.stored(place, WriteResult::Stored, 5);
+        world.input(Input::HangUp(EndReason::Admin), 6);
+        let ((_, seq), ended) = world.snapshot();
+        world.panics(7);
+        world.claimed(claim(1, seq, &ended), 8);
+        assert_eq!(world.releases(), 1);
     }
 }

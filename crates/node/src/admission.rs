@@ -37,16 +37,17 @@ impl Admission {
     pub(crate) fn admit(&self, now: Now, id: CallId, gateway: &str) -> Result<(), AdmissionRefusal> {
         let holder = Holder { call: id, attempt: 0 };
         let Some(slots) = self.mapping.get(gateway) else { return Err(AdmissionRefusal::UnknownSource) };
-        self.node.lock().admit(now, holder).map_err(|refusal| match refusal {
-            Refusal::Cps => AdmissionRefusal::NodeCps,
-            Refusal::Calls | Refusal::Unavailable | Refusal::NoAnswer => AdmissionRefusal::NodeCalls,
+        // The gateway's limits first: what one customer sends beyond its own must not use up the node's.
+        slots.state.lock().admit(now, holder).map_err(|refusal| match refusal {
+            Refusal::Cps => AdmissionRefusal::GatewayCps,
+            Refusal::Calls | Refusal::Unavailable | Refusal::NoAnswer => AdmissionRefusal::GatewayCalls,
         })?;
-        let admitted = slots.state.lock().admit(now, holder);
+        let admitted = self.node.lock().admit(now, holder);
         if let Err(refusal) = admitted {
-            self.node.lock().release(now, holder, None);
+            slots.state.lock().release(now, holder, None);
             return Err(match refusal {
-                Refusal::Cps => AdmissionRefusal::GatewayCps,
-                Refusal::Calls | Refusal::Unavailable | Refusal::NoAnswer => AdmissionRefusal::GatewayCalls,
+                Refusal::Cps => AdmissionRefusal::NodeCps,
+                Refusal::Calls | Refusal::Unavailable | Refusal::NoAnswer => AdmissionRefusal::NodeCalls,
             });
         }
         slots.metrics.calls.inc();
@@ -67,6 +68,11 @@ impl Admission {
                 slots.metrics.answered.inc();
             }
         }
+    }
+
+    /// Calls that have a place: admitted, and not ended.
+    pub(crate) fn calls(&self) -> usize {
+        self.node.lock().calls()
     }
 
     /// A mapping gateway by its name.

@@ -1,9 +1,12 @@
 //! One actor per call: it decodes what it is told, hands it to the call's host, and performs what comes out.
 
-use crate::gateway_actor::GatewayMessage;
+#[cfg(feature = "fault-injection")]
+use crate::faults::Fault;
+use crate::gateway_actor::{GatewayMessage, Reclaiming};
 use crate::registration::Registration;
 use crate::shared::Shared;
 use crate::wheel::Slot;
+use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,9 +14,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tandem_cluster::{CallHost, ClaimResult, Effect, Write, WriteResult};
 use tandem_sip::flow::Flow;
-use tandem_sip::time::Now;
+use tandem_sip::time::{Mono, Now};
 use tandem_sip::{Message, ResponseHead, StatusCode};
-use tandem_store::{CallEnd, CallKey, CallWrite, StoreError, StoreFuture, StoredCall, codec};
+use tandem_store::{CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, StoreError, StoreFuture, StoredCall, codec};
 use tandem_switch::call::{Action, Call, CallId, CallStatus, Event, Input, Serial, Snapshot};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome, Refusal};
 use tandem_telemetry::Direction;
@@ -35,9 +38,11 @@ pub(crate) enum CallMessage {
     /// The store's answer to a claim.
     Claimed(Result<StoredCall, StoreError>),
     /// A gateway's actor was started anew and has forgotten who holds its slots.
-    GatewayRestarted(GatewayName),
+    GatewayRestarted(Arc<Reclaiming>),
     /// An operator asks.
     Status(RpcReplyPort<CallStatus>),
+    /// A node that is about to stop asks when the call next has something to do by itself.
+    Deadline(RpcReplyPort<Option<Mono>>),
     /// A test wants to see what a panic does.
     #[cfg(feature = "fault-injection")]
     Panic,
@@ -77,6 +82,8 @@ impl Actor for CallActor {
         beginning: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let Beginning { shared, registration, call, actions, invite, flow } = beginning;
+        #[cfg(feature = "fault-injection")]
+        shared.faults.strike(Fault::CallStart);
         let now = shared.clock.now();
         let (host, effects) = CallHost::start(shared.name.clone(), call, actions, now);
         let mut state =
@@ -91,24 +98,29 @@ impl Actor for CallActor {
         message: Self::Msg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        #[cfg(feature = "fault-injection")]
+        state.shared.faults.strike(Fault::CallActor);
         let now = state.shared.clock.now();
         let effects = match message {
             CallMessage::Network(input) => {
                 state.registration.mailbox().took_one();
                 state.host.handle(input, now)
             }
-            CallMessage::Result(input) => state.host.handle(input, now),
-            CallMessage::Wake => {
-                state.slot = None;
-                state.host.handle(Input::Timer, now)
+            CallMessage::Result(input) => {
+                if let Input::Admitted { gateway, attempt, result } = &input {
+                    state.registration.note_admission(gateway, *attempt, result.is_ok());
+                }
+                state.host.handle(input, now)
             }
+            // The slot stays: another wake-up may have been set since this one came.
+            CallMessage::Wake => state.host.handle(Input::Timer, now),
             CallMessage::Stored { epoch, seq, result } => state.on_stored((epoch, seq), result, now),
             CallMessage::Claimed(result) => {
                 let claim = state.read_claim(result);
                 state.host.on_claimed(claim, now)
             }
-            CallMessage::GatewayRestarted(gateway) => {
-                state.registration.reclaim(&gateway);
+            CallMessage::GatewayRestarted(reclaiming) => {
+                state.registration.reclaim(&reclaiming);
                 Vec::new()
             }
             CallMessage::Status(reply) => {
@@ -116,6 +128,11 @@ impl Actor for CallActor {
                     // Whoever asked may have stopped waiting.
                     let _ = reply.send(call.status());
                 }
+                Vec::new()
+            }
+            CallMessage::Deadline(reply) => {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(state.host.deadline(now));
                 Vec::new()
             }
             #[cfg(feature = "fault-injection")]
@@ -126,6 +143,14 @@ impl Actor for CallActor {
         };
         state.perform(effects, now);
         Ok(())
+    }
+}
+
+impl Drop for CallState {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.shared.wheel.clear(slot);
+        }
     }
 }
 
@@ -186,7 +211,7 @@ impl CallState {
     fn ask_gateway(&mut self, gateway: GatewayName, holder: Holder, now: Now) -> Option<Vec<Effect>> {
         let request = GatewayMessage::Admit { holder, reply_to: self.myself.clone() };
         if self.shared.gateways.get(&gateway).is_some_and(|handle| handle.tell(request)) {
-            self.registration.hold(gateway, holder);
+            self.registration.ask(gateway, holder);
             return None;
         }
         let result = Err(Refusal::Unavailable);
@@ -232,8 +257,22 @@ impl CallState {
                 let stored = self.shared.store.commit(CallWrite { key, owner, epoch, seq, snapshot });
                 Box::pin(async move { stored.await.map(|_| ()) })
             }
-            Write::End(cdr) => self.shared.store.end(CallEnd { key, owner, epoch, cdr }),
+            Write::End(cdr) => {
+                let cdr = cdr.map(|records| self.fitting(records));
+                self.shared.store.end(CallEnd { key, owner, epoch, cdr })
+            }
         })
+    }
+
+    /// What the store takes of a call's records. The first is the call's own and has all attempts in it, too.
+    fn fitting(&self, records: Bytes) -> Bytes {
+        if records.len() <= CDR_MAX_BYTES {
+            return records;
+        }
+        let id = self.registration.id();
+        tracing::error!(call = %id, bytes = records.len(), "the separate records of attempts are left out");
+        let first = records.iter().position(|byte| *byte == b'\n').unwrap_or(records.len());
+        records.slice(..first)
     }
 
     fn on_stored(&mut self, write: (u32, u64), result: Result<(), StoreError>, now: Now) -> Vec<Effect> {
@@ -245,10 +284,18 @@ impl CallState {
             Err(error @ (StoreError::Fenced { .. } | StoreError::Ended)) => {
                 tracing::warn!(call = %self.registration.id(), %error, "let go of a call");
                 self.shared.metrics.commits_fenced.inc();
-                WriteResult::Fenced
+                if error == StoreError::Ended { WriteResult::Ended } else { WriteResult::Fenced }
+            }
+            Err(error @ StoreError::TooLong { .. }) => {
+                // It will never be shorter. The call goes on from memory; only a takeover would miss the commit.
+                tracing::error!(call = %self.registration.id(), %error, "cannot store a snapshot");
+                self.shared.metrics.store_failures.inc();
+                WriteResult::Stored
             }
             Err(error) => {
-                tracing::warn!(call = %self.registration.id(), %error, "a write failed and will be tried again");
+                if self.shared.complaints.may_be_logged(now.mono) {
+                    tracing::warn!(%error, "writes to the store fail and are tried again");
+                }
                 self.shared.metrics.store_failures.inc();
                 WriteResult::Failed
             }
@@ -338,11 +385,13 @@ pub(crate) fn serial_of_request(message: &[u8]) -> Option<Serial> {
     if message.starts_with(b"SIP/2.0") { None } else { Serial::of(branch_of(message)?) }
 }
 
-/// The branch of the first Via of a message of ours, also of one that was cut short.
+/// The branch of the first Via of a message of ours, also of one that was cut short. Via is the first header; the
+/// Request-URI before it is a peer's, and what looks like a branch in there is none.
 pub(crate) fn branch_of(message: &[u8]) -> Option<&[u8]> {
     const MARK: &[u8] = b";branch=";
-    let start = message.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
-    let branch = &message[start..];
+    let via = &message[message.iter().position(|byte| *byte == b'\n')?..];
+    let start = via.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let branch = &via[start..];
     let end = branch.iter().position(|byte| matches!(byte, b';' | b'\r' | b'\n' | b' ' | b','))?;
     Some(&branch[..end])
 }
@@ -357,6 +406,9 @@ mod tests {
             b"INVITE sip:1@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKabc.1.2;rport\r\nMax-Fo";
         assert_eq!(branch_of(quoted), Some(&b"z9hG4bKabc.1.2"[..]));
         assert_eq!(branch_of(b"INVITE sip:1@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG"), None);
+        let lured =
+            b"BYE sip:1@h;branch=z9hG4bKlure SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKours;rport\r\n";
+        assert_eq!(branch_of(lured), Some(&b"z9hG4bKours"[..]));
         assert_eq!(serial_of_request(b"SIP/2.0 200 OK\r\nVia: x;branch=z9hG4bKabc\r\n"), None);
     }
 }

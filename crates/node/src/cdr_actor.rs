@@ -1,18 +1,22 @@
 //! One actor per CDR sink: it takes records off the store's stream once they are written.
 
+#[cfg(feature = "fault-injection")]
+use crate::faults::Fault;
 use crate::shared::Shared;
 use bytes::Bytes;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::fs::OpenOptions;
-use std::io::Write;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tandem_config::{CdrSink, JsonlTarget};
-use tandem_store::CallKey;
+use tandem_store::{CallKey, StoreError};
+use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Records that are written in one go.
 const BATCH: usize = 500;
@@ -23,9 +27,14 @@ const GATHER: Duration = Duration::from_millis(200);
 /// How long after a failed write it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Of failures in a row, the first and then every so many-th are logged: once a minute.
+const FAILURES_PER_LOG_LINE: u32 = 60;
+
+/// How long a node that stops tries to write its last records.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
 /// Where records go.
-#[derive(Clone)]
-pub(crate) enum Sink {
+enum Target {
     /// A file, appended to.
     File(PathBuf),
     /// Standard output.
@@ -34,72 +43,227 @@ pub(crate) enum Sink {
     Nowhere,
 }
 
-impl Sink {
-    /// The sinks of a configuration; at least one, so that the stream is read.
-    pub(crate) fn of(configured: &[CdrSink]) -> Vec<Self> {
-        let sink = |sink: &CdrSink| match sink {
-            CdrSink::Jsonl { target: JsonlTarget::Stdout } => Self::Stdout,
-            CdrSink::Jsonl { target: JsonlTarget::File(path) } => Self::File(path.clone()),
-        };
-        if configured.is_empty() { vec![Self::Nowhere] } else { configured.iter().map(sink).collect() }
+/// A target, and how its writing stands.
+pub(crate) struct Sink {
+    target: Target,
+    /// The consumer group that it reads the stream as.
+    group: String,
+    /// Serialises its writes: a node that stops writes beside the actor.
+    writing: Mutex<()>,
+    /// Records it has not confirmed, when last looked.
+    backlog: AtomicUsize,
+}
+
+/// All sinks of a node; at least one, so that the stream is read.
+pub(crate) struct Sinks(Vec<Sink>);
+
+/// Why records stay in the stream.
+#[derive(Debug, Error)]
+enum DrainError {
+    #[error("cannot read the stream: {0}")]
+    Read(StoreError),
+    #[error("cannot write: {0}")]
+    Write(io::Error),
+    #[error("cannot confirm what was written: {0}")]
+    Confirm(StoreError),
+}
+
+impl Sinks {
+    /// The sinks of a configuration. One that is named twice is one: each record is written to it once.
+    pub(crate) fn of(configured: &[CdrSink]) -> Self {
+        let mut sinks: Vec<Sink> = Vec::new();
+        for CdrSink::Jsonl { target } in configured {
+            let sink = match target {
+                JsonlTarget::Stdout => Sink::new(Target::Stdout, "jsonl:-".to_owned()),
+                JsonlTarget::File(path) => {
+                    Sink::new(Target::File(path.clone()), format!("jsonl:{}", path.display()))
+                }
+            };
+            if sinks.iter().all(|other| other.group != sink.group) {
+                sinks.push(sink);
+            }
+        }
+        if sinks.is_empty() {
+            sinks.push(Sink::new(Target::Nowhere, "nowhere".to_owned()));
+        }
+        Self(sinks)
     }
 
-    /// The consumer group that the sink reads the stream as.
-    pub(crate) fn group(&self) -> String {
-        match self {
-            Sink::File(path) => format!("jsonl:{}", path.display()),
-            Sink::Stdout => "jsonl:-".to_owned(),
-            Sink::Nowhere => "nowhere".to_owned(),
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Writes the last records of a node that stops, to all sinks at once: one that hangs keeps no other. Returns how many
+    /// could not be written within [`LAST_WRITES`].
+    pub(crate) async fn close(self: &Arc<Self>, shared: &Arc<Shared>) -> usize {
+        let mut closing = JoinSet::new();
+        for place in 0..self.count() {
+            let (sinks, shared) = (self.clone(), shared.clone());
+            closing.spawn(async move {
+                // What is left after that is in the backlog.
+                let _ = tokio::time::timeout(LAST_WRITES, sinks.close_one(&shared, place)).await;
+            });
+        }
+        while closing.join_next().await.is_some() {}
+        for sink in &self.0 {
+            // One that hangs has not counted what came after.
+            self.count_backlog(shared, sink).await;
+        }
+        self.backlog()
+    }
+
+    async fn close_one(&self, shared: &Shared, place: usize) {
+        let Some(sink) = self.0.get(place) else { return };
+        let mut told = false;
+        while let Err(error) = self.drain(shared, sink).await {
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!(sink = sink.group, %error, "the last CDRs are not written yet");
+            }
+            tokio::time::sleep(GATHER).await;
         }
     }
 
-    async fn write(&self, records: &[(CallKey, Bytes)]) -> std::io::Result<()> {
+    /// Writes what the stream holds for a sink; what cannot be written stays.
+    async fn drain(&self, shared: &Shared, sink: &Sink) -> Result<(), DrainError> {
+        let _writing = sink.writing.lock().await;
+        // Before as well: a write to a disk that hangs does not come back.
+        self.count_backlog(shared, sink).await;
+        let result = sink.drain(shared).await;
+        self.count_backlog(shared, sink).await;
+        result
+    }
+
+    async fn count_backlog(&self, shared: &Shared, sink: &Sink) {
+        if let Ok(backlog) = shared.store.cdr_backlog(&sink.group).await {
+            sink.backlog.store(backlog, Ordering::Relaxed);
+            shared.metrics.cdr_backlog.set(i64::try_from(self.backlog()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Records that the sink furthest behind has not confirmed.
+    fn backlog(&self) -> usize {
+        self.0.iter().map(|sink| sink.backlog.load(Ordering::Relaxed)).max().unwrap_or(0)
+    }
+}
+
+impl Sink {
+    fn new(target: Target, group: String) -> Self {
+        Self { target, group, writing: Mutex::default(), backlog: AtomicUsize::new(0) }
+    }
+
+    async fn drain(&self, shared: &Shared) -> Result<(), DrainError> {
+        loop {
+            let records = shared.store.read_cdrs(&self.group, BATCH).await.map_err(DrainError::Read)?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            #[cfg(feature = "fault-injection")]
+            shared.faults.strike(Fault::CdrSink);
+            if let Err(error) = self.write(&records).await {
+                shared.metrics.cdr_write_failures.inc();
+                return Err(DrainError::Write(error));
+            }
+            let keys: Vec<_> = records.iter().map(|(key, _)| *key).collect();
+            shared.store.ack_cdrs(&self.group, &keys).await.map_err(DrainError::Confirm)?;
+            shared.metrics.cdrs_written.inc_by(keys.len() as u64);
+        }
+    }
+
+    async fn write(&self, records: &[(CallKey, Bytes)]) -> io::Result<()> {
         let mut lines = Vec::new();
         for (_, record) in records {
             lines.extend_from_slice(record);
             lines.push(b'\n');
         }
-        match self {
-            Sink::File(path) => {
+        match &self.target {
+            Target::File(path) => {
                 let path = path.clone();
                 tokio::task::spawn_blocking(move || append(&path, &lines)).await?
             }
-            Sink::Stdout => {
+            Target::Stdout => {
                 let mut stdout = tokio::io::stdout();
                 stdout.write_all(&lines).await?;
                 stdout.flush().await
             }
-            Sink::Nowhere => Ok(()),
+            Target::Nowhere => Ok(()),
         }
+    }
+
+    /// Tells at the start, and not after the first call, that records cannot be written.
+    async fn try_out(&self) -> io::Result<()> {
+        self.write(&[]).await
     }
 }
 
-/// Opened anew for each batch, so that a file that was moved away by log rotation is let go of.
-fn append(path: &Path, lines: &[u8]) -> std::io::Result<()> {
+/// Appends whole lines, or nothing. The file is opened anew for each batch, so that one that log rotation moved away is
+/// let go of.
+fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    file.write_all(lines)?;
-    file.sync_data()
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        // A device or a pipe can be neither flushed nor cut short.
+        return file.write_all(lines);
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let length = metadata.len();
+    // A process that died while it wrote has left a part of a line.
+    let gap: &[u8] = if ends_within_a_line(path, length) { b"\n" } else { b"" };
+    let written = file.write_all(gap).and_then(|()| file.write_all(lines)).and_then(|()| file.sync_data());
+    if written.is_err() {
+        // The batch will be written again, whole. If this fails too, the disk is beyond help.
+        let _ = file.set_len(length);
+    }
+    written
+}
+
+/// Whether a file's last line has no end. A file that we may not read is taken to be in order.
+fn ends_within_a_line(path: &Path, length: u64) -> bool {
+    let mut last = [b'\n'];
+    let read = |last: &mut [u8]| {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(length.saturating_sub(1)))?;
+        file.read_exact(last)
+    };
+    length > 0 && read(&mut last).is_ok() && last != *b"\n"
 }
 
 pub(crate) struct CdrActor {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) sink: Sink,
+    pub(crate) sinks: Arc<Sinks>,
+    /// Which of them is this actor's.
+    pub(crate) place: usize,
 }
 
-/// There may be records.
-pub(crate) struct RecordsWaiting;
+pub(crate) enum CdrMessage {
+    /// There may be records; answered when they have been seen to.
+    RecordsWaiting(RpcReplyPort<()>),
+    /// A failed write is to be tried again.
+    TryAgain,
+}
 
 /// Awaits records, and ends with the actor.
-pub(crate) struct Watch(JoinHandle<()>);
+pub(crate) struct Watch {
+    task: JoinHandle<()>,
+    /// Failures in a row. While there are any, the next try is due by [`CdrMessage::TryAgain`] alone.
+    failures: u32,
+}
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
+    }
+}
+
+impl CdrActor {
+    fn sink(&self) -> Result<&Sink, ActorProcessingErr> {
+        self.sinks.0.get(self.place).ok_or_else(|| "no such sink".into())
     }
 }
 
 impl Actor for CdrActor {
-    type Msg = RecordsWaiting;
+    type Msg = CdrMessage;
     type State = Watch;
     type Arguments = ();
 
@@ -108,61 +272,100 @@ impl Actor for CdrActor {
         myself: ActorRef<Self::Msg>,
         (): (),
     ) -> Result<Self::State, ActorProcessingErr> {
+        let sink = self.sink()?;
         let mut appends = self.shared.store.cdr_appends();
         // Naming the group makes it: from here on no record is removed before this sink has it.
-        self.shared.store.cdr_backlog(&self.sink.group()).await?;
-        Ok(Watch(tokio::spawn(async move {
-            while myself.cast(RecordsWaiting).is_ok() {
+        self.shared.store.cdr_backlog(&sink.group).await?;
+        let task = tokio::spawn(async move {
+            // One at a time: what comes while a slow disk is written to needs no message of its own.
+            while myself.call(CdrMessage::RecordsWaiting, None).await.is_ok() {
                 if appends.changed().await.is_err() {
                     break;
                 }
                 tokio::time::sleep(GATHER).await;
             }
-        })))
+        });
+        Ok(Watch { task, failures: 0 })
+    }
+
+    async fn post_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        _: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let sink = self.sink()?;
+        if let Err(error) = sink.try_out().await {
+            tracing::error!(sink = sink.group, %error, "CDRs cannot be written now; they will be kept");
+        }
+        Ok(())
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Self::Msg>,
-        RecordsWaiting: Self::Msg,
-        _: &mut Self::State,
+        message: Self::Msg,
+        state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        if !drain(&self.shared, &self.sink).await {
-            myself.send_after(RETRY, || RecordsWaiting);
+        let _answered_by_being_dropped = match message {
+            CdrMessage::RecordsWaiting(_) if state.failures > 0 => return Ok(()),
+            CdrMessage::RecordsWaiting(reply) => Some(reply),
+            CdrMessage::TryAgain => None,
+        };
+        let sink = self.sink()?;
+        match self.sinks.drain(&self.shared, sink).await {
+            Ok(()) if state.failures > 0 => {
+                tracing::info!(sink = sink.group, failures = state.failures, "CDRs are written again");
+                state.failures = 0;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if state.failures % FAILURES_PER_LOG_LINE == 0 {
+                    let waiting = sink.backlog.load(Ordering::Relaxed);
+                    tracing::error!(sink = sink.group, %error, waiting, "CDRs are kept and tried again");
+                }
+                state.failures = state.failures.saturating_add(1);
+                myself.send_after(RETRY, || CdrMessage::TryAgain);
+            }
         }
         Ok(())
     }
 }
 
-/// Serialises the writes of a sink: a node that stops flushes beside the actor.
-static WRITING: Mutex<()> = Mutex::const_new(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
 
-/// Writes what the stream holds for a sink. `false` if a write failed; its records stay.
-pub(crate) async fn drain(shared: &Shared, sink: &Sink) -> bool {
-    let _writing = WRITING.lock().await;
-    let group = sink.group();
-    loop {
-        let records = match shared.store.read_cdrs(&group, BATCH).await {
-            Ok(records) => records,
-            Err(error) => {
-                tracing::warn!(%error, "cannot read CDRs");
-                return false;
-            }
-        };
-        shared.metrics.cdr_backlog.set(i64::try_from(records.len()).unwrap_or(i64::MAX));
-        if records.is_empty() {
-            return true;
-        }
-        if let Err(error) = sink.write(&records).await {
-            shared.metrics.cdr_write_failures.inc();
-            tracing::error!(sink = group, %error, "cannot write CDRs; they are kept");
-            return false;
-        }
-        let keys: Vec<_> = records.iter().map(|(key, _)| *key).collect();
-        if let Err(error) = shared.store.ack_cdrs(&group, &keys).await {
-            tracing::warn!(%error, "cannot confirm CDRs");
-            return false;
-        }
-        shared.metrics.cdrs_written.inc_by(keys.len() as u64);
+    fn file(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("tandem-{}-{name}.jsonl", std::process::id()));
+        // A file that is not there is as good as removed.
+        let _ = fs::remove_file(&path);
+        path
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_does_not_spoil_the_next() {
+        let path = file("cut");
+        fs::write(&path, "{\"whole\":1}\n{\"cut").expect("a temporary file");
+        append(&path, b"{\"next\":1}\n").expect("it is a file");
+        assert_eq!(fs::read_to_string(&path).expect("text"), "{\"whole\":1}\n{\"cut\n{\"next\":1}\n");
+        append(&path, b"{\"last\":1}\n").expect("it is a file");
+        assert!(fs::read_to_string(&path).expect("text").ends_with("{\"next\":1}\n{\"last\":1}\n"));
+        fs::remove_file(&path).expect("it was there");
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_not_flushed() {
+        append(Path::new("/dev/null"), b"{}\n").expect("it takes all");
+        let full = append(Path::new("/dev/full"), b"{}\n").expect_err("it takes nothing");
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_sink_that_is_named_twice_is_one_sink() {
+        let target = |path: &str| CdrSink::Jsonl { target: JsonlTarget::File(path.into()) };
+        let sinks = Sinks::of(&[target("/a"), target("/b"), target("/a")]);
+        assert_eq!(sinks.count(), 2);
+        assert_eq!(Sinks::of(&[]).count(), 1);
     }
 }

@@ -3,9 +3,9 @@
 use crate::call_actor::CallMessage;
 use parking_lot::RwLock;
 use ractor::ActorRef;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tandem_switch::call::CallId;
 
 /// Messages from the network that may wait in one call's mailbox. Results of the call's own requests are exempt.
@@ -16,7 +16,14 @@ const SHARDS: usize = 64;
 /// All calls that this node owns.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    shards: Box<[RwLock<HashMap<CallId, CallHandle>>]>,
+    shards: Box<[RwLock<HashMap<CallId, Entry>>]>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    mailbox: Arc<Mailbox>,
+    /// Not there yet while the call is being started.
+    actor: Option<ActorRef<CallMessage>>,
 }
 
 /// A call's actor, and how it stands.
@@ -31,8 +38,6 @@ pub(crate) struct CallHandle {
 pub(crate) struct Mailbox {
     /// Messages from the network that wait in it.
     waiting: AtomicUsize,
-    /// Nobody reads it any more.
-    closed: AtomicBool,
 }
 
 impl Default for Directory {
@@ -42,57 +47,75 @@ impl Default for Directory {
 }
 
 impl Directory {
-    fn shard(&self, id: CallId) -> &RwLock<HashMap<CallId, CallHandle>> {
+    fn shard(&self, id: CallId) -> &RwLock<HashMap<CallId, Entry>> {
         &self.shards[usize::from(id.bucket()) % SHARDS]
     }
 
     pub(crate) fn find(&self, id: CallId) -> Option<CallHandle> {
-        self.shard(id).read().get(&id).cloned()
+        self.shard(id).read().get(&id).and_then(Entry::handle)
     }
 
-    /// Enters a call, unless its actor has gone already: it may have started and ended before it could be entered.
-    pub(crate) fn insert(&self, id: CallId, handle: CallHandle) {
-        let mailbox = handle.mailbox.clone();
-        self.shard(id).write().insert(id, handle);
-        if mailbox.closed.load(Ordering::Acquire) {
-            self.shard(id).write().remove(&id);
+    /// Takes a call's place before it is started. `false` if it has one: a copy of its INVITE came by another listener
+    /// at the same time.
+    pub(crate) fn reserve(&self, id: CallId, mailbox: &Arc<Mailbox>) -> bool {
+        match self.shard(id).write().entry(id) {
+            hash_map::Entry::Occupied(_) => false,
+            hash_map::Entry::Vacant(place) => {
+                place.insert(Entry { mailbox: mailbox.clone(), actor: None });
+                true
+            }
         }
     }
 
-    /// Takes a call out, whose actor has gone.
-    pub(crate) fn remove(&self, id: CallId, mailbox: &Mailbox) {
-        mailbox.closed.store(true, Ordering::Release);
-        self.shard(id).write().remove(&id);
+    /// Enters the actor at its reserved place, unless it has gone already: it may have started and ended by now.
+    pub(crate) fn enter(&self, id: CallId, mailbox: &Arc<Mailbox>, actor: ActorRef<CallMessage>) {
+        if let Some(entry) = self.shard(id).write().get_mut(&id)
+            && Arc::ptr_eq(&entry.mailbox, mailbox)
+        {
+            entry.actor = Some(actor);
+        }
+    }
+
+    /// Takes a call out, whose actor has gone. A later call at its place stays.
+    pub(crate) fn remove(&self, id: CallId, mailbox: &Arc<Mailbox>) {
+        if let hash_map::Entry::Occupied(entry) = self.shard(id).write().entry(id)
+            && Arc::ptr_eq(&entry.get().mailbox, mailbox)
+        {
+            entry.remove();
+        }
     }
 
     /// All calls, in the order of their ids.
     pub(crate) fn all(&self) -> Vec<(CallId, CallHandle)> {
-        let mut all: Vec<_> = self
-            .shards
-            .iter()
-            .flat_map(|shard| shard.read().clone().into_iter().collect::<Vec<_>>())
-            .collect();
+        let handles = |shard: &RwLock<HashMap<CallId, Entry>>| {
+            let shard = shard.read();
+            shard.iter().filter_map(|(id, entry)| Some((*id, entry.handle()?))).collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = self.shards.iter().flat_map(handles).collect();
         all.sort_by_key(|(id, _)| *id);
         all
     }
 }
 
-impl CallHandle {
-    pub(crate) fn new(actor: ActorRef<CallMessage>, mailbox: Arc<Mailbox>) -> Self {
-        Self { actor, mailbox }
+impl Entry {
+    fn handle(&self) -> Option<CallHandle> {
+        Some(CallHandle { actor: self.actor.clone()?, mailbox: self.mailbox.clone() })
     }
+}
 
+impl CallHandle {
     pub(crate) fn actor(&self) -> &ActorRef<CallMessage> {
         &self.actor
     }
 
-    /// Hands a message from the network over. `false` if the mailbox is full or the call has gone.
+    /// Hands a message from the network over. `false` if the mailbox is full; a call that has gone takes all, and
+    /// answers none.
     pub(crate) fn offer(&self, message: CallMessage) -> bool {
-        if self.mailbox.waiting.fetch_add(1, Ordering::Relaxed) >= MAILBOX_MAX {
+        let has_room = self.mailbox.waiting.fetch_add(1, Ordering::Relaxed) < MAILBOX_MAX;
+        if !has_room || self.actor.cast(message).is_err() {
             self.mailbox.took_one();
-            return false;
         }
-        self.actor.cast(message).is_ok()
+        has_room
     }
 }
 
@@ -100,5 +123,70 @@ impl Mailbox {
     /// A message from the network was taken out.
     pub(crate) fn took_one(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ractor::{Actor, ActorProcessingErr, ActorRuntime};
+    use tandem_switch::call::Input;
+
+    /// Never comes to the end of its first message.
+    struct Stuck;
+
+    impl Actor for Stuck {
+        type Msg = CallMessage;
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(&self, _: ActorRef<CallMessage>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+
+        async fn handle(
+            &self,
+            _: ActorRef<CallMessage>,
+            _: CallMessage,
+            (): &mut (),
+        ) -> Result<(), ActorProcessingErr> {
+            std::future::pending().await
+        }
+    }
+
+    const ID: CallId = CallId([7; 12]);
+
+    #[tokio::test]
+    async fn a_mailbox_takes_64_messages_of_the_network_and_no_more() {
+        let (actor, _) = ActorRuntime::spawn(None, Stuck, ()).await.expect("it starts");
+        let call = CallHandle { actor: actor.clone(), mailbox: Arc::default() };
+        let offer = || call.offer(CallMessage::Network(Input::Timer));
+        for _ in 0..MAILBOX_MAX {
+            assert!(offer());
+        }
+        assert!(!offer() && !offer());
+        call.mailbox.took_one();
+        assert!(offer() && !offer());
+        actor.kill();
+    }
+
+    #[tokio::test]
+    async fn a_place_is_taken_once_and_the_actor_of_a_call_that_has_gone_is_not_entered() {
+        let (actor, _) = ActorRuntime::spawn(None, Stuck, ()).await.expect("it starts");
+        let directory = Directory::default();
+        let (first, second) = (Arc::default(), Arc::default());
+        assert!(directory.reserve(ID, &first));
+        assert!(!directory.reserve(ID, &second));
+        assert!(directory.find(ID).is_none() && directory.all().is_empty(), "it has not started yet");
+        directory.remove(ID, &first);
+        directory.enter(ID, &first, actor.clone());
+        assert!(directory.find(ID).is_none(), "it has gone already");
+        // A later call at its place is neither replaced nor removed by it.
+        assert!(directory.reserve(ID, &second));
+        directory.enter(ID, &second, actor.clone());
+        directory.enter(ID, &first, actor.clone());
+        directory.remove(ID, &first);
+        assert!(directory.find(ID).is_some_and(|call| Arc::ptr_eq(&call.mailbox, &second)));
+        actor.kill();
     }
 }

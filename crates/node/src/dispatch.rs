@@ -2,7 +2,8 @@
 
 use crate::call_actor::{Beginning, CallActor, CallMessage, branch_of};
 use crate::directory::CallHandle;
-use crate::registration::Registration;
+use crate::ongoing::RequestKey;
+use crate::registration::{Place, Registration};
 use crate::shared::Shared;
 use crate::tap::Tapped;
 use bytes::Bytes;
@@ -166,8 +167,13 @@ impl Dispatcher {
             return self.refuse(flow, &invite, &refused);
         }
         let Some(id) = CallId::of(&invite, &self.shared.keys.current) else { return };
-        match self.admit(id, gateway) {
-            Ok(registration) => self.start_call(flow, invite, gateway.clone(), registration),
+        let request = RequestKey::of(&invite, &self.shared.keys.current);
+        match self.admit((id, request), gateway) {
+            Ok(Place::Taken(registration)) => self.start_call(flow, invite, gateway.clone(), registration),
+            Ok(Place::TakenByItself) => {}
+            Ok(Place::TakenByAFork) => {
+                self.refuse(flow, &invite, &Refused::with(StatusCode::LOOP_DETECTED));
+            }
             Err(refusal) => {
                 self.shared.metrics.admission_refused.of(refusal).inc();
                 let header = Some((Name::RetryAfter, RETRY_AFTER_S.to_string()));
@@ -177,15 +183,22 @@ impl Dispatcher {
         }
     }
 
-    fn admit(&self, id: CallId, gateway: &Arc<MappingGateway>) -> Result<Registration, AdmissionRefusal> {
+    fn admit(
+        &self,
+        request: (CallId, Option<RequestKey>),
+        gateway: &Arc<MappingGateway>,
+    ) -> Result<Place, AdmissionRefusal> {
         if self.shared.is_draining() {
             return Err(AdmissionRefusal::Draining);
         }
         if !self.shared.wheel.has_room() {
             return Err(AdmissionRefusal::NodeCalls);
         }
-        self.shared.admission.admit(self.shared.clock.now(), id, &gateway.name)?;
-        Ok(Registration::new(self.shared.clone(), id, gateway.name.clone()))
+        let mut place = Registration::take(&self.shared, request, gateway.name.clone());
+        if let Place::Taken(registration) = &mut place {
+            registration.admit()?;
+        }
+        Ok(place)
     }
 
     fn start_call(
@@ -213,7 +226,7 @@ impl Dispatcher {
         match ActorRuntime::spawn_linked_instant(None, CallActor, beginning, supervisor) {
             Ok((actor, _)) => {
                 self.shared.metrics.calls_started.inc();
-                self.shared.calls.insert(id, CallHandle::new(actor, mailbox));
+                self.shared.calls.enter(id, &mailbox, actor);
             }
             Err(error) => tracing::error!(%error, "cannot start a call's actor"),
         }

@@ -1,13 +1,17 @@
 //! One actor per routing gateway: its slots and its statistics.
 
 use crate::call_actor::CallMessage;
-use crate::clock::Clock;
+#[cfg(feature = "fault-injection")]
+use crate::faults::Fault;
+use crate::shared::Shared;
 use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
 use tandem_sip::time::Now;
 use tandem_switch::call::Input;
-use tandem_switch::gateway::{GatewayState, Holder, LastFailure, Outcome, RoutingGateway, Statistics};
+use tandem_switch::gateway::{
+    GatewayState, Holder, LastFailure, Outcome, Refusal, RoutingGateway, Statistics,
+};
 use tandem_telemetry::GatewayMetrics;
 
 /// What a gateway's actor is told.
@@ -19,6 +23,8 @@ pub(crate) enum GatewayMessage {
     Release { holder: Holder, outcome: Option<Outcome> },
     /// A call has a slot, whatever the limits: said to an actor that was started anew.
     Reclaim(Holder),
+    /// All calls have said which slots they have.
+    Reclaimed,
     /// An operator asks.
     Report(RpcReplyPort<GatewayReport>),
 }
@@ -67,19 +73,57 @@ impl GatewayHandle {
 }
 
 pub(crate) struct GatewayActor {
-    pub(crate) clock: Clock,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) handle: Arc<GatewayHandle>,
 }
 
+/// A gateway's slots, and whether all that are held are known.
+pub(crate) struct Slots {
+    state: GatewayState,
+    /// Started anew: until the calls have said what they hold there is no telling whether one more fits.
+    reclaiming: bool,
+}
+
+/// Asks calls which slots of a gateway they hold. Each call is given a copy; when the last is gone, all have answered.
+#[derive(Debug)]
+pub(crate) struct Reclaiming {
+    pub(crate) gateway: Arc<GatewayHandle>,
+}
+
+impl Drop for Reclaiming {
+    fn drop(&mut self) {
+        // An actor that has failed again will ask again.
+        let _ = self.gateway.tell(GatewayMessage::Reclaimed);
+    }
+}
+
 impl GatewayActor {
+    fn admit(&self, slots: &mut Slots, now: Now, holder: Holder, reply_to: &ActorRef<CallMessage>) {
+        let result =
+            if slots.reclaiming { Err(Refusal::Unavailable) } else { slots.state.admit(now, holder) };
+        if result.is_ok() {
+            self.handle.metrics.attempts.inc();
+            self.count(&slots.state);
+        }
+        let gateway = self.handle.gateway.name.clone();
+        let answer = Input::Admitted { gateway, attempt: holder.attempt, result };
+        if reply_to.cast(CallMessage::Result(answer)).is_err() && result.is_ok() {
+            self.release(&mut slots.state, now, holder, None);
+        }
+    }
+
+    fn count(&self, state: &GatewayState) {
+        self.handle.metrics.slots.set(state.calls() as i64);
+        self.handle.metrics.calls.set(state.calls() as i64);
+    }
+
     fn release(&self, state: &mut GatewayState, now: Now, holder: Holder, outcome: Option<Outcome>) {
         if !state.release(now, holder, outcome) {
             return;
         }
-        let metrics = &self.handle.metrics;
-        metrics.slots.set(state.calls() as i64);
+        self.count(state);
         match outcome {
-            Some(Outcome::Answered { .. }) => metrics.answered.inc(),
+            Some(Outcome::Answered { .. }) => self.handle.metrics.answered.inc(),
             Some(Outcome::Failed(_) | Outcome::Cancelled) | None => {}
         }
     }
@@ -87,7 +131,7 @@ impl GatewayActor {
 
 impl Actor for GatewayActor {
     type Msg = GatewayMessage;
-    type State = GatewayState;
+    type State = Slots;
     type Arguments = ();
 
     async fn pre_start(
@@ -95,36 +139,34 @@ impl Actor for GatewayActor {
         myself: ActorRef<Self::Msg>,
         (): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
+        let reclaiming = self.handle.actor().is_some();
         self.handle.install(myself);
-        Ok(GatewayState::new(self.handle.gateway.limits))
+        let state = GatewayState::new(self.handle.gateway.limits);
+        self.count(&state);
+        Ok(Slots { state, reclaiming })
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<Self::Msg>,
         message: Self::Msg,
-        state: &mut Self::State,
+        slots: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let now = self.clock.now();
+        #[cfg(feature = "fault-injection")]
+        self.shared.faults.strike(Fault::Gateway);
+        let now = self.shared.clock.now();
         match message {
-            GatewayMessage::Admit { holder, reply_to } => {
-                let result = state.admit(now, holder);
-                if result.is_ok() {
-                    self.handle.metrics.attempts.inc();
-                    self.handle.metrics.slots.set(state.calls() as i64);
-                }
-                let gateway = self.handle.gateway.name.clone();
-                let answer = Input::Admitted { gateway, attempt: holder.attempt, result };
-                if reply_to.cast(CallMessage::Result(answer)).is_err() && result.is_ok() {
-                    self.release(state, now, holder, None);
-                }
+            GatewayMessage::Admit { holder, reply_to } => self.admit(slots, now, holder, &reply_to),
+            GatewayMessage::Release { holder, outcome } => {
+                self.release(&mut slots.state, now, holder, outcome);
             }
-            GatewayMessage::Release { holder, outcome } => self.release(state, now, holder, outcome),
             GatewayMessage::Reclaim(holder) => {
-                state.reclaim(holder);
-                self.handle.metrics.slots.set(state.calls() as i64);
+                slots.state.reclaim(holder);
+                self.count(&slots.state);
             }
+            GatewayMessage::Reclaimed => slots.reclaiming = false,
             GatewayMessage::Report(reply) => {
+                let state = &slots.state;
                 let mut last_failures: Vec<_> = state.last_failures().copied().collect();
                 last_failures.reverse();
                 // Whoever asked may have stopped waiting.

@@ -4,11 +4,16 @@ mod admission;
 mod call_actor;
 mod cdr_actor;
 mod clock;
+mod complaints;
 mod directory;
 mod dispatch;
+#[cfg(feature = "fault-injection")]
+mod faults;
 mod gateway_actor;
 mod labels;
 mod listener_actor;
+mod local_address;
+mod ongoing;
 mod registration;
 mod shared;
 mod supervisors;
@@ -18,6 +23,8 @@ pub mod wheel;
 mod node;
 
 pub use directory::MAILBOX_MAX;
+#[cfg(feature = "fault-injection")]
+pub use faults::Fault;
 pub use gateway_actor::GatewayReport;
-pub use node::{MappingReport, Node, StartError};
+pub use node::{MappingReport, Node, StartError, Stopped};
 pub use tap::{Tap, Tapped};

@@ -1,12 +1,16 @@
 //! One actor per listener: it runs the socket's receive loop and fails with it, to be started again.
 
 use crate::dispatch::Dispatcher;
+#[cfg(feature = "fault-injection")]
+use crate::faults::Fault;
 use crate::shared::Shared;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use tandem_transport::Event;
 use tokio::task::JoinHandle;
 
+#[derive(Clone)]
 pub(crate) struct ListenerActor {
     pub(crate) shared: Arc<Shared>,
     pub(crate) dispatcher: Dispatcher,
@@ -15,8 +19,8 @@ pub(crate) struct ListenerActor {
 }
 
 pub(crate) enum ListenerMessage {
-    /// The socket cannot be read any more.
-    Broken(io::Error),
+    /// Nobody reads the socket any more.
+    LoopEnded,
 }
 
 /// Ends the receive loop with the actor.
@@ -25,6 +29,45 @@ pub(crate) struct ReceiveLoop(JoinHandle<()>);
 impl Drop for ReceiveLoop {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// Tells the actor that the receive loop has ended, however it did.
+struct Farewell(ActorRef<ListenerMessage>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // Without an actor to tell, the node is stopping.
+        let _ = self.0.cast(ListenerMessage::LoopEnded);
+    }
+}
+
+impl ListenerActor {
+    async fn receive(self, farewell: Farewell) {
+        let Some(listener) = self.shared.listeners.get(usize::from(self.place)) else { return };
+        let receive = listener.socket.run(|events| {
+            #[cfg(feature = "fault-injection")]
+            self.shared.faults.strike(Fault::Listener);
+            for event in events.drain(..) {
+                self.dispatch(event);
+            }
+        });
+        let error = receive.await;
+        tracing::error!(listener = self.place, %error, "the socket is broken");
+        drop(farewell);
+    }
+
+    /// A datagram that makes us panic is lost, and those behind it are not.
+    fn dispatch(&self, event: Event) {
+        let dispatched = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(feature = "fault-injection")]
+            self.shared.faults.strike(Fault::Dispatch);
+            self.dispatcher.on_event(event);
+        }));
+        if dispatched.is_err() {
+            self.shared.metrics.call_panics.inc();
+            tracing::error!(listener = self.place, "panicked over a datagram, which is lost");
+        }
     }
 }
 
@@ -38,28 +81,15 @@ impl Actor for ListenerActor {
         myself: ActorRef<Self::Msg>,
         (): (),
     ) -> Result<Self::State, ActorProcessingErr> {
-        let (shared, dispatcher, place) = (self.shared.clone(), self.dispatcher.clone(), self.place);
-        Ok(ReceiveLoop(tokio::spawn(async move {
-            let Some(listener) = shared.listeners.get(usize::from(place)) else { return };
-            let error = listener
-                .socket
-                .run(|events| {
-                    for event in events.drain(..) {
-                        dispatcher.on_event(event);
-                    }
-                })
-                .await;
-            // Without an actor to tell, the node is stopping.
-            let _ = myself.cast(ListenerMessage::Broken(error));
-        })))
+        Ok(ReceiveLoop(tokio::spawn(self.clone().receive(Farewell(myself)))))
     }
 
     async fn handle(
         &self,
         _: ActorRef<Self::Msg>,
-        ListenerMessage::Broken(error): Self::Msg,
+        ListenerMessage::LoopEnded: Self::Msg,
         _: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        Err(error.into())
+        Err("nobody reads the socket".into())
     }
 }

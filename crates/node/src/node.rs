@@ -2,16 +2,21 @@
 
 use crate::admission::Admission;
 use crate::call_actor::CallMessage;
-use crate::cdr_actor::{self, Sink};
+use crate::cdr_actor::Sinks;
 use crate::clock::Clock;
+use crate::complaints::Complaints;
 use crate::directory::Directory;
+#[cfg(feature = "fault-injection")]
+use crate::faults::{Fault, Faults};
 use crate::gateway_actor::{GatewayHandle, GatewayMessage, GatewayReport};
+use crate::local_address::LocalAddresses;
+use crate::ongoing::Ongoing;
 use crate::shared::{Listener, Shared};
 use crate::supervisors::{CallSupervisor, Child, Keeper, NodeSupervisor};
 use crate::tap::Tap;
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
-use ractor::{ActorCell, ActorRef, ActorRuntime, SpawnErr, call_t};
+use ractor::{ActorCell, ActorRef, ActorRuntime, ActorStatus, SpawnErr, call_t};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::net::SocketAddr;
@@ -26,9 +31,10 @@ use tandem_switch::call::{CallId, CallStatus, Input, TokenKeys};
 use tandem_switch::cdr::EndReason;
 use tandem_switch::gateway::{GatewayState, LastFailure, Limits, MappingGateway, SourceTable, Statistics};
 use tandem_switch::routing::RouteTable;
-use tandem_telemetry::Metrics;
-use tandem_transport::{BindError, SocketLimits, UdpListener};
+use tandem_telemetry::{CallState, DropReason, Metrics, RaiseTo};
+use tandem_transport::{BindError, SocketLimits, UdpCounts, UdpListener};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Supervisors that share the calls.
@@ -40,7 +46,7 @@ const REPORT_LIMIT_MS: u64 = 1_000;
 /// How often a stopping node looks whether its calls have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
-/// How long the parties are given to answer BYE and CANCEL when a node stops.
+/// How long the parties are given to answer BYE and CANCEL, and to acknowledge, when a node stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why a node does not start.
@@ -61,8 +67,20 @@ pub enum StartError {
 pub struct Node {
     shared: Arc<Shared>,
     root: ActorRef<()>,
-    sinks: Vec<Sink>,
+    /// Closed when the root has gone.
+    root_lives: watch::Receiver<()>,
+    sinks: Arc<Sinks>,
     wheel: JoinHandle<()>,
+}
+
+/// How a node stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Stopped {
+    /// Calls that were hung up.
+    pub hung_up: usize,
+    /// CDRs that some sink would not take. They are lost with the node.
+    pub cdrs_lost: usize,
 }
 
 /// What an operator is shown of a mapping gateway.
@@ -111,9 +129,12 @@ impl Node {
             clock,
             keys: TokenKeys { current: key, previous: None },
             store: Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::new(move || clock.mono()))),
+            complaints: Complaints::default(),
             wheel: Wheel::new(move || clock.mono(), &metrics),
             calls: Directory::default(),
+            ongoing: Ongoing::default(),
             listeners,
+            local_addresses: LocalAddresses::default(),
             sources: ArcSwap::from_pointee(SourceTable::new(&mapping)),
             gateways: routing.iter().map(handle).collect(),
             routes: ArcSwap::from_pointee(RouteTable::new(routing)),
@@ -123,11 +144,14 @@ impl Node {
             tap,
             call_supervisors: OnceLock::new(),
             next_supervisor: AtomicUsize::new(0),
+            #[cfg(feature = "fault-injection")]
+            faults: Faults::default(),
         });
-        let sinks = Sink::of(&config.cdr.sinks);
-        let root = start_tree(&shared, &sinks).await?;
+        let sinks = Arc::new(Sinks::of(&config.cdr.sinks));
+        let (alive, root_lives) = watch::channel(());
+        let root = start_tree(&shared, &sinks, alive).await?;
         let wheel = tokio::spawn(turn_wheel(shared.clone()));
-        Ok(Self { shared, root, sinks, wheel })
+        Ok(Self { shared, root, root_lives, sinks, wheel })
     }
 
     /// The node's name.
@@ -147,9 +171,28 @@ impl Node {
         })
     }
 
-    /// The metrics.
-    pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+    /// The metrics, in the Prometheus text format.
+    pub fn metrics_text(&self) -> String {
+        let metrics = &self.shared.metrics;
+        let counts: Vec<_> =
+            self.shared.listeners.iter().map(|listener| listener.socket.stats().counts()).collect();
+        let dropped = &metrics.datagrams_dropped;
+        let total = |read: fn(&UdpCounts) -> u64| counts.iter().map(read).sum();
+        dropped.of(DropReason::ReceiveBuffer).raise_to(total(|counts| counts.receive_dropped));
+        dropped.of(DropReason::Truncated).raise_to(total(|counts| counts.truncated));
+        metrics.encode()
+    }
+
+    /// Whether the node's actors run. When they have gone it cannot be helped but by a new start.
+    pub fn is_running(&self) -> bool {
+        self.root.get_status() < ActorStatus::Draining
+    }
+
+    /// Waits until the node's actors have gone: it was stopped, or a supervisor failed.
+    pub async fn gone(&self) {
+        let mut root_lives = self.root_lives.clone();
+        // Nothing is ever sent; the other end goes with the root.
+        while root_lives.changed().await.is_ok() {}
     }
 
     /// Whether new calls are refused because the node is about to stop.
@@ -193,6 +236,12 @@ impl Node {
         call.actor().cast(CallMessage::Panic).is_ok()
     }
 
+    /// Breaks something, once.
+    #[cfg(feature = "fault-injection")]
+    pub fn arm(&self, fault: Fault) {
+        self.shared.faults.arm(fault);
+    }
+
     /// The routing gateways, in the order of the configuration.
     pub async fn routing_gateways(&self) -> Vec<GatewayReport> {
         let mut reports = Vec::new();
@@ -232,12 +281,7 @@ impl Node {
 
     /// Calls that are not over: in set-up, ringing or answered.
     pub fn calls_in_progress(&self) -> i64 {
-        use tandem_telemetry::CallState;
-        let active = &self.shared.metrics.calls_active;
-        [CallState::Setup, CallState::Ringing, CallState::Answered]
-            .into_iter()
-            .map(|state| active.of(state).get())
-            .sum()
+        i64::try_from(self.shared.admission.calls()).unwrap_or(i64::MAX)
     }
 
     /// Waits until no call is in progress, at most `patience`. Returns how many are left.
@@ -252,24 +296,52 @@ impl Node {
         self.calls_in_progress()
     }
 
-    /// Ends what calls are left, writes the last CDRs, and stops. Returns the number of calls that were hung up.
-    pub async fn stop(&self) -> usize {
+    /// Ends what calls are left, writes the last CDRs, and stops.
+    pub async fn stop(&self) -> Stopped {
         self.begin_drain();
-        let mut hung_up = 0;
-        if self.calls_in_progress() > 0 {
-            for (id, _) in self.shared.calls.all() {
-                hung_up += usize::from(self.hang_up(id, EndReason::Drained));
+        let hung_up = usize::try_from(self.calls_in_progress()).unwrap_or(0);
+        let unheard_of = self.shared.metrics.calls_active.of(CallState::Setup).get() > 0;
+        let parting = async {
+            loop {
+                if self.calls_in_progress() > 0 {
+                    // Again each time: one may just have been admitted, and not been told.
+                    for (id, _) in self.shared.calls.all() {
+                        self.hang_up(id, EndReason::Drained);
+                    }
+                } else if !self.is_owed_an_answer(unheard_of).await {
+                    break;
+                }
+                tokio::time::sleep(DRAIN_LOOK).await;
             }
-            self.drained(FAREWELL).await;
-        }
-        for sink in &self.sinks {
-            cdr_actor::drain(&self.shared, sink).await;
-        }
+        };
+        // Who has not answered by then will find nobody here.
+        let _ = tokio::time::timeout(FAREWELL, parting).await;
+        let cdrs_lost = self.sinks.close(&self.shared).await;
         self.wheel.abort();
-        if self.root.stop_and_wait(None, Some(FAREWELL)).await.is_err() {
+        if self.root.stop_and_wait(None, Some(FAREWELL)).await.is_err() && self.is_running() {
             tracing::warn!("the node's actors did not stop in time");
         }
-        hung_up
+        Stopped { hung_up, cdrs_lost }
+    }
+
+    /// Whether some call has something to resend within the time of a farewell: its last request or response was not
+    /// answered, or the store has not taken its end. With `unheard_of` calls it may also be that a gateway has yet to
+    /// say the word that allows a CANCEL (RFC 3261 §9.1).
+    async fn is_owed_an_answer(&self, unheard_of: bool) -> bool {
+        let calls = self.shared.calls.all();
+        if unheard_of {
+            return !calls.is_empty();
+        }
+        let soon = self.now().mono + FAREWELL;
+        for (_, call) in calls {
+            // A call that ends meanwhile does not answer.
+            if let Ok(Some(deadline)) = call_t!(call.actor(), CallMessage::Deadline, REPORT_LIMIT_MS)
+                && deadline <= soon
+            {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -300,8 +372,12 @@ fn hint_of(name: &str) -> u16 {
     (hash & 0xFFFF) as u16
 }
 
-async fn start_tree(shared: &Arc<Shared>, sinks: &[Sink]) -> Result<ActorRef<()>, StartError> {
-    let (root, _) = ActorRuntime::spawn(None, NodeSupervisor, ()).await?;
+async fn start_tree(
+    shared: &Arc<Shared>,
+    sinks: &Arc<Sinks>,
+    alive: watch::Sender<()>,
+) -> Result<ActorRef<()>, StartError> {
+    let (root, _) = ActorRuntime::spawn(None, NodeSupervisor { _alive: alive }, ()).await?;
     let mut supervisors: Vec<ActorCell> = Vec::new();
     for _ in 0..CALL_SUPERVISORS {
         supervisors
@@ -312,7 +388,7 @@ async fn start_tree(shared: &Arc<Shared>, sinks: &[Sink]) -> Result<ActorRef<()>
     let mut gateways: Vec<_> = shared.gateways.values().cloned().collect();
     gateways.sort_by(|a, b| a.gateway.name.cmp(&b.gateway.name));
     let gateways = gateways.into_iter().map(Child::Gateway).collect();
-    let cdr = sinks.iter().cloned().map(Child::Cdr).collect();
+    let cdr = (0..sinks.count()).map(|place| Child::Cdr(sinks.clone(), place)).collect();
     let edge = (0..shared.listeners.len() as u16).map(Child::Listener).collect();
     for (what, children) in [("gateway", gateways), ("CDR sink", cdr), ("listener", edge)] {
         let keeper = Keeper { shared: shared.clone(), what };

@@ -1,35 +1,79 @@
 //! A call's place on its node, given back when the call's actor goes, however it goes.
 
 use crate::directory::Mailbox;
-use crate::gateway_actor::GatewayMessage;
+use crate::gateway_actor::{GatewayMessage, Reclaiming};
+use crate::ongoing::RequestKey;
 use crate::shared::Shared;
 use std::sync::Arc;
 use tandem_switch::call::{CallId, Stage};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome};
+use tandem_telemetry::AdmissionRefusal;
 
 /// Entry in the directory, place in the admission limits, slots at gateways, share in the gauges.
 pub(crate) struct Registration {
     shared: Arc<Shared>,
     id: CallId,
+    /// Its INVITE, while forks of that are none of their own.
+    request: Option<RequestKey>,
     mapping_gateway: GatewayName,
     mailbox: Arc<Mailbox>,
     stage: Option<Stage>,
-    held: Vec<(GatewayName, Holder)>,
+    held: Vec<Held>,
     admitted: bool,
 }
 
+/// What came of asking for a place.
+pub(crate) enum Place {
+    /// It is the call's.
+    Taken(Registration),
+    /// A copy of the INVITE, by another listener, has taken it at this moment.
+    TakenByItself,
+    /// The call began with a fork of the INVITE.
+    TakenByAFork,
+}
+
+/// A slot at a routing gateway.
+struct Held {
+    gateway: GatewayName,
+    holder: Holder,
+    /// Whether the gateway has said so; otherwise it was asked.
+    granted: bool,
+}
+
 impl Registration {
-    /// The place of a call that was admitted.
-    pub(crate) fn new(shared: Arc<Shared>, id: CallId, mapping_gateway: GatewayName) -> Self {
-        Self {
-            shared,
+    /// Takes the place of the call that an INVITE begins.
+    pub(crate) fn take(
+        shared: &Arc<Shared>,
+        (id, request): (CallId, Option<RequestKey>),
+        mapping_gateway: GatewayName,
+    ) -> Place {
+        let mailbox = Arc::default();
+        if !shared.calls.reserve(id, &mailbox) {
+            return Place::TakenByItself;
+        }
+        let mut registration = Self {
+            shared: shared.clone(),
             id,
+            request: None,
             mapping_gateway,
-            mailbox: Arc::default(),
+            mailbox,
             stage: None,
             held: Vec::new(),
-            admitted: true,
+            admitted: false,
+        };
+        if request.is_some_and(|request| !shared.ongoing.enter(request, id)) {
+            return Place::TakenByAFork;
         }
+        registration.request = request;
+        Place::Taken(registration)
+    }
+
+    /// Asks for a place in the limits, or says which is reached.
+    pub(crate) fn admit(&mut self) -> Result<(), AdmissionRefusal> {
+        let now = self.shared.clock.now();
+        self.shared.admission.admit(now, self.id, &self.mapping_gateway)?;
+        self.admitted = true;
+        Ok(())
     }
 
     pub(crate) fn id(&self) -> CallId {
@@ -54,16 +98,27 @@ impl Registration {
         }
     }
 
-    /// Notes a slot that the call was or will be given.
-    pub(crate) fn hold(&mut self, gateway: GatewayName, holder: Holder) {
-        if !self.held.contains(&(gateway.clone(), holder)) {
-            self.held.push((gateway, holder));
+    /// Notes a slot that a gateway was asked for.
+    pub(crate) fn ask(&mut self, gateway: GatewayName, holder: Holder) {
+        if !self.held.iter().any(|held| held.is(&gateway, holder)) {
+            self.held.push(Held { gateway, holder, granted: false });
+        }
+    }
+
+    /// Notes a gateway's answer.
+    pub(crate) fn note_admission(&mut self, gateway: &str, attempt: u16, granted: bool) {
+        let holder = Holder { call: self.id, attempt };
+        if !granted {
+            self.held.retain(|held| !held.is(gateway, holder));
+        }
+        for held in self.held.iter_mut().filter(|held| held.is(gateway, holder)) {
+            held.granted = true;
         }
     }
 
     /// Gives a slot back to its gateway.
     pub(crate) fn release(&mut self, gateway: &GatewayName, holder: Holder, outcome: Option<Outcome>) {
-        self.held.retain(|held| held != &(gateway.clone(), holder));
+        self.held.retain(|held| !held.is(gateway, holder));
         if let Some(outcome) = outcome {
             self.shared.metrics.attempts.of(crate::labels::attempt(outcome)).inc();
         }
@@ -74,15 +129,19 @@ impl Registration {
     }
 
     /// Tells a gateway whose actor was started anew which of its slots this call holds.
-    pub(crate) fn reclaim(&self, gateway: &str) {
-        let Some(handle) = self.shared.gateways.get(gateway) else { return };
-        for (_, holder) in self.held.iter().filter(|(name, _)| &**name == gateway) {
-            let _ = handle.tell(GatewayMessage::Reclaim(*holder));
+    pub(crate) fn reclaim(&self, reclaiming: &Reclaiming) {
+        let name = &reclaiming.gateway.gateway.name;
+        for held in self.held.iter().filter(|held| held.granted && held.gateway == *name) {
+            // An actor that has failed again will ask again.
+            let _ = reclaiming.gateway.tell(GatewayMessage::Reclaim(held.holder));
         }
     }
 
     /// The call has ended: it no longer counts for the limits, though its last transactions are still answered.
     pub(crate) fn released(&mut self, outcome: Outcome) {
+        if let Some(request) = self.request.take() {
+            self.shared.ongoing.leave(request, self.id);
+        }
         if std::mem::take(&mut self.admitted) {
             let now = self.shared.clock.now();
             self.shared.admission.release(now, self.id, &self.mapping_gateway, Some(outcome));
@@ -90,11 +149,17 @@ impl Registration {
     }
 }
 
+impl Held {
+    fn is(&self, gateway: &str, holder: Holder) -> bool {
+        &*self.gateway == gateway && self.holder == holder
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         self.leave_stage();
-        for (gateway, holder) in std::mem::take(&mut self.held) {
-            self.release(&gateway, holder, None);
+        for held in std::mem::take(&mut self.held) {
+            self.release(&held.gateway, held.holder, None);
         }
         self.released(Outcome::Cancelled);
         self.shared.calls.remove(self.id, &self.mailbox);

@@ -2,15 +2,20 @@
 
 use crate::admission::Admission;
 use crate::clock::Clock;
+use crate::complaints::Complaints;
 use crate::directory::Directory;
+#[cfg(feature = "fault-injection")]
+use crate::faults::Faults;
 use crate::gateway_actor::GatewayHandle;
+use crate::local_address::LocalAddresses;
+use crate::ongoing::Ongoing;
 use crate::tap::{Tap, Tapped};
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ractor::ActorCell;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tandem_sip::flow::{Flow, Transport};
@@ -29,9 +34,13 @@ pub(crate) struct Shared {
     pub(crate) keys: TokenKeys,
     pub(crate) metrics: Metrics,
     pub(crate) store: Arc<dyn Store>,
+    /// About the store.
+    pub(crate) complaints: Complaints,
     pub(crate) wheel: Wheel<CallId>,
     pub(crate) calls: Directory,
+    pub(crate) ongoing: Ongoing,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) local_addresses: LocalAddresses,
     pub(crate) sources: ArcSwap<SourceTable>,
     pub(crate) routes: ArcSwap<RouteTable>,
     pub(crate) gateways: HashMap<GatewayName, Arc<GatewayHandle>>,
@@ -41,6 +50,8 @@ pub(crate) struct Shared {
     /// Supervisors of calls; each call is linked to one of them.
     pub(crate) call_supervisors: OnceLock<Vec<ActorCell>>,
     pub(crate) next_supervisor: AtomicUsize,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) faults: Faults,
 }
 
 /// A socket of this node and what peers call it by.
@@ -107,16 +118,30 @@ impl Shared {
             Some(Listener { advertised: Some(advertised), .. }) => advertised.clone(),
             Some(listener) => {
                 let port = listener.socket.local_addr().port();
-                SocketAddr::new(local_address_towards(remote), port).to_string().into()
+                let local = self.local_addresses.towards(remote, self.clock.mono());
+                SocketAddr::new(local, port).to_string().into()
             }
             None => "localhost".into(),
         }
     }
 
-    /// The flow to a gateway: the first listener of its address family.
+    /// The flow to a gateway. Of several listeners of its address family it is the one at the address that leads there,
+    /// else one that takes any address, else the first.
     fn flow_to(&self, remote: SocketAddr) -> Option<Flow> {
         let fits = |listener: &Listener| listener.socket.local_addr().is_ipv4() == remote.is_ipv4();
-        let place = self.listeners.iter().position(fits)?;
+        let first = self.listeners.iter().position(fits)?;
+        let with = |wanted: IpAddr| {
+            let is_there = |listener: &Listener| listener.socket.local_addr().ip() == wanted;
+            self.listeners.iter().position(is_there)
+        };
+        let place = if self.listeners[first + 1..].iter().any(fits) {
+            let any =
+                if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let leading = self.local_addresses.towards(remote, self.clock.mono());
+            with(leading).or_else(|| with(any)).unwrap_or(first)
+        } else {
+            first
+        };
         Some(Flow { transport: Transport::Udp, listener: u16::try_from(place).ok()?, remote })
     }
 
@@ -140,19 +165,4 @@ impl Shared {
         let routes = gateways.iter().filter_map(candidate).collect();
         Looked { called, routes, ..Looked::default() }
     }
-}
-
-/// Our address on the way to a peer, as the kernel's routing table has it. Nothing is sent.
-fn local_address_towards(remote: SocketAddr) -> IpAddr {
-    let (any, loopback): (SocketAddr, IpAddr) = if remote.is_ipv4() {
-        ((Ipv4Addr::UNSPECIFIED, 0).into(), Ipv4Addr::LOCALHOST.into())
-    } else {
-        ((Ipv6Addr::UNSPECIFIED, 0).into(), Ipv6Addr::LOCALHOST.into())
-    };
-    let ask = || {
-        let socket = UdpSocket::bind(any)?;
-        socket.connect(remote)?;
-        socket.local_addr()
-    };
-    ask().map_or(loopback, |address| address.ip())
 }

@@ -9,15 +9,16 @@
 //! ```
 
 use crate::call_actor::CallMessage;
-use crate::cdr_actor::{CdrActor, Sink};
+use crate::cdr_actor::{CdrActor, Sinks};
 use crate::dispatch::Dispatcher;
-use crate::gateway_actor::{GatewayActor, GatewayHandle};
+use crate::gateway_actor::{GatewayActor, GatewayHandle, Reclaiming};
 use crate::listener_actor::ListenerActor;
 use crate::shared::Shared;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long after a failure a child is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -29,8 +30,8 @@ pub(crate) enum Child {
     Listener(u16),
     /// A gateway's slots and statistics.
     Gateway(Arc<GatewayHandle>),
-    /// A sink of CDRs.
-    Cdr(Sink),
+    /// A sink of CDRs, by its place.
+    Cdr(Arc<Sinks>, usize),
 }
 
 impl Child {
@@ -46,11 +47,11 @@ impl Child {
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
             }
             Child::Gateway(handle) => {
-                let actor = GatewayActor { clock: shared.clock, handle: handle.clone() };
+                let actor = GatewayActor { shared: shared.clone(), handle: handle.clone() };
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
             }
-            Child::Cdr(sink) => {
-                let actor = CdrActor { shared: shared.clone(), sink: sink.clone() };
+            Child::Cdr(sinks, place) => {
+                let actor = CdrActor { shared: shared.clone(), sinks: sinks.clone(), place: *place };
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
             }
         })
@@ -60,12 +61,13 @@ impl Child {
     fn started_again(&self, shared: &Shared) {
         match self {
             Child::Gateway(handle) => {
+                let reclaiming = Arc::new(Reclaiming { gateway: handle.clone() });
                 for (_, call) in shared.calls.all() {
                     // A call that has gone holds nothing.
-                    let _ = call.actor().cast(CallMessage::GatewayRestarted(handle.gateway.name.clone()));
+                    let _ = call.actor().cast(CallMessage::GatewayRestarted(reclaiming.clone()));
                 }
             }
-            Child::Listener(_) | Child::Cdr(_) => {}
+            Child::Listener(_) | Child::Cdr(..) => {}
         }
     }
 }
@@ -162,8 +164,11 @@ impl Actor for CallSupervisor {
     }
 }
 
-/// The root of the tree.
-pub(crate) struct NodeSupervisor;
+/// The root of the tree. It stops when a supervisor does: whoever holds the other end of the channel is told.
+pub(crate) struct NodeSupervisor {
+    /// Closed when this actor has gone.
+    pub(crate) _alive: watch::Sender<()>,
+}
 
 impl Actor for NodeSupervisor {
     type Msg = ();
@@ -180,10 +185,13 @@ impl Actor for NodeSupervisor {
         event: SupervisionEvent,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        if let SupervisionEvent::ActorFailed(_, error) = event {
-            tracing::error!(%error, "a supervisor failed; the node stops");
-            myself.stop(Some("a supervisor failed".to_owned()));
-        }
+        let why = match event {
+            SupervisionEvent::ActorFailed(_, error) => error.to_string(),
+            SupervisionEvent::ActorTerminated(_, _, reason) => reason.unwrap_or_default(),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+        };
+        tracing::error!(why, "a supervisor has gone; the node stops");
+        myself.stop(None);
         Ok(())
     }
 }

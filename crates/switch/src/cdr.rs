@@ -91,7 +91,9 @@ impl EndReason {
             | EndReason::SetupTimeout => StatusCode::REQUEST_TIMEOUT,
             EndReason::Normal | EndReason::Cancelled => StatusCode::REQUEST_TERMINATED,
             EndReason::Busy => StatusCode::BUSY_HERE,
-            EndReason::Rejected | EndReason::Admin | EndReason::Drained => StatusCode::TEMPORARILY_UNAVAILABLE,
+            EndReason::Rejected | EndReason::Admin | EndReason::Drained => {
+                StatusCode::TEMPORARILY_UNAVAILABLE
+            }
             EndReason::NodeLost | EndReason::ProtocolError => StatusCode::SERVER_INTERNAL_ERROR,
             EndReason::RoutesExhausted | EndReason::SwitchLimit => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -1,7 +1,10 @@
 //! `tandem check`.
 
 use crate::load::ConfigFile;
+use crate::output;
+use std::fmt::{self, Write};
 use std::process::ExitCode;
+use tandem_config::Loaded;
 
 #[derive(clap::Args)]
 pub(crate) struct Check {
@@ -12,38 +15,45 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let loaded = self.file.load()?;
-        let config = &loaded.config;
-        println!("Parameters ('*' differs from the default):");
-        for effective in config.parameters.effective() {
-            let mark = if effective.is_default { ' ' } else { '*' };
-            println!("{mark} {:<50} {} {}", effective.name(), effective.value, effective.unit());
-        }
-        println!("\nListening on:");
-        for listen in &config.listen {
-            let advertised =
-                listen.advertise.map(|address| format!(", advertised as {address}")).unwrap_or_default();
-            println!("  udp {}{advertised}", listen.bind);
-        }
-        println!("\nMapping gateways (callers): {}", config.mapping_gateways.len());
-        for mapping in &config.mapping_gateways {
-            let sources: Vec<_> = mapping.gateway.sources.iter().map(ToString::to_string).collect();
-            println!("  {:<20} from {}", mapping.gateway.name, sources.join(", "));
-        }
-        println!("Routing gateways (callees): {}", config.routing_gateways.len());
-        for routing in &config.routing_gateways {
-            let gateway = &routing.gateway;
-            let prefixes: Vec<_> = gateway.prefixes.iter().map(|prefix| format!("'{prefix}'")).collect();
-            let (name, address) = (&gateway.name, gateway.address);
-            println!(
-                "  {name:<20} at {address}, prefixes {}, priority {}",
-                prefixes.join(" "),
-                gateway.priority
-            );
-        }
-        for warning in &loaded.warnings {
-            println!("\nwarning: {warning}");
-        }
-        println!("\nThe configuration is valid, with {} warning(s).", loaded.warnings.len());
+        output::print(&report(&loaded)?)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn report(loaded: &Loaded) -> Result<String, fmt::Error> {
+    let mut out = String::new();
+    let config = &loaded.config;
+    writeln!(out, "Parameters ('*' differs from the default):")?;
+    for effective in config.parameters.effective() {
+        let mark = if effective.is_default { ' ' } else { '*' };
+        writeln!(out, "{mark} {:<50} {} {}", effective.name(), effective.value, effective.unit())?;
+    }
+    writeln!(out, "\nListening on:")?;
+    for listen in &config.listen {
+        let advertised =
+            listen.advertise.map(|address| format!(", advertised as {address}")).unwrap_or_default();
+        writeln!(out, "  udp {}{advertised}", listen.bind)?;
+    }
+    writeln!(out, "\nMapping gateways (callers): {}", config.mapping_gateways.len())?;
+    for mapping in &config.mapping_gateways {
+        let sources: Vec<_> = mapping.gateway.sources.iter().map(ToString::to_string).collect();
+        writeln!(out, "  {:<20} from {}", mapping.gateway.name, sources.join(", "))?;
+    }
+    writeln!(out, "Routing gateways (callees): {}", config.routing_gateways.len())?;
+    for routing in &config.routing_gateways {
+        let gateway = &routing.gateway;
+        let prefixes: Vec<_> = gateway.prefixes.iter().map(|prefix| format!("'{prefix}'")).collect();
+        let (name, address) = (&gateway.name, gateway.address);
+        writeln!(
+            out,
+            "  {name:<20} at {address}, prefixes {}, priority {}",
+            prefixes.join(" "),
+            gateway.priority
+        )?;
+    }
+    for warning in &loaded.warnings {
+        writeln!(out, "\nwarning: {warning}")?;
+    }
+    writeln!(out, "\nThe configuration is valid, with {} warning(s).", loaded.warnings.len())?;
+    Ok(out)
 }

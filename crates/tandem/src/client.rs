@@ -1,7 +1,9 @@
 //! The commands that talk to a running switch.
 
+use crate::output;
 use anyhow::{Context, bail};
 use serde_json::Value;
+use std::io;
 use std::process::ExitCode;
 
 /// Where the switch's API is.
@@ -69,21 +71,21 @@ impl Api {
     }
 
     /// Prints the API's answer as it is, or as a table of these columns.
-    fn print(&self, answer: &Value, rows: &str, columns: &[&str]) {
+    fn print(&self, answer: &Value, rows: &str, columns: &[&str]) -> io::Result<()> {
         if self.json {
-            println!("{answer:#}");
-            return;
+            return output::print(&format!("{answer:#}\n"));
         }
         let rows = answer.get(rows).and_then(Value::as_array).cloned().unwrap_or_default();
         let mut table = vec![columns.iter().map(ToString::to_string).collect::<Vec<_>>()];
         table.extend(rows.iter().map(|row| columns.iter().map(|column| cell(&row[*column])).collect()));
         let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<_> = (0..columns.len()).map(width).collect();
-        for row in &table {
+        let line = |row: &Vec<String>| {
             let cells: Vec<_> =
                 row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            println!("{}", cells.join("  ").trim_end());
-        }
+            format!("{}\n", cells.join("  ").trim_end())
+        };
+        output::print(&table.iter().map(line).collect::<String>())
     }
 }
 
@@ -102,8 +104,8 @@ fn cell(value: &Value) -> String {
 impl Calls {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         if let Some(id) = &self.hang_up {
-            self.api.request("DELETE", &format!("/api/v1/calls/{id}"))?;
-            println!("hanging up {id}");
+            self.api.request("DELETE", &format!("/api/v1/calls/{}", escape(id)))?;
+            output::print(&format!("hanging up {id}\n"))?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut path = format!("/api/v1/calls?limit={}", self.limit);
@@ -115,12 +117,12 @@ impl Calls {
         let answer = self.api.request("GET", &path)?;
         let columns =
             ["id", "state", "caller", "called", "mapping_gateway", "routing_gateway", "duration_s", "codec"];
-        self.api.print(&answer, "calls", &columns);
+        self.api.print(&answer, "calls", &columns)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Percent-encodes a query value (RFC 3986 §2.1).
+/// Percent-encodes a query value or a segment of a path (RFC 3986 §2.1).
 fn escape(value: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     value
@@ -145,7 +147,7 @@ impl Gateways {
             "acd_s",
             "pdd_ms",
         ];
-        self.api.print(&answer, "gateways", &columns);
+        self.api.print(&answer, "gateways", &columns)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -55,11 +55,14 @@ impl Control for NodeControl {
         if self.node.is_draining() {
             return Readiness::NotReady { why: "draining".to_owned() };
         }
+        if !self.node.is_running() {
+            return Readiness::NotReady { why: "failed".to_owned() };
+        }
         Readiness::Ready
     }
 
     fn metrics_text(&self) -> String {
-        self.node.metrics().encode()
+        self.node.metrics_text()
     }
 
     #[cfg(feature = "fault-injection")]

@@ -18,7 +18,7 @@ fn preset_names() -> PossibleValuesParser {
 impl Init {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let text = tandem_config::init_text(&self.preset).context("no such preset")?;
-        print!("{text}");
+        crate::output::print(&text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,6 +1,7 @@
 //! Reading the configuration: the file, and the environment over it.
 
 use anyhow::{Context, bail};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use tandem_config::{Config, Loaded};
 
@@ -23,7 +24,7 @@ impl ConfigFile {
             }
             None => String::new(),
         };
-        Config::parse(&text, std::env::vars()).or_else(|errors| {
+        Config::parse(&text, environment()).or_else(|errors| {
             let file = self.config.as_deref().unwrap_or(Path::new("defaults")).display().to_string();
             for error in &errors {
                 eprintln!("{}", error.in_file(&file));
@@ -32,4 +33,15 @@ impl ConfigFile {
             bail!("{} {plural} in the configuration", errors.len())
         })
     }
+}
+
+/// Variables of the commands that talk to a running switch. They are nothing to the configuration, and an operator's
+/// shell may well have them.
+const OF_THE_CLIENT: [&str; 2] = ["TANDEM_API", "TANDEM_TOKEN"];
+
+/// The environment, as far as it is text: what is not can be none of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).filter(|(name, _)| !OF_THE_CLIENT.contains(&name.as_str()))
 }

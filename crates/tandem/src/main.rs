@@ -6,6 +6,7 @@ mod control;
 mod demo;
 mod init;
 mod load;
+mod output;
 mod run;
 
 use clap::{Parser, Subcommand};

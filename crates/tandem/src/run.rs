@@ -13,6 +13,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+/// How long tasks are waited for that did not end with the node.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
 #[derive(clap::Args)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -55,7 +58,10 @@ impl Run {
             runtime.worker_threads(threads.get());
         }
         let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
-        runtime.block_on(serve(&loaded.config, Duration::from_secs(self.drain_timeout)))
+        let result = runtime.block_on(serve(&loaded.config, Duration::from_secs(self.drain_timeout)));
+        // A write to a disk that hangs must not keep the process.
+        runtime.shutdown_timeout(LAST_TASKS);
+        result
     }
 }
 
@@ -85,20 +91,27 @@ async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Re
         // The sender lives until the API is to stop.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    signals.next().await;
-    node.begin_drain();
-    tracing::info!(calls = node.calls_in_progress(), "stopping: new calls are refused");
-    let left = tokio::select! {
-        left = node.drained(patience) => left,
-        () = signals.next() => node.calls_in_progress(),
+    let failed = tokio::select! {
+        () = signals.next() => false,
+        () = node.gone() => true,
     };
+    node.begin_drain();
+    if !failed {
+        tracing::info!(calls = node.calls_in_progress(), "stopping: new calls are refused");
+        tokio::select! {
+            _ = node.drained(patience) => {}
+            () = signals.next() => {}
+        }
+    }
+    let stopped = node.stop().await;
     // The API stays up while calls end, so that an operator can watch.
     stop_api.send_replace(true);
     if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), api).await {
         tracing::warn!(%error, "the API did not stop cleanly");
     }
-    let hung_up = node.stop().await;
-    tracing::info!(left, hung_up, "stopped");
+    tracing::info!(hung_up = stopped.hung_up, "stopped");
+    anyhow::ensure!(stopped.cdrs_lost == 0, "{} CDRs could not be written and are lost", stopped.cdrs_lost);
+    anyhow::ensure!(!failed, "the switch failed; the log says why");
     Ok(ExitCode::SUCCESS)
 }
 

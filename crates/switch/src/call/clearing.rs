@@ -117,7 +117,8 @@ impl Clearing {
             let resend = context.parameters().resend;
             let printed = (&*attempt.candidate.local, &ending.reason[..]);
             // Not before the ACK.
-            let bye = bye(&mut context.out, &mut context.names, &mut callee, printed, after, resend, now.mono);
+            let bye =
+                bye(&mut context.out, &mut context.names, &mut callee, printed, after, resend, now.mono);
             clearing.byes.push(bye);
         }
         if ending.hung_up == Some(Party::Caller) {

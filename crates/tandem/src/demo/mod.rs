@@ -53,7 +53,8 @@ async fn show(messages: bool) -> anyhow::Result<ExitCode> {
     let two = tokio::spawn(answering.serve(Gateway::Answering));
     let called = caller.call(switch, "442079460000").await;
     node.drained(TALK).await;
-    node.stop().await;
+    let stopped = node.stop().await;
+    anyhow::ensure!(stopped.cdrs_lost == 0, "the call's record could not be written");
     one.abort();
     two.abort();
     let mut seen = Vec::new();

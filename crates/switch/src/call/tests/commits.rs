@@ -4,6 +4,7 @@ use super::messages::reply;
 use super::plan::{OFFER, Plan, sdp};
 use super::world::World;
 use crate::call::Action;
+use crate::cdr::EndReason;
 use crate::routing::MAX_CANDIDATES;
 
 /// The most that a call may keep in the shared state.
@@ -60,6 +61,39 @@ fn a_commit_goes_before_the_first_provisional_with_sdp() {
     // Another fork's is a first one too.
     world.reply(1, &invite, reply(183).tag("b").sdp(sdp(5002)));
     assert_eq!(world.at_caller("183").after, Some(3));
+}
+
+#[test]
+fn what_is_sent_again_follows_the_commit_of_the_first_sending() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.advance(500);
+    assert_eq!(world.at(1, "INVITE").after, invite.after);
+
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    let ringing = world.at_caller("183");
+    world.caller_repeats_invite();
+    assert_eq!(world.at_caller("183").after, ringing.after);
+
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    let (answer, ack) = (world.at_caller("200"), world.at(1, "ACK"));
+    assert!(answer.after > ringing.after && ack.after == answer.after);
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    assert_eq!(world.at(1, "ACK").after, ack.after);
+    world.advance(500);
+    assert_eq!(world.at_caller("200").after, answer.after);
+}
+
+#[test]
+fn the_callees_bye_does_not_overtake_its_ack() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    world.hang_up(EndReason::Admin);
+    let ack = world.at(1, "ACK");
+    assert_eq!(world.at(1, "BYE").after, ack.after);
+    world.advance(500);
+    assert_eq!(world.at(1, "BYE").after, ack.after);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::messages::{parse, reply};
 use super::plan::{CALLER, OFFER, address, gateway_address, sdp};
 use super::world::World;
 use crate::call::Stage;
+use crate::cdr::EndReason;
 use crate::gateway::Outcome;
 use std::time::Duration;
 use tandem_sip::{Method, Name};
@@ -106,6 +107,20 @@ fn byes_that_cross_are_both_answered() {
     world.nothing_more();
     let record = world.finish();
     assert_eq!(record["ended_by"], "caller");
+}
+
+#[test]
+fn byes_that_cross_long_after_the_answer_are_both_answered() {
+    let (mut world, mut callee) = talking();
+    world.wait(61);
+    world.hang_up(EndReason::Admin);
+    world.at(1, "BYE");
+    world.at_caller("BYE");
+    // The resends of the BYE make the call look at what it still has to remember.
+    world.advance(500);
+    world.at(1, "BYE");
+    world.sends(&mut callee, "BYE");
+    world.at(1, "200");
 }
 
 #[test]

@@ -1,0 +1,13 @@
+//! A whole node in this process, with real sockets on loopback: what the shell owes the calls it carries.
+
+mod admission;
+mod agent;
+mod calls;
+mod ends;
+#[cfg(feature = "fault-injection")]
+mod faults;
+mod records;
+mod sockets;
+mod strangers;
+mod until;
+mod world;

@@ -1,0 +1,153 @@
+//! Messages that belong to no call here.
+
+use crate::agent::{Agent, Dialled, text, unique};
+use crate::world::{Plan, Talk, World};
+use tandem_sip::{Message, Method, Name};
+
+async fn with_vendor() -> (World, Agent, Agent) {
+    let mut plan = Plan::new();
+    let (caller, vendor) = (Agent::at("127.0.0.1").await, Agent::at("127.0.0.1").await);
+    plan.vendor("vendor", vendor.address, "");
+    (plan.start().await, caller, vendor)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_outside_a_dialog_has_its_answer() {
+    let (world, mut caller, _) = with_vendor().await;
+    let expected = [
+        (Method::Options, 200),
+        (Method::Bye, 481),
+        (Method::Cancel, 481),
+        (Method::PRack, 481),
+        (Method::Update, 481),
+        (Method::Refer, 603),
+        (Method::Info, 405),
+        (Method::Message, 405),
+        (Method::Notify, 405),
+        (Method::Publish, 405),
+        (Method::Register, 405),
+        (Method::Subscribe, 405),
+    ];
+    for (method, status) in expected {
+        let call = Dialled::new(caller.address, world.sip(), "4420", &[]);
+        caller.send(&call.request(method, 1, "").finish(), world.sip()).await;
+        let answer = caller.status_of(&call, status).await;
+        assert!(answer.to_tag().is_some(), "{method}");
+        assert_eq!(answer.first(Name::Allow).is_some(), matches!(status, 200 | 405), "{method}");
+    }
+    for method in [Method::Bye, Method::Invite, Method::Options, Method::Info] {
+        let call = Dialled::new(caller.address, world.sip(), "4420", &[]);
+        caller.send(&call.request(method, 2, "nobodys").finish(), world.sip()).await;
+        caller.status_of(&call, 481).await;
+    }
+    let call = Dialled::new(caller.address, world.sip(), "4420", &[]);
+    for ack in [call.request(Method::Ack, 1, ""), call.request(Method::Ack, 1, "nobodys")] {
+        caller.send(&ack.finish(), world.sip()).await;
+    }
+    world.counts("tandem_sip_rejects_total", "stray", 2.0).await;
+    assert_eq!(caller.heard(), Vec::<String>::new(), "an ACK is never answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ack_of_a_refusal_that_left_no_state_is_dropped() {
+    let mut plan = Plan::new();
+    plan.sections = "[limits]\nmax_calls = 1".into();
+    let (mut caller, mut vendor) = (Agent::at("127.0.0.1").await, Agent::at("127.0.0.1").await);
+    plan.vendor("vendor", vendor.address, "");
+    let world = plan.start().await;
+    caller.dial(world.sip(), "4420").await;
+    vendor.request(Method::Invite).await;
+    let second = caller.dial(world.sip(), "4421").await;
+    let refusal = caller.fails(&second, 503).await;
+    // Its copies get the same tag, though nothing is kept of it (RFC 3261 §8.2.7).
+    caller.send(&second.invite, world.sip()).await;
+    let again = caller.fails(&second, 503).await;
+    assert_eq!(refusal.to_tag(), again.to_tag());
+    world.counts("tandem_sip_rejects_total", "stray", 2.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_go_to_the_source_address_and_the_port_of_the_via() {
+    let (world, caller, _) = with_vendor().await;
+    let mut elsewhere = Agent::at("127.0.0.1").await;
+    let call = Dialled::new(caller.address, world.sip(), "4420", &[]);
+    let options = text(&call.request(Method::Options, 1, "").finish());
+    let named = format!("pbx.example.com:{}", elsewhere.address.port());
+    let options =
+        options.replace(&format!("UDP {}", caller.address), &format!("UDP {named}")).replace(";rport", "");
+    caller.send(options.as_bytes(), world.sip()).await;
+    let answer = elsewhere.status(200).await;
+    assert!(text(answer.first(Name::Via).expect("a Via")).contains("received=127.0.0.1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_of_another_call_opens_nothing() {
+    let (world, mut caller, mut vendor) = with_vendor().await;
+    let one = Talk::begin(&mut caller, &mut vendor, world.sip()).await;
+    let other = Talk::begin(&mut caller, &mut vendor, world.sip()).await;
+    // The other call's Call-ID and the caller's tags, under the tag that the switch has in the first.
+    let bye = other.call.bye(&one.answer);
+    caller.send(&bye, world.sip()).await;
+    caller.status_of(&other.call, 481).await;
+    assert_eq!(world.node.calls_in_progress(), 2);
+    for talk in [one, other] {
+        talk.end(&mut caller, &mut vendor).await;
+    }
+    world.is_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_to_nothing_of_ours_are_counted_and_dropped() {
+    let (world, mut caller, mut vendor) = with_vendor().await;
+    let talk = Talk::begin(&mut caller, &mut vendor, world.sip()).await;
+    let forged = |branch: &str| {
+        format!(
+            "SIP/2.0 486 Busy Here\r\nVia: SIP/2.0/UDP {};branch={branch}\r\nFrom: <sip:a@b>;tag=1\r\n\
+             To: <sip:c@d>;tag=2\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n",
+            world.sip()
+        )
+    };
+    let ours = text(talk.invite.0.top_via().expect("a Via").branch().expect("a branch"));
+    let altered = ours.replacen(&ours[10..11], if &ours[10..11] == "a" { "b" } else { "a" }, 1);
+    for branch in ["z9hG4bKnot-ours", "", &altered] {
+        vendor.send(forged(branch).as_bytes(), world.sip()).await;
+    }
+    // This is of the call, which has been answered: it is too late for a failure.
+    vendor.send(forged(&ours).as_bytes(), world.sip()).await;
+    let options = Dialled::new(vendor.address, world.sip(), "4420", &[]);
+    vendor.send(&options.request(Method::Options, 1, "").finish(), world.sip()).await;
+    vendor.status_of(&options, 200).await;
+    assert_eq!(world.node.calls_in_progress(), 1);
+    assert!(world.metric("tandem_sip_rejects_total", "") >= 3.0);
+    talk.end(&mut caller, &mut vendor).await;
+}
+
+/// A fork upstream brings one request by two ways (RFC 3261 §8.2.2.2).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merged_request_gets_482_and_does_not_call_twice() {
+    let (world, mut caller, mut vendor) = with_vendor().await;
+    let call = caller.dial(world.sip(), "4420").await;
+    vendor.request(Method::Invite).await;
+    let number = unique();
+    let other_way =
+        text(&call.invite).replace(&format!("z9hG4bK-{}-1", call.number), &format!("z9hG4bK-{number}-1"));
+    caller.send(other_way.as_bytes(), world.sip()).await;
+    let (merged, _): (Message, _) = caller
+        .wait("answer to the second", |message| {
+            message.top_via().is_ok_and(|via| {
+                via.branch().is_some_and(|branch| branch.ends_with(format!("{number}-1").as_bytes()))
+            }) && message.status().is_some_and(|status| status.code() != 100)
+        })
+        .await;
+    assert_eq!(merged.status().map(|status| status.code()), Some(482));
+    assert_eq!(world.node.calls_in_progress(), 1);
+    // Once that call has ended it is a new try (RFC 3263 §4.3), and no fork.
+    caller.send(&call.cancel(), world.sip()).await;
+    world.is_idle().await;
+    let number = unique();
+    let retry =
+        text(&call.invite).replace(&format!("z9hG4bK-{}-1", call.number), &format!("z9hG4bK-{number}-1"));
+    caller.send(retry.as_bytes(), world.sip()).await;
+    vendor.request(Method::Invite).await;
+    assert_eq!(world.node.calls_in_progress(), 1);
+}
