@@ -1,0 +1,59 @@
+//! What befalls calls and gateways from outside.
+
+use super::World;
+use crate::coverage::Fault;
+use crate::model::Heard;
+use tandem_switch::call::Input;
+use tandem_switch::cdr::EndReason;
+use tandem_switch::gateway::GatewayState;
+
+impl World {
+    /// The call's machine panics between two inputs.
+    pub(super) fn panic(&mut self, life: usize) {
+        let now = self.now();
+        let known = &mut self.lives[life];
+        let Some(host) = known.host.as_mut().filter(|host| host.call().is_some()) else { return };
+        let again = known.panicked;
+        known.panicked = true;
+        known.panics += 1;
+        let effects = host.panicked(now);
+        self.note(Some(life), |_| "panics".to_owned());
+        self.fault(if again { Fault::SecondPanic } else { Fault::Panic });
+        self.finish_step(life, effects);
+    }
+
+    pub(super) fn hang_up(&mut self, life: usize) {
+        self.note(Some(life), |_| "the operator hangs up".to_owned());
+        self.step(life, Heard::HangUp, Input::HangUp(EndReason::Admin));
+    }
+
+    /// Another node claims the call: what this one writes from now on is refused.
+    pub(super) fn steal(&mut self, life: usize) {
+        if self.lives[life].host.is_some() && self.store.steal(self.lives[life].id) {
+            self.fault(Fault::Stolen);
+            self.model.stolen(life);
+        }
+    }
+
+    /// A gateway's actor is started anew, and every call tells it which slots it holds.
+    pub(super) fn restart(&mut self, gateway: usize) {
+        self.fault(Fault::GatewayRestart);
+        let limits = self.gateway_slots[gateway].limits();
+        self.gateway_slots[gateway] = GatewayState::new(limits);
+        self.model.gateway_restarted(gateway);
+        for life in self.lives.iter().filter(|life| life.host.is_some()) {
+            for (_, holder) in life.held.iter().filter(|(place, _)| *place == gateway) {
+                self.gateway_slots[gateway].reclaim(*holder);
+            }
+        }
+    }
+
+    /// The operator ends every conversation that nobody else has ended.
+    pub(super) fn sweep(&mut self) {
+        for life in 0..self.lives.len() {
+            if self.lives[life].host.is_some() && self.violation.is_none() {
+                self.hang_up(life);
+            }
+        }
+    }
+}
