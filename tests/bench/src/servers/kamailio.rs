@@ -1,0 +1,84 @@
+//! Kamailio as a stateful proxy that knows its dialogs: tm, rr and dialog, no database, no log of calls.
+//!
+//! It does less than a back-to-back user agent: both ends keep one Call-ID, and no record is written. What costs it
+//! more than it must is left out: no name look-ups, no TCP, the allocator that is quickest.
+
+use super::Lab;
+use crate::load::{CALLEE, SERVER};
+use anyhow::Result;
+use std::fs;
+use std::path::Path;
+
+pub(super) fn command(lab: &Lab, folder: &Path) -> Result<Vec<String>> {
+    let config = folder.join("kamailio.cfg");
+    fs::write(&config, configuration(lab.kamailio_children))?;
+    let (config, folder) = (config.display().to_string(), folder.display().to_string());
+    let allocators = ["-x", "fm", "-X", "fm", "-m", "2048", "-M", "32"];
+    let command = ["kamailio", "-DD", "-E", "-f", &config, "-Y", &folder, "-w", &folder];
+    // As large a receive buffer as the system gives.
+    let buffer = ["-b", "33554432"];
+    Ok(command.iter().chain(&allocators).chain(&buffer).map(|part| (*part).to_owned()).collect())
+}
+
+fn configuration(children: u32) -> String {
+    format!(
+        r#"#!KAMAILIO
+debug=0
+log_stderror=yes
+children={children}
+listen=udp:{SERVER}
+auto_aliases=no
+disable_tcp=yes
+dns=no
+rev_dns=no
+
+loadmodule "pv.so"
+loadmodule "sl.so"
+loadmodule "tm.so"
+loadmodule "tmx.so"
+loadmodule "rr.so"
+loadmodule "maxfwd.so"
+loadmodule "siputils.so"
+loadmodule "textops.so"
+loadmodule "dialog.so"
+
+request_route {{
+    if (!mf_process_maxfwd_header("70")) {{
+        sl_send_reply("483", "Too Many Hops");
+        exit;
+    }}
+    if (has_totag()) {{
+        if (loose_route()) {{
+            t_relay();
+        }} else if (!is_method("ACK")) {{
+            sl_send_reply("481", "Call/Transaction Does Not Exist");
+        }} else if (t_check_trans()) {{
+            t_relay();
+        }}
+        exit;
+    }}
+    if (is_method("CANCEL")) {{
+        if (t_check_trans()) {{
+            t_relay();
+        }}
+        exit;
+    }}
+    if (!is_method("INVITE")) {{
+        sl_send_reply("405", "Method Not Allowed");
+        exit;
+    }}
+    if (t_precheck_trans()) {{
+        t_check_trans();
+        exit;
+    }}
+    t_check_trans();
+    record_route();
+    dlg_manage();
+    $du = "sip:{CALLEE}";
+    if (!t_relay()) {{
+        sl_reply_error();
+    }}
+}}
+"#
+    )
+}

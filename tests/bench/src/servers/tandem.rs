@@ -1,0 +1,49 @@
+//! Tandem as an operator runs it: one customer, one vendor, the memory store, CDRs into a file.
+
+use super::{Lab, first_line};
+use crate::load::{CALLEE, CALLER, SERVER};
+use anyhow::Result;
+use std::fs;
+use std::path::Path;
+
+pub(super) fn command(lab: &Lab, folder: &Path) -> Result<Vec<String>> {
+    let binary = lab.tandem.canonicalize()?;
+    let config = folder.join("tandem.toml");
+    fs::write(&config, configuration(folder))?;
+    let parts = [&binary, Path::new("run"), Path::new("--config"), &config];
+    Ok(parts.iter().map(|part| part.display().to_string()).collect())
+}
+
+fn configuration(folder: &Path) -> String {
+    // The admission limits stay out of the way; the system's is a million.
+    format!(
+        r#"[node]
+name = "bench"
+[[listen]]
+transport = "udp"
+bind = "{SERVER}"
+[limits]
+max_calls = 1000000
+[store]
+url = "memory:"
+[admin]
+bind = "127.0.0.1:5061"
+[cdr]
+sinks = [{{ type = "jsonl", path = "{cdrs}" }}]
+[[mapping_gateway]]
+name = "caller"
+sources = ["{caller}"]
+[[routing_gateway]]
+name = "callee"
+address = "{CALLEE}"
+prefixes = [""]
+"#,
+        cdrs = folder.join("cdr.jsonl").display(),
+        caller = CALLER.ip(),
+    )
+}
+
+pub(super) fn version(lab: &Lab) -> String {
+    let revision = first_line(Path::new("git"), &["describe", "--always", "--dirty"]);
+    format!("{} ({revision})", first_line(&lab.tandem, &["--version"]))
+}
