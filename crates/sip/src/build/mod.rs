@@ -115,7 +115,7 @@ impl Builder {
     /// Ends a message without a body.
     pub fn finish(mut self) -> Bytes {
         self.text.extend_from_slice(b"Content-Length: 0\r\n\r\n");
-        self.text.into()
+        self.fitted()
     }
 
     /// Ends a message with a body of that type.
@@ -126,7 +126,12 @@ impl Builder {
         put_decimal(&mut builder.text, body.len() as u64);
         builder.text.extend_from_slice(b"\r\n\r\n");
         builder.text.extend_from_slice(body);
-        builder.text.into()
+        builder.fitted()
+    }
+
+    /// The message without the room that is left: transactions keep it for half a minute, calls for hours.
+    fn fitted(self) -> Bytes {
+        self.text.into_boxed_slice().into()
     }
 
     /// Prints the name, unless it is one that the builder prints itself or has no spelling.

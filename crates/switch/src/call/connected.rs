@@ -4,7 +4,7 @@ use super::State;
 use super::action::{Action, Event, Seq};
 use super::attempt::Attempt;
 use super::clearing::{Clearing, Ending};
-use super::context::Context;
+use super::context::{Context, Hunt};
 use super::identity::Serial;
 use super::requests::{Body, reason_line};
 use super::snapshot::{ConnectedPhase, Phase};
@@ -72,6 +72,7 @@ impl Connected {
             }
         };
         context.setup_deadline = None;
+        context.hunt = Hunt::default();
         context.record.answered_at = Some(now.wall);
         context.record.codec = answer.as_ref().and_then(|answer| sdp::first_codec(answer.content()));
         context.emit(Event::Answered);

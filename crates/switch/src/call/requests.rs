@@ -24,8 +24,10 @@ impl Body {
     /// The body of a message, if it has one whose type is named.
     pub(super) fn of(message: &Message) -> Option<Self> {
         let content_type = message.first(Name::ContentType)?;
-        let content = message.body_bytes();
-        (!content.is_empty()).then(|| Self { content_type: Bytes::copy_from_slice(content_type), content })
+        let content = message.body();
+        // Copies, since they are kept as long as the call, and a slice would keep the whole datagram.
+        let copy = Bytes::copy_from_slice;
+        (!content.is_empty()).then(|| Self { content_type: copy(content_type), content: copy(content) })
     }
 
     /// The session description of a message, alone or as a part of its body.
