@@ -143,7 +143,7 @@ impl Plan {
         let gateways =
             (0..random.between(2, 6) as usize).map(|place| Gateway::draw(&system, place, random)).collect();
         let length_ms = random.between(5, 90) * 1000;
-        let calls: Vec<CallPlan> = (0..random.between(CALLS_MIN, CALLS_MIN + 4))
+        let calls: Vec<CallPlan> = (0..random.between(CALLS_MIN + 2, CALLS_MIN + 6))
             .map(|_| CallPlan::draw(length_ms, random))
             .collect();
         let network = NetworkPlan::draw(random);

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// different machines. A run prints each measurement as it is made, then a table, and writes all of it as JSON.
 /// docs/benchmark.md says what each figure means.
 #[derive(Clone, Debug, Parser, Serialize)]
-#[command(name = "tests/bench/run", verbatim_doc_comment, args_override_self = true, after_help = EXAMPLES)]
+#[command(name = "tests/bench/run", bin_name = "tests/bench/run", verbatim_doc_comment, args_override_self = true, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// What to measure; all of it, unless given.
     #[arg(value_enum)]

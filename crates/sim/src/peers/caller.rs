@@ -58,6 +58,8 @@ pub(crate) struct Caller {
     invite: Bytes,
     ack: Option<Bytes>,
     acks_to_lose: u32,
+    /// How often it still looks for a provisional response.
+    patience: u32,
     cancel: Option<Bytes>,
     bye: Option<Bytes>,
     /// It hears and says nothing any more.
@@ -104,6 +106,7 @@ impl Caller {
             invite: Bytes::new(),
             ack: None,
             acks_to_lose: if conduct == CallerConduct::LosesAcks { 1 + (plan.whim_ms % 3) as u32 } else { 0 },
+            patience: 100,
             cancel: None,
             bye: None,
             gone: false,
@@ -208,8 +211,9 @@ impl Caller {
         } else if self.conduct == CallerConduct::Repeats {
             does.sends.push(self.invite.clone());
         } else if self.stage == Stage::Calling && is_patient {
-            // Not before a provisional response (RFC 3261 §9.1).
-            does.later.push((400, CallerAct::Whim));
+            // Not before a provisional response (RFC 3261 §9.1), for which it does not wait for ever.
+            self.patience = self.patience.saturating_sub(1);
+            does.later.extend((self.patience > 0).then_some((400, CallerAct::Whim)));
         } else if self.stage == Stage::Proceeding && self.conduct == CallerConduct::HangsUpEarly {
             self.hang_up(does);
         } else if matches!(self.stage, Stage::Calling | Stage::Proceeding) {

@@ -62,10 +62,12 @@ pub(super) fn through_bytes(snapshot: &Snapshot) -> Result<Snapshot, String> {
     bincode::deserialize(&bytes).map_err(|error| error.to_string())
 }
 
-/// The branch of the first Via of a message of ours, also of one that was cut short.
+/// The branch of the first Via of a message of ours, also of one that was cut short. Via is its first header.
 pub(super) fn branch_of(message: &Bytes) -> Option<Bytes> {
     const MARK: &[u8] = b";branch=";
-    let start = message.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let via_at = message.iter().position(|byte| *byte == b'\n')?;
+    let start =
+        via_at + message[via_at..].windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
     let end = message[start..].iter().position(|byte| matches!(byte, b';' | b'\r' | b'\n' | b' ' | b','))?;
     Some(message.slice(start..start + end))
 }
