@@ -20,9 +20,19 @@ use servers::{Lab, addresses_are_free, first_line};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-fn main() -> Result<()> {
-    let arguments = Arguments::of_command_line();
+fn main() -> ExitCode {
+    match run(Arguments::of_command_line()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
     let servers = arguments.chosen_servers().map_err(|wrong| anyhow!(wrong))?;
     if arguments.server_core == arguments.generator_core {
         bail!("the server and the load generator need a core each");

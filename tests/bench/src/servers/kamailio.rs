@@ -3,7 +3,7 @@
 //! It does less than a back-to-back user agent: both ends keep one Call-ID, and no record is written. What costs it
 //! more than it must is left out: no name look-ups, no TCP, the allocator that is quickest.
 
-use super::Lab;
+use super::{Lab, first_line};
 use crate::load::{CALLEE, SERVER};
 use anyhow::Result;
 use std::fs;
@@ -18,6 +18,10 @@ pub(super) fn command(lab: &Lab, folder: &Path) -> Result<Vec<String>> {
     // As large a receive buffer as the system gives.
     let buffer = ["-b", "33554432"];
     Ok(command.iter().chain(&allocators).chain(&buffer).map(|part| (*part).to_owned()).collect())
+}
+
+pub(super) fn version() -> String {
+    first_line(Path::new("kamailio"), &["-v"]).trim_start_matches("version: ").to_owned()
 }
 
 fn configuration(children: u32) -> String {

@@ -106,7 +106,7 @@ impl Lab {
     pub(crate) fn version(&self, server: &Server) -> String {
         match &server.kind {
             Kind::Tandem => tandem::version(self),
-            Kind::Kamailio => first_line(Path::new("kamailio"), &["-v"]),
+            Kind::Kamailio => kamailio::version(),
             Kind::Other(command) => command.clone(),
         }
     }
