@@ -5,11 +5,11 @@
 //!
 //! | state | waits for |
 //! |---|---|
-//! | [`routing`] | where the call may go |
-//! | [`hunting`] | a gateway's word that it has a slot |
-//! | [`calling`] | a gateway's response |
-//! | [`connected`] | the end of the conversation |
-//! | [`clearing`] | what still arrives once the call has ended |
+//! | `routing` | where the call may go |
+//! | `hunting` | a gateway's word that it has a slot |
+//! | `calling` | a gateway's response |
+//! | `connected` | the end of the conversation |
+//! | `clearing` | what still arrives once the call has ended |
 
 mod action;
 mod attempt;
