@@ -5,7 +5,7 @@ use parking_lot::RwLock;
 use ractor::ActorRef;
 use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tandem_switch::call::CallId;
 
 /// Messages from the network that may wait in one call's mailbox. Results of the call's own requests are exempt.
@@ -38,6 +38,8 @@ pub(crate) struct CallHandle {
 pub(crate) struct Mailbox {
     /// Messages from the network that wait in it.
     waiting: AtomicUsize,
+    /// The call has ended; its last transactions are still answered.
+    over: AtomicBool,
 }
 
 impl Default for Directory {
@@ -117,9 +119,19 @@ impl CallHandle {
         }
         has_room
     }
+
+    /// Whether the call has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.mailbox.over.load(Ordering::Relaxed)
+    }
 }
 
 impl Mailbox {
+    /// The call has ended.
+    pub(crate) fn close(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
     /// A message from the network was taken out.
     pub(crate) fn took_one(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -25,6 +25,11 @@ const RETRY_AFTER_S: u32 = 5;
 const PING: &[u8] = b"\r\n\r\n";
 const PONG: &[u8] = b"\r\n";
 
+/// No new calls now.
+fn unavailable() -> Refused {
+    Refused::and(StatusCode::SERVICE_UNAVAILABLE, Name::RetryAfter, RETRY_AFTER_S.to_string())
+}
+
 /// Hands what arrives at the sockets to the calls it belongs to, and answers what belongs to none.
 #[derive(Clone)]
 pub(crate) struct Dispatcher {
@@ -144,6 +149,10 @@ impl Dispatcher {
                 let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
                 Some(Refused::with(status).response(request, flow.remote, &tag))
             }
+            // Whoever asks whether calls may come here is told.
+            Some(Method::Options) if self.shared.is_draining() => {
+                Some(unavailable().response(request, flow.remote, &tag))
+            }
             Some(_) | None => respond_outside_dialog(request, flow.remote, &tag),
         };
         if let Some(response) = response {
@@ -176,9 +185,7 @@ impl Dispatcher {
             }
             Err(refusal) => {
                 self.shared.metrics.admission_refused.of(refusal).inc();
-                let header = Some((Name::RetryAfter, RETRY_AFTER_S.to_string()));
-                let refused = Refused { status: StatusCode::SERVICE_UNAVAILABLE, header };
-                self.refuse(flow, &invite, &refused);
+                self.refuse(flow, &invite, &unavailable());
             }
         }
     }

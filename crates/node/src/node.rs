@@ -223,9 +223,9 @@ impl Node {
         call_t!(call.actor(), CallMessage::Status, REPORT_LIMIT_MS).ok()
     }
 
-    /// Ends a call on both legs. `false` if there is no such call.
+    /// Ends a call on both legs. `false` if there is no such call, or it has ended.
     pub fn hang_up(&self, id: CallId, cause: EndReason) -> bool {
-        let Some(call) = self.shared.calls.find(id) else { return false };
+        let Some(call) = self.shared.calls.find(id).filter(|call| !call.is_over()) else { return false };
         call.actor().cast(CallMessage::Result(Input::HangUp(cause))).is_ok()
     }
 

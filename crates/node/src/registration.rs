@@ -139,6 +139,7 @@ impl Registration {
 
     /// The call has ended: it no longer counts for the limits, though its last transactions are still answered.
     pub(crate) fn released(&mut self, outcome: Outcome) {
+        self.mailbox.close();
         if let Some(request) = self.request.take() {
             self.shared.ongoing.leave(request, self.id);
         }

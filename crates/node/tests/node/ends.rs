@@ -1,11 +1,12 @@
 //! How a node stops.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Dialled};
 use crate::until::{SOON, until};
 use crate::world::{Plan, Talk, World};
 use std::time::{Duration, Instant};
 use tandem_node::Stopped;
 use tandem_sip::{Method, Name};
+use tandem_switch::cdr::EndReason;
 
 async fn with_vendor() -> (World, Agent, Agent) {
     let mut plan = Plan::new();
@@ -35,6 +36,11 @@ async fn a_draining_node_refuses_new_calls_and_keeps_those_it_has() {
     let refused = caller.dial(world.sip(), "4420").await;
     let refusal = caller.fails(&refused, 503).await;
     assert_eq!(refusal.number(Name::RetryAfter), Some(Ok(5)));
+    // Whoever probes before it sends calls is told as well.
+    let probe = Dialled::new(caller.address, world.sip(), "4420", &[]);
+    caller.send(&probe.request(Method::Options, 1, "").finish(), world.sip()).await;
+    let refusal = caller.status_of(&probe, 503).await;
+    assert_eq!(refusal.number(Name::RetryAfter), Some(Ok(5)));
     assert_eq!(world.node.drained(Duration::ZERO).await, 1);
     talk.end(&mut caller, &mut vendor).await;
     assert_eq!(world.node.drained(SOON).await, 0);
@@ -43,6 +49,17 @@ async fn a_draining_node_refuses_new_calls_and_keeps_those_it_has() {
     assert!(began.elapsed() < AT_ONCE, "nobody is left to answer: {:?}", began.elapsed());
     let [record] = &world.call_records()[..] else { panic!("{:#?}", world.records()) };
     assert_eq!(record["end_reason"], "normal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_has_ended_cannot_be_hung_up() {
+    let (world, mut caller, mut vendor) = with_vendor().await;
+    let talk = Talk::begin(&mut caller, &mut vendor, world.sip()).await;
+    let id = world.only_call().await.record.id;
+    talk.end(&mut caller, &mut vendor).await;
+    world.is_idle().await;
+    assert!(world.node.call(id).await.is_some(), "its last transactions are still answered");
+    assert!(!world.node.hang_up(id, EndReason::Admin));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,6 +122,50 @@ async fn responses_to_nothing_of_ours_are_counted_and_dropped() {
     talk.end(&mut caller, &mut vendor).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_request_is_answered_for_what_is_wrong_with_it() {
+    let (world, mut caller, _) = with_vendor().await;
+    let wrong = [
+        ("SIP/2.0\r\nVia", "SIP/7.0\r\nVia", 505),
+        ("INVITE sip:", "INVITE gopher:", 416),
+        ("CSeq: 1 INVITE", "CSeq: 1 OPTIONS", 400),
+        ("Max-Forwards: 70", "Max-Forwards: 300", 400),
+        ("Max-Forwards: 70", "Max-Forwards: 0", 483),
+        ("Max-Forwards: 70", "Max-Breadth: 0", 440),
+        ("Max-Forwards: 70", "Require: teleport", 420),
+        ("Max-Forwards: 70", "Replaces: 1;to-tag=a;from-tag=b", 603),
+    ];
+    for (right, wrong, status) in wrong {
+        let call = Dialled::new(caller.address, world.sip(), "4420", &[]);
+        let invite = text(&call.invite).replacen(right, wrong, 1);
+        caller.send(invite.as_bytes(), world.sip()).await;
+        let answer = caller.status_of(&call, status).await;
+        assert!(answer.to_tag().is_some(), "{wrong}");
+    }
+    // An ACK is never answered, however wrong it is.
+    let call = Dialled::new(caller.address, world.sip(), "4420", &[]);
+    let ack = text(&call.request(Method::Ack, 1, "").finish()).replacen("SIP/2.0", "SIP/7.0", 1);
+    caller.send(ack.as_bytes(), world.sip()).await;
+    world.counts("tandem_sip_rejects_total", "malformed_request", 5.0).await;
+    assert_eq!(caller.heard(), Vec::<String>::new());
+}
+
+/// RFC 3261 §17.2.3: where the branch does not name the transaction, Call-ID, tags, CSeq and sent-by do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_with_branches_of_rfc_2543_makes_a_call_and_cancels_it() {
+    let (world, mut caller, mut vendor) = with_vendor().await;
+    let call = Dialled::new(caller.address, world.sip(), "4420", &[]);
+    let old = |bytes: &[u8]| text(bytes).replace(&format!("z9hG4bK-{}-1", call.number), "1");
+    caller.send(old(&call.invite).as_bytes(), world.sip()).await;
+    let invite = vendor.request(Method::Invite).await;
+    vendor.respond(&invite, 180).await;
+    caller.send(old(&call.invite).as_bytes(), world.sip()).await;
+    caller.send(old(&call.cancel()).as_bytes(), world.sip()).await;
+    caller.status(487).await;
+    vendor.request(Method::Cancel).await;
+    assert_eq!(world.metric("tandem_calls_started_total", ""), 1.0);
+}
+
 /// A fork upstream brings one request by two ways (RFC 3261 §8.2.2.2).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merged_request_gets_482_and_does_not_call_twice() {

@@ -30,8 +30,6 @@ pub(crate) struct Routing<'a> {
     pub(crate) branch: &'a [u8],
     /// As [`Via::rport`] returns it.
     pub(crate) rport: Option<Option<u16>>,
-    /// `maddr`; empty without it.
-    pub(crate) maddr: &'a [u8],
 }
 
 impl<'a> Via<'a> {
@@ -100,18 +98,19 @@ impl<'a> Via<'a> {
     }
 
     /// Where the response goes over an unreliable transport (RFC 3261 §18.2.2, RFC 3581 §4), given where the request
-    /// came from: `maddr` if it is an address, else the source address with the source port if `rport` is there and
-    /// the sent-by port (or 5060, for TLS 5061) if it is not.
+    /// came from: the source address, with the source port if `rport` is there and the sent-by port (or 5060, for TLS
+    /// 5061) if it is not.
     ///
     /// The source address is what we would stamp as `received`, so a `received` written by the peer counts for nothing.
+    /// Neither does `maddr`, other than §18.2.2 has it: it serves requests by multicast, which we do not receive, and
+    /// would let anybody aim our responses at a third party.
     pub fn response_address(&self, source: SocketAddr) -> SocketAddr {
-        let sent_by_port = self.port.unwrap_or(if self.is_tls() { 5061 } else { 5060 });
-        if let Some(maddr) = address(self.routing.maddr) {
-            return SocketAddr::new(maddr, sent_by_port);
-        }
         match self.rport() {
             Some(_) => source,
-            None => SocketAddr::new(source.ip(), sent_by_port),
+            None => {
+                let port = self.port.unwrap_or(if self.is_tls() { 5061 } else { 5060 });
+                SocketAddr::new(source.ip(), port)
+            }
         }
     }
 }
@@ -119,21 +118,18 @@ impl<'a> Via<'a> {
 impl<'a> Routing<'a> {
     /// Checks all parameters; of those with the same name the first counts.
     fn of(params: &'a [u8]) -> Result<Routing<'a>, HeaderError> {
-        let (mut branch, mut rport, mut maddr) = (None, None, None);
+        let (mut branch, mut rport) = (None, None);
         for param in Params::new(params) {
             let Param { name, value } = param?;
             if name.eq_ignore_ascii_case(b"branch") {
                 branch.get_or_insert(value);
             } else if name.eq_ignore_ascii_case(b"rport") {
                 rport.get_or_insert(value);
-            } else if name.eq_ignore_ascii_case(b"maddr") {
-                maddr.get_or_insert(value);
             }
         }
         Ok(Routing {
             branch: branch.flatten().unwrap_or_default(),
             rport: rport.map(|value| value.and_then(parse_port)),
-            maddr: maddr.flatten().unwrap_or_default(),
         })
     }
 }
@@ -265,15 +261,14 @@ mod tests {
 
     #[test]
     fn of_parameters_with_the_same_name_the_first_counts() {
-        let via = parsed("SIP/2.0/UDP h;branch=1;BRANCH=2;rport;rport=7;maddr=224.0.1.75;maddr=224.0.1.76");
+        let via = parsed("SIP/2.0/UDP h;branch=1;BRANCH=2;rport;rport=7");
         assert_eq!((via.branch(), via.rport()), (Some(&b"1"[..]), Some(None)));
-        assert_eq!(via.response_address(source()), SocketAddr::from(([224, 0, 1, 75], 5060)));
         assert_eq!(parsed("SIP/2.0/UDP h;branch;branch=2").branch(), None);
     }
 
     #[test]
-    fn maddr_outranks_the_source() {
-        assert_eq!(response_address("SIP/2.0/UDP h:5070;maddr=224.0.1.75;rport"), "224.0.1.75:5070");
-        assert_eq!(response_address("SIP/2.0/UDP h:5070;maddr=mcast.example"), "198.51.100.4:5070");
+    fn maddr_sends_responses_to_nobody_but_the_source() {
+        assert_eq!(response_address("SIP/2.0/UDP h:5070;maddr=224.0.1.75;rport"), "198.51.100.4:40000");
+        assert_eq!(response_address("SIP/2.0/UDP h:5070;maddr=192.0.2.99"), "198.51.100.4:5070");
     }
 }

@@ -39,7 +39,6 @@ struct ViaAt {
     params_at: u32,
     branch: Span,
     rport: Option<Option<u16>>,
-    maddr: Span,
 }
 
 #[derive(Clone, Copy)]
@@ -86,7 +85,7 @@ impl Keys {
             port: at.port,
             params: Span { start: at.params_at, end: at.raw.end }.cut(text),
             raw: at.raw.cut(text),
-            routing: Routing { branch: at.branch.cut(text), rport: at.rport, maddr: at.maddr.cut(text) },
+            routing: Routing { branch: at.branch.cut(text), rport: at.rport },
         })
     }
 
@@ -108,7 +107,6 @@ impl ViaAt {
             params_at: raw.end - via.params.len() as u32,
             branch: Span::within(text, via.routing.branch),
             rport: via.routing.rport,
-            maddr: Span::within(text, via.routing.maddr),
         }
     }
 }

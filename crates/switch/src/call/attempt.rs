@@ -482,6 +482,9 @@ fn invite(names: &Names, caller: &CallerLeg, candidate: &Candidate, serial: Seri
         .header(Name::To, format!("<{}>", request_uri(candidate)))
         .header(Name::Contact, contact(names, transport, &candidate.local))
         .header(Name::Allow, ALLOW);
+    if let Some(breadth) = caller.max_breadth {
+        request = request.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
+    }
     request = with_lines(request, &caller.passed);
     if candidate.trusted {
         request = with_lines(request, &caller.identity);

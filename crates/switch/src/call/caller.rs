@@ -37,6 +37,8 @@ pub(super) struct CallerLeg {
     pub(super) user: String,
     /// Max-Forwards for the other leg.
     pub(super) max_forwards: u8,
+    /// Max-Breadth for the other leg (RFC 5393 §5.3.3): the caller's, since attempts are made one after another.
+    pub(super) max_breadth: Option<u32>,
     /// The sequence number of the INVITE.
     pub(super) cseq: u32,
 }
@@ -81,12 +83,13 @@ impl CallerLeg {
             dialog: Dialog::as_server(invite, &names.tag(tag), flow)?,
             tag,
             described: Vec::new(),
-            offer: Body::of(invite),
+            offer: super::screen::has_known_body(invite).then(|| Body::of(invite)).flatten(),
             passed: passed_lines(invite, passing.headers),
             identity: known_lines(invite, if passing.trusted { &identity_names } else { &no_identity }),
             display: display(&from),
             user: user(&from),
             max_forwards: max_forwards.saturating_sub(1),
+            max_breadth: invite.number(Name::MaxBreadth).and_then(Result::ok),
             cseq,
         })
     }

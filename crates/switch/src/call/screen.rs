@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use std::net::SocketAddr;
+use tandem_sip::header::{MediaType, find_param};
 use tandem_sip::uri::Scheme;
 use tandem_sip::{Message, Name, ResponseHead, StatusCode, Uri};
 
@@ -9,6 +10,12 @@ use super::requests::ALLOW;
 
 /// The body types that an offer comes in.
 const ACCEPT: &str = "application/sdp";
+
+/// The encodings of a body that are understood: none but its own bytes.
+const ACCEPT_ENCODING: &str = "identity";
+
+/// The language of reason phrases.
+const ACCEPT_LANGUAGE: &str = "en";
 
 /// Extensions of ours that a Require may name (RFC 3261 §20.32): none yet.
 const SUPPORTED: [&str; 0] = [];
@@ -26,6 +33,11 @@ impl Refused {
     /// A refusal with no header of its own.
     pub fn with(status: StatusCode) -> Self {
         Self { status, header: None }
+    }
+
+    /// A refusal with the header that its status asks for.
+    pub fn and(status: StatusCode, name: Name, value: impl Into<String>) -> Self {
+        Self { status, header: Some((name, value.into())) }
     }
 
     /// The response; `to_tag` is the same for each copy of the request.
@@ -55,14 +67,23 @@ pub fn screen(invite: &Message) -> Result<Screened, Refused> {
     if let Ok(Some(0)) = invite.max_forwards() {
         return Err(Refused::with(StatusCode::TOO_MANY_HOPS));
     }
+    match invite.number(Name::MaxBreadth) {
+        None | Some(Ok(1..)) => {}
+        // RFC 5393 §5.3.3.1.
+        Some(Ok(0)) => return Err(Refused::with(StatusCode::MAX_BREADTH_EXCEEDED)),
+        Some(Err(_)) => return Err(Refused::with(StatusCode::BAD_REQUEST)),
+    }
     let unsupported: Vec<_> = invite
         .items(Name::Require)
         .map(|tag| String::from_utf8_lossy(tag).into_owned())
         .filter(|tag| !SUPPORTED.contains(&tag.as_str()))
         .collect();
     if !unsupported.is_empty() {
-        let header = Some((Name::Unsupported, unsupported.join(", ")));
-        return Err(Refused { status: StatusCode::BAD_EXTENSION, header });
+        return Err(Refused::and(StatusCode::BAD_EXTENSION, Name::Unsupported, unsupported.join(", ")));
+    }
+    // A call that is to take another's place (RFC 3891 §3), which would be a second call if it were ignored.
+    if invite.first(Name::Replaces).is_some() {
+        return Err(Refused::with(StatusCode::DECLINE));
     }
     let uri = Uri::parse(invite.request_uri()).map_err(|_| Refused::with(StatusCode::BAD_REQUEST))?;
     match uri.scheme {
@@ -78,21 +99,46 @@ pub fn screen(invite: &Message) -> Result<Screened, Refused> {
     if contact.is_none() {
         return Err(Refused::with(StatusCode::BAD_REQUEST));
     }
-    if !invite.body().is_empty() && !has_known_body(invite) {
-        let header = Some((Name::Accept, ACCEPT.to_owned()));
-        return Err(Refused { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, header });
+    if !invite.body().is_empty() && !may_be_ignored(invite) {
+        check_body(invite)?;
     }
     let from = invite.from().map_err(|_| Refused::with(StatusCode::BAD_REQUEST))?;
     let caller = from.parse_uri().map(|uri| uri.number().into_owned()).unwrap_or_default();
     Ok(Screened { caller, called })
 }
 
-fn has_known_body(invite: &Message) -> bool {
-    let content_type = invite.first(Name::ContentType).unwrap_or_default().to_ascii_lowercase();
-    let encoded = invite
-        .first(Name::ContentEncoding)
-        .is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
-    !encoded && (content_type.starts_with(b"application/sdp") || content_type.starts_with(b"multipart/"))
+/// Whether the body of a request is of a type and encoding that is understood (RFC 3261 §8.2.3).
+///
+/// # Errors
+/// 415 with what would be.
+fn check_body(request: &Message) -> Result<(), Refused> {
+    let is_identity = |encoding: &[u8]| encoding.eq_ignore_ascii_case(ACCEPT_ENCODING.as_bytes());
+    if !request.items(Name::ContentEncoding).all(is_identity) {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(Refused::and(status, Name::AcceptEncoding, ACCEPT_ENCODING));
+    }
+    let media = request.first(Name::ContentType).and_then(|media| MediaType::parse(media).ok());
+    let is_known = |media: MediaType<'_>| {
+        media.is("application", "sdp") || media.kind.eq_ignore_ascii_case(b"multipart")
+    };
+    if media.is_some_and(is_known) {
+        return Ok(());
+    }
+    Err(Refused::and(StatusCode::UNSUPPORTED_MEDIA_TYPE, Name::Accept, ACCEPT))
+}
+
+/// Whether the sender lets a body be ignored that is not understood (RFC 3261 §20.11, RFC 3204).
+fn may_be_ignored(request: &Message) -> bool {
+    request.first(Name::ContentDisposition).is_some_and(|disposition| {
+        let params =
+            disposition.iter().position(|byte| *byte == b';').map_or(&[][..], |at| &disposition[at..]);
+        find_param(params, "handling").flatten().is_some_and(|how| how.eq_ignore_ascii_case(b"optional"))
+    })
+}
+
+/// Whether the request has a body, and one that is understood.
+pub(super) fn has_known_body(request: &Message) -> bool {
+    !request.body().is_empty() && check_body(request).is_ok()
 }
 
 /// The response to a request outside any dialog that is no INVITE (RFC 3261 §11.2, §8.2.1).
@@ -121,7 +167,11 @@ pub fn respond_outside_dialog(request: &Message, source: SocketAddr, to_tag: &st
         response = response.header(Name::Allow, ALLOW);
     }
     if status == StatusCode::OK {
-        response = response.header(Name::Accept, ACCEPT).header(Name::Supported, "");
+        response = response
+            .header(Name::Accept, ACCEPT)
+            .header(Name::AcceptEncoding, ACCEPT_ENCODING)
+            .header(Name::AcceptLanguage, ACCEPT_LANGUAGE)
+            .header(Name::Supported, SUPPORTED.join(", "));
     }
     Some(response.finish())
 }

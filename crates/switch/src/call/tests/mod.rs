@@ -11,6 +11,7 @@ mod messages;
 mod offers;
 mod plan;
 mod ringback;
+mod screening;
 mod takeover;
 mod timeouts;
 mod walk;
