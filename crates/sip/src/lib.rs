@@ -10,6 +10,7 @@ pub mod message;
 pub mod method;
 pub mod name;
 pub mod sdp;
+pub mod session_timer;
 pub mod status;
 pub mod time;
 pub mod transaction;

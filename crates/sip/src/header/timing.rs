@@ -14,7 +14,7 @@ pub enum Refresher {
 }
 
 /// The value of Session-Expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionExpires {
     /// The session interval, in seconds.
     pub secs: u32,
