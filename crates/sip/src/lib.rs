@@ -2,10 +2,12 @@
 
 pub mod build;
 pub mod dialog;
+pub mod draw;
 pub mod flow;
 pub mod framing;
 pub mod header;
 pub mod limits;
+pub mod locate;
 pub mod message;
 pub mod method;
 pub mod name;

@@ -3,6 +3,7 @@
 use crate::gateway::RoutingGateway;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tandem_sip::draw::Draw;
 
 /// The most gateways that one call is offered.
 pub const MAX_CANDIDATES: usize = 16;
@@ -54,7 +55,7 @@ impl RouteTable {
             .filter(|gateway| !gateway.disabled && usable(gateway))
             .collect();
         candidates.sort_by_key(|gateway| gateway.priority);
-        let mut draw = draw;
+        let mut draw = Draw::new(draw);
         for group in candidates.chunk_by_mut(|a, b| a.priority == b.priority) {
             order_by_weight(group, &mut draw);
         }
@@ -71,15 +72,14 @@ impl RouteTable {
 }
 
 /// Draws each place in turn: a gateway's chance is its share of the weight that is left. Weight 0 comes last.
-fn order_by_weight(group: &mut [&Arc<RoutingGateway>], draw: &mut u64) {
+fn order_by_weight(group: &mut [&Arc<RoutingGateway>], draw: &mut Draw) {
     for place in 0..group.len().saturating_sub(1) {
         let left = &mut group[place..];
         let total: u64 = left.iter().map(|gateway| u64::from(gateway.weight)).sum();
         if total == 0 {
             return;
         }
-        *draw = scramble(*draw);
-        let mut ticket = *draw % total;
+        let mut ticket = draw.below(total);
         let chosen = left.iter().position(|gateway| {
             let weight = u64::from(gateway.weight);
             let hit = ticket < weight;
@@ -88,14 +88,6 @@ fn order_by_weight(group: &mut [&Arc<RoutingGateway>], draw: &mut u64) {
         });
         left.swap(0, chosen.unwrap_or(0));
     }
-}
-
-/// The next of a sequence of evenly spread numbers (SplitMix64).
-fn scramble(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
