@@ -153,7 +153,11 @@ impl Dispatcher {
             Some(Method::Options) if self.shared.is_draining() => {
                 Some(unavailable().response(request, flow.remote, &tag))
             }
-            Some(_) | None => respond_outside_dialog(request, flow.remote, &tag),
+            Some(_) | None => {
+                let sources = self.shared.sources.load();
+                let parameters = sources.find(flow.remote.ip()).map(|gateway| &gateway.parameters);
+                respond_outside_dialog(request, flow.remote, &tag, parameters)
+            }
         };
         if let Some(response) = response {
             self.answer(flow, request, &response);
@@ -172,7 +176,7 @@ impl Dispatcher {
             tracing::debug!(source = %flow.remote.ip(), "INVITE from a source that is no mapping gateway's");
             return self.refuse(flow, &invite, &Refused::with(StatusCode::FORBIDDEN));
         };
-        if let Err(refused) = screen(&invite) {
+        if let Err(refused) = screen(&invite, &gateway.parameters) {
             return self.refuse(flow, &invite, &refused);
         }
         let Some(id) = CallId::of(&invite, &self.shared.keys.current) else { return };

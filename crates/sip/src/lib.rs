@@ -11,6 +11,7 @@ pub mod locate;
 pub mod message;
 pub mod method;
 pub mod name;
+pub mod reliable;
 pub mod sdp;
 pub mod session_timer;
 pub mod status;

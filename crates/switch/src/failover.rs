@@ -114,8 +114,8 @@ pub fn is_user_busy(status: StatusCode) -> bool {
 /// The status that the caller gets for its last attempt's failure, before the mapping gateway's cause map.
 ///
 /// A timeout is 408 and an unreachable gateway 503. A gateway's 503 becomes 500 (RFC 3261 §16.7 step 6): it speaks of
-/// that gateway, not of us. A redirection or a challenge that was not followed becomes 500 as well, since what it
-/// would ask of the caller cannot be answered on its leg.
+/// that gateway, not of us. A redirection, a challenge or an extension that was not followed becomes 500 as well, since
+/// what it would ask of the caller cannot be answered on its leg.
 pub fn status_for_caller(failure: Failure) -> StatusCode {
     match failure {
         Failure::InviteTimeout
@@ -125,7 +125,7 @@ pub fn status_for_caller(failure: Failure) -> StatusCode {
         Failure::TransportError => StatusCode::SERVICE_UNAVAILABLE,
         Failure::UnusableAnswer => StatusCode::SERVER_INTERNAL_ERROR,
         Failure::Status(status) => match status.code() {
-            300..=399 | 401 | 407 | 503 => StatusCode::SERVER_INTERNAL_ERROR,
+            300..=399 | 401 | 407 | 420 | 421 | 503 => StatusCode::SERVER_INTERNAL_ERROR,
             _ => status,
         },
     }
@@ -134,33 +134,14 @@ pub fn status_for_caller(failure: Failure) -> StatusCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-    use tandem_sip::transaction::ResendSchedule;
+    use crate::parameters::{Overrides, Parameters};
 
     fn call() -> CallParameters {
-        CallParameters {
-            resend: ResendSchedule::default(),
-            trying_timeout: Duration::from_secs(20),
-            ringing_timeout: Duration::from_secs(120),
-            session_progress_timeout: Duration::from_secs(20),
-            switch_limit: None,
-            stop_after_user_busy: true,
-            max_duration: None,
-            setup_timeout: None,
-            record_nonconnect: false,
-        }
+        Parameters::default().call(&Overrides::default())
     }
 
     fn attempt() -> AttemptParameters {
-        AttemptParameters {
-            invite_timeout: Duration::from_secs(10),
-            stop_after_sdp: true,
-            stop_after_invite_timeout: false,
-            stop_after_rtp_start: true,
-            until_connect: false,
-            max_duration: None,
-            stop_codes: vec![403, 404],
-        }
+        Parameters::default().attempt(&Overrides::default(), vec![403, 404])
     }
 
     fn status(code: u16) -> Failure {
@@ -234,6 +215,7 @@ mod tests {
         assert_eq!(code(status(503)), 500);
         assert_eq!(code(status(407)), 500);
         assert_eq!(code(status(302)), 500);
+        assert_eq!(code(status(420)), 500);
         assert_eq!(code(Failure::TransportError), 503);
         for timeout in [
             Failure::InviteTimeout,

@@ -94,8 +94,7 @@ fn order_by_weight(group: &mut [&Arc<RoutingGateway>], draw: &mut Draw) {
 mod tests {
     use super::*;
     use crate::gateway::{Limits, NumberRules};
-    use crate::parameters::AttemptParameters;
-    use std::time::Duration;
+    use crate::parameters::{Overrides, Parameters};
 
     fn gateway(name: &str, prefixes: &[&str], priority: u32, weight: u32) -> Arc<RoutingGateway> {
         Arc::new(RoutingGateway {
@@ -110,15 +109,7 @@ mod tests {
             number_rules: NumberRules::default(),
             disabled: false,
             probe_interval: None,
-            parameters: Arc::new(AttemptParameters {
-                invite_timeout: Duration::from_secs(10),
-                stop_after_sdp: true,
-                stop_after_invite_timeout: false,
-                stop_after_rtp_start: true,
-                until_connect: false,
-                max_duration: None,
-                stop_codes: Vec::new(),
-            }),
+            parameters: Arc::new(Parameters::default().attempt(&Overrides::default(), Vec::new())),
         })
     }
 

@@ -78,7 +78,7 @@ impl World {
                 let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
                 Some(Refused::with(status).response(&request, flow.remote, &tag))
             }
-            Some(_) | None => respond_outside_dialog(&request, flow.remote, &tag),
+            Some(_) | None => respond_outside_dialog(&request, flow.remote, &tag, None),
         };
         if let Some(response) = response {
             self.answer(flow, &request, response);
@@ -118,7 +118,7 @@ impl World {
         let Some(gateway) = self.sources.find(flow.remote.ip()).cloned() else {
             return self.answer_statelessly(flow, &invite, &Refused::with(StatusCode::FORBIDDEN));
         };
-        let screened = screen(&invite);
+        let screened = screen(&invite, &gateway.parameters);
         self.check_screening(&flow, screened.as_ref().err());
         if let Err(refused) = screened {
             return self.answer_statelessly(flow, &invite, &refused);

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use std::net::SocketAddr;
 use tandem_sip::header::{MediaType, find_param};
+use tandem_sip::reliable::OPTION_TAG as RELIABLE;
 use tandem_sip::uri::Scheme;
 use tandem_sip::{Message, Name, ResponseHead, StatusCode, Uri};
 
 use super::requests::ALLOW;
+use crate::parameters::{CallParameters, ReliableProvisionals};
 
 /// The body types that an offer comes in.
 const ACCEPT: &str = "application/sdp";
@@ -16,9 +18,6 @@ const ACCEPT_ENCODING: &str = "identity";
 
 /// The language of reason phrases.
 const ACCEPT_LANGUAGE: &str = "en";
-
-/// Extensions of ours that a Require may name (RFC 3261 §20.32): none yet.
-const SUPPORTED: [&str; 0] = [];
 
 /// Why an INVITE is refused, and what its response says besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +58,11 @@ pub struct Screened {
     pub called: String,
 }
 
-/// Checks the INVITE of a new call (RFC 3261 §8.2).
+/// Checks the INVITE of a new call (RFC 3261 §8.2) from a mapping gateway with these parameters.
 ///
 /// # Errors
 /// Says with which status it is refused.
-pub fn screen(invite: &Message) -> Result<Screened, Refused> {
+pub fn screen(invite: &Message, parameters: &CallParameters) -> Result<Screened, Refused> {
     if let Ok(Some(0)) = invite.max_forwards() {
         return Err(Refused::with(StatusCode::TOO_MANY_HOPS));
     }
@@ -73,14 +72,7 @@ pub fn screen(invite: &Message) -> Result<Screened, Refused> {
         Some(Ok(0)) => return Err(Refused::with(StatusCode::MAX_BREADTH_EXCEEDED)),
         Some(Err(_)) => return Err(Refused::with(StatusCode::BAD_REQUEST)),
     }
-    let unsupported: Vec<_> = invite
-        .items(Name::Require)
-        .map(|tag| String::from_utf8_lossy(tag).into_owned())
-        .filter(|tag| !SUPPORTED.contains(&tag.as_str()))
-        .collect();
-    if !unsupported.is_empty() {
-        return Err(Refused::and(StatusCode::BAD_EXTENSION, Name::Unsupported, unsupported.join(", ")));
-    }
+    screen_extensions(invite, parameters)?;
     // A call that is to take another's place (RFC 3891 §3), which would be a second call if it were ignored.
     if invite.first(Name::Replaces).is_some() {
         return Err(Refused::with(StatusCode::DECLINE));
@@ -141,8 +133,51 @@ pub(super) fn has_known_body(request: &Message) -> bool {
     !request.body().is_empty() && check_body(request).is_ok()
 }
 
-/// The response to a request outside any dialog that is no INVITE (RFC 3261 §11.2, §8.2.1).
-pub fn respond_outside_dialog(request: &Message, source: SocketAddr, to_tag: &str) -> Option<Bytes> {
+/// What the caller requires of us (§8.2.2.3), and what we require of it.
+fn screen_extensions(invite: &Message, parameters: &CallParameters) -> Result<(), Refused> {
+    let unsupported: Vec<_> = invite
+        .items(Name::Require)
+        .filter(|tag| !supports(tag, parameters))
+        .map(|tag| String::from_utf8_lossy(tag).into_owned())
+        .collect();
+    if !unsupported.is_empty() {
+        return Err(Refused::and(StatusCode::BAD_EXTENSION, Name::Unsupported, unsupported.join(", ")));
+    }
+    let required = match parameters.reliable_provisionals {
+        ReliableProvisionals::Off | ReliableProvisionals::Supported => false,
+        ReliableProvisionals::Required => true,
+    };
+    if required && !knows_reliable(invite) {
+        return Err(Refused::and(StatusCode::EXTENSION_REQUIRED, Name::Require, RELIABLE));
+    }
+    Ok(())
+}
+
+/// The option tags that a Require on the caller's leg may name (RFC 3261 §20.32, §20.37).
+fn option_tags(parameters: &CallParameters) -> &'static str {
+    match parameters.reliable_provisionals {
+        ReliableProvisionals::Off => "",
+        ReliableProvisionals::Supported | ReliableProvisionals::Required => RELIABLE,
+    }
+}
+
+fn supports(tag: &[u8], parameters: &CallParameters) -> bool {
+    option_tags(parameters).split(", ").any(|known| tag.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Whether its sender can take reliable provisional responses (RFC 3262 §4).
+pub(super) fn knows_reliable(invite: &Message) -> bool {
+    invite.has_token(Name::Supported, RELIABLE) || invite.has_token(Name::Require, RELIABLE)
+}
+
+/// The response to a request outside any dialog that is no INVITE (RFC 3261 §11.2, §8.2.1). `parameters` are those of the
+/// mapping gateway that it comes from.
+pub fn respond_outside_dialog(
+    request: &Message,
+    source: SocketAddr,
+    to_tag: &str,
+    parameters: Option<&CallParameters>,
+) -> Option<Bytes> {
     use tandem_sip::Method;
     let status = match request.method() {
         Some(Method::Ack) => return None,
@@ -171,7 +206,7 @@ pub fn respond_outside_dialog(request: &Message, source: SocketAddr, to_tag: &st
             .header(Name::Accept, ACCEPT)
             .header(Name::AcceptEncoding, ACCEPT_ENCODING)
             .header(Name::AcceptLanguage, ACCEPT_LANGUAGE)
-            .header(Name::Supported, SUPPORTED.join(", "));
+            .header(Name::Supported, parameters.map_or("", option_tags));
     }
     Some(response.finish())
 }

@@ -1,5 +1,6 @@
 //! The values a call keeps from its start to its end, whatever is configured meanwhile.
 
+use super::ReliableProvisionals;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tandem_sip::transaction::ResendSchedule;
@@ -23,6 +24,8 @@ pub struct CallParameters {
     pub max_duration: Option<Duration>,
     /// `SS_SETUP_TIMEOUT`, from the caller's INVITE on.
     pub setup_timeout: Option<Duration>,
+    /// `SS_SIP_100REL` towards the caller.
+    pub reliable_provisionals: ReliableProvisionals,
     /// `SS_CDR_RECORD_NONCONNECT`.
     pub record_nonconnect: bool,
 }
@@ -42,6 +45,8 @@ pub struct AttemptParameters {
     pub until_connect: bool,
     /// `SS_MAX_CALL_DURATION` as this gateway has it; the smaller of both legs' wins.
     pub max_duration: Option<Duration>,
+    /// `SS_SIP_100REL` towards this gateway.
+    pub reliable_provisionals: ReliableProvisionals,
     /// `stop_switching_response_code`: statuses of this gateway that end the hunt, sorted.
     pub stop_codes: Vec<u16>,
 }

@@ -3,12 +3,13 @@
 use super::Parameters;
 use super::definition::{Definition, Range};
 use super::reading::{Fault, Kind};
+use serde::{Deserialize, Serialize};
 
 /// Declares an enum whose variants are written as words, the first of which is the default.
 macro_rules! choice {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name {
             $($(#[$variant_meta])* $variant,)+
         }

@@ -89,6 +89,7 @@ impl Parameters {
             stop_after_user_busy: own.stop_after_user_busy,
             max_duration: own.max_call_duration,
             setup_timeout: own.setup_timeout,
+            reliable_provisionals: own.reliable_provisionals,
             record_nonconnect: own.record_nonconnect,
         }
     }
@@ -105,6 +106,7 @@ impl Parameters {
             stop_after_rtp_start: own.stop_after_rtp_start,
             until_connect: own.switch_until_connect,
             max_duration: own.max_call_duration,
+            reliable_provisionals: own.reliable_provisionals,
             stop_codes,
         }
     }

@@ -252,8 +252,10 @@ fn leg_a_takes_the_mapping_gateways_override_and_leg_b_the_routing_gateways() {
         ("SS_SIP_TIMEOUT_INVITE", "6"),
         ("SS_GATEWAY_SWITCH_LIMIT", "3"),
         ("SS_CDR_RECORD_NONCONNECT", "On"),
+        ("SS_SIP_100REL", "Supported"),
     ]);
-    let call = system.call(&overrides(&[("SS_MAX_CALL_DURATION", "1800")]));
+    let call = system.call(&overrides(&[("SS_MAX_CALL_DURATION", "1800"), ("SS_SIP_100REL", "Required")]));
+    assert_eq!(call.reliable_provisionals, ReliableProvisionals::Required);
     assert_eq!(call.max_duration, Some(Duration::from_secs(1800)));
     assert_eq!((call.switch_limit, call.record_nonconnect), (Some(3), true));
     assert_eq!(call.trying_timeout, Duration::from_secs(20));
@@ -275,7 +277,9 @@ fn leg_a_takes_the_mapping_gateways_override_and_leg_b_the_routing_gateways() {
         until_connect: true,
         max_duration: None,
         stop_codes: vec![403, 404],
+        ..system.attempt(&Overrides::default(), Vec::new())
     };
+    assert_eq!(attempt.reliable_provisionals, ReliableProvisionals::Supported);
     assert_eq!(attempt, expected);
 }
 

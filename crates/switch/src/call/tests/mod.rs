@@ -10,6 +10,7 @@ mod leaving;
 mod messages;
 mod offers;
 mod plan;
+mod reliable_caller;
 mod ringback;
 mod screening;
 mod takeover;

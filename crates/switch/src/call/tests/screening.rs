@@ -3,7 +3,7 @@
 use super::messages::parse;
 use super::plan::Plan;
 use super::world::World;
-use crate::call::{Refused, respond_outside_dialog, screen};
+use crate::call::{Refused, Screened, respond_outside_dialog};
 use tandem_sip::{Message, Name};
 
 /// The default plan's INVITE, changed.
@@ -24,6 +24,10 @@ fn lines(lines: &str) -> Message {
     invite(|plan| plan.invite_lines = lines.to_owned())
 }
 
+fn screen(invite: &Message) -> Result<Screened, Refused> {
+    crate::call::screen(invite, &Plan::default().parameters)
+}
+
 fn refusal(invite: &Message) -> Refused {
     screen(invite).expect_err("an INVITE to be refused")
 }
@@ -40,7 +44,7 @@ fn answer(method: &str) -> Message {
          Content-Length: 0\r\n\r\n"
     ));
     let source = "192.0.2.10:5060".parse().expect("an address");
-    parse(respond_outside_dialog(&request, source, "ours").expect("an answer"))
+    parse(respond_outside_dialog(&request, source, "ours", None).expect("an answer"))
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl World {
         let mut plan = Plan::default();
         change(&mut plan);
         let invite = parse(plan.invite());
-        screen(&invite).expect("an INVITE that can be screened");
+        screen(&invite, &plan.parameters).expect("an INVITE that can be screened");
         let now = Now { mono: Mono(1_000_000), wall: Wall(1_700_000_000_000) };
         let flow = Flow { transport: plan.caller_transport, listener: 0, remote: plan.caller_address };
         let setup = Setup {
