@@ -1,14 +1,16 @@
-//! Sockets: datagrams in batches, ICMP errors as events, sends that never wait. Linux only.
+//! Sockets: datagrams in batches, ICMP errors as events, sends that never wait. Linux only. And the resolver of names.
 //!
-//! This crate moves bytes and knows nothing of SIP. A listener hands batches of [`Event`]s to a callback and is told
+//! The sockets move bytes and know nothing of SIP. A listener hands batches of [`Event`]s to a callback and is told
 //! what to send; a transport that joins later (TCP, TLS) speaks to its user in the same events.
 
 mod icmp;
 mod readiness;
 mod receive;
+mod resolver;
 mod stats;
 mod udp;
 
+pub use resolver::{DnsSettings, MAX_UNDER_WAY, Outcome, Resolver, ResolverError, Seen, WAIT_LIMIT};
 pub use stats::{UdpCounts, UdpStats};
 pub use udp::{BindError, BufferKind, CappedBuffer, SendError, Sent, SocketLimits, UdpListener};
 

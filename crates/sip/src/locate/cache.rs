@@ -116,12 +116,18 @@ impl Cache {
         entry.answer = Some(Kept { result: result.map(Arc::new), until: now + valid_for });
     }
 
-    /// The kept names that are to be asked for now. Each is named once, then not again until its answer was
-    /// [put](Self::put) or a while has passed.
-    pub fn due(&mut self, now: Mono) -> Vec<Wanted> {
+    /// The last answer that led somewhere, for whoever cannot wait for a new one.
+    pub fn last(&self, wanted: &Wanted, now: Mono) -> Option<Arc<Located>> {
+        let answer = self.entries.get(wanted)?.answer.as_ref()?;
+        answer.result.clone().ok().filter(|_| now < answer.until + self.serve_stale)
+    }
+
+    /// The kept names that are to be asked for now, at most so many. Each is named once, then not again until its
+    /// answer was [put](Self::put) or a while has passed.
+    pub fn due(&mut self, now: Mono, at_most: usize) -> Vec<Wanted> {
         let due = |entry: &Entry| entry.keep == Keep::Always && entry.ask_at <= now;
         let mut names = Vec::new();
-        for (wanted, entry) in self.entries.iter_mut().filter(|(_, entry)| due(entry)) {
+        for (wanted, entry) in self.entries.iter_mut().filter(|(_, entry)| due(entry)).take(at_most) {
             entry.ask_at = now + MAX_BACKOFF;
             names.push(wanted.clone());
         }
@@ -224,12 +230,12 @@ mod tests {
     fn a_kept_name_is_asked_for_again_before_it_lapses() {
         let mut cache = Cache::new(HOUR);
         cache.keep(&wanted(1), at(0));
-        assert_eq!(cache.due(at(0)), [wanted(1)]);
-        assert!(cache.due(at(0)).is_empty(), "it is being asked for");
+        assert_eq!(cache.due(at(0), 9), [wanted(1)]);
+        assert!(cache.due(at(0), 9).is_empty(), "it is being asked for");
         cache.put(&wanted(1), Ok(located(1)), TTL, at(1));
         assert_eq!(cache.next_due(), Some(at(81)));
-        assert!(cache.due(Mono(80_999)).is_empty());
-        assert_eq!(cache.due(at(81)), [wanted(1)]);
+        assert!(cache.due(Mono(80_999), 9).is_empty());
+        assert_eq!(cache.due(at(81), 9), [wanted(1)]);
         cache.put(&wanted(1), Ok(located(2)), TTL, at(82));
         assert_eq!(cache.get(&wanted(1), at(150)), Known::Fresh(Ok(Arc::new(located(2)))));
     }
@@ -262,6 +268,26 @@ mod tests {
             now = next;
         }
         assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+    }
+
+    #[test]
+    fn no_more_names_are_due_at_a_time_than_can_be_asked_for() {
+        let mut cache = Cache::new(HOUR);
+        for number in 0..5 {
+            cache.keep(&wanted(number), at(0));
+        }
+        assert_eq!(cache.due(at(0), 3).len(), 3);
+        assert_eq!(cache.next_due(), Some(at(0)));
+        assert_eq!(cache.due(at(0), 3).len(), 2);
+    }
+
+    #[test]
+    fn who_cannot_wait_has_the_last_answer_even_if_it_has_lapsed() {
+        let mut cache = Cache::new(HOUR);
+        cache.put(&wanted(1), Ok(located(1)), TTL, at(0));
+        assert_eq!(cache.get(&wanted(1), at(100)), Known::Nothing);
+        assert_eq!(cache.last(&wanted(1), at(100)), Some(Arc::new(located(1))));
+        assert_eq!(cache.last(&wanted(1), at(3700)), None);
     }
 
     #[test]
