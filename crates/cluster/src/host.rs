@@ -12,7 +12,7 @@ use std::time::Duration;
 use tandem_sip::StatusCode;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
-use tandem_switch::call::{Action, Call, CallId, Event, Input, Snapshot};
+use tandem_switch::call::{Action, Call, CallId, Event, Input, Snapshot, Sought};
 use tandem_switch::cdr::{EndReason, Origin, Release};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome};
 
@@ -143,6 +143,8 @@ pub enum Effect {
     },
     /// Ask a gateway for a slot; answered by [`Input::Admitted`].
     Admit(GatewayName, Holder),
+    /// Find out where that is reached, for that attempt; answered by [`Input::Resolved`].
+    Resolve(u16, Sought),
     /// Give a slot back.
     Release(GatewayName, Holder, Outcome),
     /// Wake the host at this time, instead of any earlier request: [`Input::Timer`].
@@ -241,6 +243,7 @@ impl CallHost {
                     effects.push(Effect::Lookup { mapping_gateway, caller, called });
                 }
                 Action::Admit { gateway, holder } => effects.push(Effect::Admit(gateway, holder)),
+                Action::Resolve { attempt, of } => effects.push(Effect::Resolve(attempt, of)),
                 Action::ReleaseSlot { gateway, holder, outcome, after } => {
                     let release = Deferred::Release(gateway, holder, outcome);
                     let deferred = match after {
@@ -481,7 +484,7 @@ mod tests {
     use tandem_sip::flow::Transport;
     use tandem_sip::time::Wall;
     use tandem_sip::{Limits, Message};
-    use tandem_switch::call::{Candidate, Looked, Setup, Token, TokenKeys};
+    use tandem_switch::call::{Candidate, Looked, Reach, Setup, Target, Token, TokenKeys};
     use tandem_switch::gateway::{MappingGateway, NumberRules};
     use tandem_switch::parameters::{Overrides, Parameters};
 
@@ -543,8 +546,7 @@ mod tests {
             let mut world = World::begun();
             let candidate = Candidate {
                 gateway: "vendor".into(),
-                flow: flow("192.0.2.20:5060"),
-                local: "192.0.2.1:5060".into(),
+                reach: Reach::At(Target { flow: flow("192.0.2.20:5060"), local: "192.0.2.1:5060".into() }),
                 called: "4420".into(),
                 trusted: false,
                 pass_headers: Arc::from([]),

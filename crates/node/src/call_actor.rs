@@ -175,6 +175,10 @@ impl CallState {
                     Some(self.host.handle(Input::Looked(looked), now))
                 }
                 Effect::Admit(gateway, holder) => self.ask_gateway(gateway, holder, now),
+                Effect::Resolve(attempt, of) => {
+                    let targets = self.shared.resolve(&of);
+                    Some(self.host.handle(Input::Resolved { attempt, targets }, now))
+                }
                 Effect::Release(gateway, holder, outcome) => {
                     self.registration.release(&gateway, holder, Some(outcome));
                     None
@@ -356,6 +360,12 @@ impl CallState {
             Event::Answered => metrics.calls_answered.inc(),
             Event::Dropped { why, .. } => tracing::debug!(call = %id, why, "dropped a message"),
             Event::Attempted(gateway) => tracing::debug!(call = %id, %gateway, "attempt"),
+            Event::InvitedAgain { gateway, why } => {
+                tracing::debug!(call = %id, %gateway, ?why, "INVITE again within the attempt");
+            }
+            Event::TargetFailed { gateway, flow } => {
+                tracing::debug!(call = %id, %gateway, ?flow, "no response, or no way there");
+            }
             Event::AttemptFailed { gateway, failure } => {
                 tracing::debug!(call = %id, %gateway, ?failure, "attempt failed");
             }

@@ -18,9 +18,11 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use tandem_sip::Uri;
+use tandem_sip::dialog::DEFAULT_PORT;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_store::{Owner, Store};
-use tandem_switch::call::{CallId, Candidate, Looked, TokenKeys};
+use tandem_switch::call::{CallId, Candidate, Looked, Reach, Sought, Target, TokenKeys};
 use tandem_switch::gateway::{GatewayName, RoutingGateway, SourceTable};
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{Direction, DropReason, Method, Metrics, StatusClass};
@@ -145,6 +147,17 @@ impl Shared {
         Some(Flow { transport: Transport::Udp, listener: u16::try_from(place).ok()?, remote })
     }
 
+    /// Where that is reached. Only addresses are known; a name leads nowhere.
+    pub(crate) fn resolve(&self, of: &Sought) -> Vec<Target> {
+        let remote = match of {
+            Sought::Gateway(name) => self.gateways.get(name).map(|handle| handle.gateway.address),
+            Sought::Uri(uri) => Uri::parse(uri.as_bytes()).ok().and_then(|uri| uri.socket_addr(DEFAULT_PORT)),
+        };
+        let flow = remote.and_then(|remote| self.flow_to(remote));
+        let target = |flow: Flow| Target { flow, local: self.local_name(flow.listener, flow.remote) };
+        flow.into_iter().map(target).collect()
+    }
+
     /// Where a call may go: number rules and the route table.
     pub(crate) fn look_up(&self, id: CallId, mapping_gateway: &str, called: &str) -> Looked {
         let mapping = self.admission.mapping_gateway(mapping_gateway);
@@ -154,8 +167,7 @@ impl Shared {
             let flow = self.flow_to(gateway.address)?;
             Some(Candidate {
                 gateway: gateway.name.clone(),
-                flow,
-                local: self.local_name(flow.listener, gateway.address),
+                reach: Reach::At(Target { flow, local: self.local_name(flow.listener, gateway.address) }),
                 called: gateway.number_rules.apply(&called),
                 trusted: gateway.trusted,
                 pass_headers: gateway.pass_headers.as_slice().into(),

@@ -15,7 +15,7 @@ use tandem_cluster::{CallHost, ClaimResult, Effect, WriteResult};
 use tandem_sip::Message;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::time::{Mono, Now};
-use tandem_switch::call::{Candidate, Event as CallEvent, Input, Looked, Serial};
+use tandem_switch::call::{Candidate, Event as CallEvent, Input, Looked, Reach, Serial, Target};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome, RoutingGateway};
 
 /// More wake-ups than this at one instant mean a deadline that does not move.
@@ -68,6 +68,11 @@ impl World {
             Effect::Claim { seen_epoch } => self.claim(life, seen_epoch),
             Effect::Lookup { called, .. } => return self.look_up(life, &called),
             Effect::Admit(gateway, holder) => self.ask_gateway(life, &gateway, holder),
+            // No gateway is known by name here.
+            Effect::Resolve(attempt, _) => {
+                let nowhere = Input::Resolved { attempt, targets: Vec::new() };
+                return self.with_host(life, |host, now| host.handle(nowhere, now));
+            }
             Effect::Release(gateway, holder, outcome) => self.release(life, &gateway, holder, Some(outcome)),
             Effect::Wake(at) => self.set_wake(life, at),
             Effect::Observe(event) => self.observe(life, &event),
@@ -139,8 +144,10 @@ impl World {
         let gateways = self.routes.candidates(&called, life.id.draw(), |_| true);
         let candidate = |gateway: &Arc<RoutingGateway>| Candidate {
             gateway: gateway.name.clone(),
-            flow: Flow { transport: Transport::Udp, listener: 0, remote: gateway.address },
-            local: SWITCH.into(),
+            reach: Reach::At(Target {
+                flow: Flow { transport: Transport::Udp, listener: 0, remote: gateway.address },
+                local: SWITCH.into(),
+            }),
             called: gateway.number_rules.apply(&called),
             trusted: gateway.trusted,
             pass_headers: gateway.pass_headers.as_slice().into(),

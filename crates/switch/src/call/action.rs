@@ -61,6 +61,13 @@ pub enum Input {
         /// Whether the gateway takes it.
         result: Result<(), Refusal>,
     },
+    /// The answer to [`Action::Resolve`].
+    Resolved {
+        /// For which attempt.
+        attempt: u16,
+        /// Where to, best first; empty if there is no way. No more than [`MAX_TARGETS`] are used.
+        targets: Vec<Target>,
+    },
     /// End the call, for a reason of the switch's own.
     HangUp(EndReason),
     /// A deadline may have passed.
@@ -86,9 +93,7 @@ pub struct Candidate {
     /// Its name.
     pub gateway: GatewayName,
     /// How it is reached.
-    pub flow: Flow,
-    /// Our `host:port` in what it is sent.
-    pub local: Arc<str>,
+    pub reach: Reach,
     /// The called number after its rules.
     pub called: String,
     /// Whether identity headers are passed to it.
@@ -97,6 +102,36 @@ pub struct Candidate {
     pub pass_headers: Arc<[String]>,
     /// The parameters that its attempts go by.
     pub parameters: Arc<AttemptParameters>,
+}
+
+/// The most targets of one name that an attempt tries.
+pub const MAX_TARGETS: usize = 8;
+
+/// One place where a gateway is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// By which socket, at which address.
+    pub flow: Flow,
+    /// Our `host:port` in what is sent there.
+    pub local: Arc<str>,
+}
+
+/// How a gateway is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// At an address.
+    At(Target),
+    /// By a name, which is resolved when it is called (RFC 3263): `host` or `host:port`, as its URIs have it.
+    Named(Arc<str>),
+}
+
+/// What is to be resolved (RFC 3263 §4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// The address of a gateway that is configured by name.
+    Gateway(GatewayName),
+    /// The `sip:` or `sips:` URI that a gateway has redirected to.
+    Uri(Arc<str>),
 }
 
 /// Numbers the commits of a call.
@@ -144,6 +179,13 @@ pub enum Action {
         /// Who would hold it.
         holder: Holder,
     },
+    /// Find out where that is reached; answered by [`Input::Resolved`].
+    Resolve {
+        /// For which attempt.
+        attempt: u16,
+        /// What.
+        of: Sought,
+    },
     /// Give a slot back, after the commit with that number if there is one.
     ReleaseSlot {
         /// The gateway.
@@ -163,11 +205,36 @@ pub enum Action {
     Stop,
 }
 
+/// What makes an attempt send its INVITE again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// 401 or 407 (RFC 3261 §22).
+    Challenge,
+    /// 3xx (§8.1.3.4).
+    Redirect,
+    /// The place before it did not respond, could not be reached, or answered 503 (RFC 3263 §4.3).
+    NextTarget,
+}
+
 /// What an observer may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An INVITE goes to a gateway.
     Attempted(GatewayName),
+    /// The INVITE of an attempt goes out once more within it.
+    InvitedAgain {
+        /// To which gateway.
+        gateway: GatewayName,
+        /// Why.
+        why: Again,
+    },
+    /// One place of a gateway's did not respond, or could not be reached.
+    TargetFailed {
+        /// Which gateway.
+        gateway: GatewayName,
+        /// The place.
+        flow: Flow,
+    },
     /// An attempt failed.
     AttemptFailed {
         /// At which gateway.

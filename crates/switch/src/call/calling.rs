@@ -34,8 +34,12 @@ impl Calling {
         response: &Message,
         now: Now,
     ) -> State {
-        if serial != self.attempt.serial {
-            context.on_late_response(serial, response, now.mono);
+        if serial != self.attempt.current.head.serial {
+            if self.attempt.owns(serial) {
+                self.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
+            } else {
+                context.on_late_response(serial, response, now.mono);
+            }
             return State::Calling(self);
         }
         if response.method() != Some(tandem_sip::Method::Invite) {
@@ -58,7 +62,7 @@ impl Calling {
                 State::Calling(self)
             }
             Progress::Answered(dialog) => self.connect(context, *dialog, response, now),
-            Progress::Failed(failure) => self.fail(context, failure, reason_lines(response), now),
+            Progress::Failed(failure) => self.failed(context, failure, Some(response), now),
         }
     }
 
@@ -117,8 +121,25 @@ impl Calling {
         Connected::enter(context, self.attempt, dialog, (answer, passed), now)
     }
 
+    /// The INVITE has failed, with `response` if there is one: the attempt goes on by itself where it can.
+    pub(super) fn failed(
+        self: Box<Self>,
+        context: &mut Context,
+        failure: Failure,
+        response: Option<&Message>,
+        now: Now,
+    ) -> State {
+        match self.go_on(context, failure, response, now) {
+            Ok(calling) => State::Calling(calling),
+            Err(calling) => {
+                let reason = response.map(reason_lines).unwrap_or_default();
+                calling.fail(context, failure, reason, now)
+            }
+        }
+    }
+
     /// The failover table: what the attempt's failure means for the hunt.
-    pub(super) fn fail(mut self, context: &mut Context, failure: Failure, reason: Bytes, now: Now) -> State {
+    fn fail(mut self: Box<Self>, context: &mut Context, failure: Failure, reason: Bytes, now: Now) -> State {
         let verdict = judge(
             failure,
             self.attempt.commitment,
@@ -147,20 +168,24 @@ impl Calling {
         serial: Serial,
         now: Now,
     ) -> State {
-        if serial != self.attempt.serial {
-            context.late_undeliverable(serial);
+        if serial != self.attempt.current.head.serial {
+            if self.attempt.owns(serial) {
+                self.attempt.undeliverable(serial);
+            } else {
+                context.late_undeliverable(serial);
+            }
             return State::Calling(self);
         }
-        if !self.attempt.transaction.is_open() {
+        if !self.attempt.current.transaction.is_open() {
             return State::Calling(self);
         }
         self.attempt.undeliverable(serial);
-        self.fail(context, Failure::TransportError, Bytes::new(), now)
+        self.failed(context, Failure::TransportError, None, now)
     }
 
     pub(super) fn on_timer(mut self: Box<Self>, context: &mut Context, now: Now) -> State {
         match self.attempt.on_timer(&mut context.out, now.mono) {
-            Some(failure) => self.fail(context, failure, Bytes::new(), now),
+            Some(failure) => self.failed(context, failure, None, now),
             None => State::Calling(self),
         }
     }

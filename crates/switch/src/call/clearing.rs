@@ -115,7 +115,7 @@ impl Clearing {
         };
         if ending.hung_up != Some(Party::Callee) {
             let resend = context.parameters().resend;
-            let printed = (&*attempt.candidate.local, &ending.reason[..]);
+            let printed = (&**attempt.local(), &ending.reason[..]);
             // Not before the ACK.
             let bye =
                 bye(&mut context.out, &mut context.names, &mut callee, printed, after, resend, now.mono);
@@ -175,9 +175,10 @@ impl Clearing {
             context.on_late_response(serial, response, now.mono);
             return;
         };
-        let is_invite = response.method() == Some(Method::Invite);
-        if is_invite && response.to_tag().unwrap_or_default() == answered.callee.remote_tag() {
-            let is_over = answered.attempt.transaction.is_terminated();
+        let of_invite =
+            response.method() == Some(Method::Invite) && serial == answered.attempt.current.head.serial;
+        if of_invite && response.to_tag().unwrap_or_default() == answered.callee.remote_tag() {
+            let is_over = answered.attempt.current.transaction.is_terminated();
             if response.status().is_some_and(StatusCode::is_success) && !is_over {
                 let (flow, after) = (answered.callee.flow(), answered.after);
                 context.out.push(Action::Send { flow, message: answered.ack.clone(), after });

@@ -129,8 +129,9 @@ impl Connected {
             context.on_late_response(serial, response, now.mono);
             return;
         }
-        let is_invite = response.method() == Some(Method::Invite);
-        let is_ours = is_invite && response.to_tag().unwrap_or_default() == self.callee.remote_tag();
+        let of_invite =
+            response.method() == Some(Method::Invite) && serial == self.attempt.current.head.serial;
+        let is_ours = of_invite && response.to_tag().unwrap_or_default() == self.callee.remote_tag();
         if !is_ours {
             self.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
         } else if let (Acknowledgement::Sent { ack, after }, Some(true)) =

@@ -209,17 +209,24 @@ impl Context {
         self.asked.retain(|asked| &*asked.gateway != gateway || asked.attempt != attempt);
     }
 
+    /// Gives back a slot that no INVITE was sent for.
+    pub(super) fn return_slot(&mut self, gateway: GatewayName, attempt: u16, outcome: Outcome) {
+        let holder = Holder { call: self.id, attempt };
+        self.out.push(Action::ReleaseSlot { gateway, holder, outcome, after: None });
+    }
+
     /// Begins the record of an attempt.
     pub(super) fn record_attempt(&mut self, attempt: &Attempt, now: Now) {
         self.record.callee_call_id = Some(self.names.tag(attempt.serial));
+        self.record.attempts.push(begun(&attempt.candidate, now));
+    }
+
+    /// Writes the record of an attempt at a gateway that is nowhere to be found.
+    pub(super) fn record_unreachable(&mut self, candidate: &Candidate, now: Now) {
         self.record.attempts.push(AttemptRecord {
-            gateway: attempt.candidate.gateway.clone(),
-            called: attempt.candidate.called.clone(),
-            started_at: now.wall,
-            ended_at: None,
-            pdd: None,
-            status: None,
-            outcome: AttemptOutcome::Open,
+            ended_at: Some(now.wall),
+            outcome: AttemptOutcome::Failed(Failure::TransportError),
+            ..begun(candidate, now)
         });
     }
 
@@ -337,6 +344,18 @@ impl Context {
         let answered = self.answered.iter().map(ServerNonInvite::deadline).min();
         let asked = self.asked.iter().map(|asked| asked.until).min();
         [self.transaction.deadline(), left, answered, asked, self.setup_deadline].into_iter().flatten().min()
+    }
+}
+
+fn begun(candidate: &Candidate, now: Now) -> AttemptRecord {
+    AttemptRecord {
+        gateway: candidate.gateway.clone(),
+        called: candidate.called.clone(),
+        started_at: now.wall,
+        ended_at: None,
+        pdd: None,
+        status: None,
+        outcome: AttemptOutcome::Open,
     }
 }
 

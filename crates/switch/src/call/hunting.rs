@@ -1,24 +1,31 @@
 //! State: asking a gateway for a slot. And the step from one gateway to the next.
 
 use super::State;
-use super::action::{Action, Candidate, Event};
+use super::action::{Action, Candidate, Event, MAX_TARGETS, Reach, Sought, Target};
 use super::attempt::Attempt;
 use super::calling::Calling;
 use super::clearing;
 use super::context::Context;
+use super::course::Course;
 use super::snapshot::OpenAttempt;
-use crate::failover::StopReason;
-use crate::gateway::Refusal;
+use crate::failover::{Failure, StopReason};
+use crate::gateway::{Outcome, Refusal};
 use std::time::Duration;
 use tandem_sip::time::{Mono, Now};
 
 /// How long a gateway may take to say whether it has a slot; then the next one is asked.
 const ADMISSION_LIMIT: Duration = Duration::from_secs(2);
 
-/// Waiting for a gateway's word.
+/// How long finding out where a gateway is reached may take; then it cannot be reached.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(4);
+
+/// Waiting for a gateway's word, and for where it is reached if that has to be found out.
 #[derive(Debug)]
 pub(super) struct Admitting {
     candidate: Candidate,
+    /// Where it is reached, if that is known.
+    targets: Option<Vec<Target>>,
+    admitted: bool,
     until: Mono,
 }
 
@@ -32,21 +39,51 @@ pub(super) fn next(context: &mut Context, now: Now) -> State {
     if limit.is_some_and(|limit| made > limit as usize) {
         return clearing::give_up(context, StopReason::SwitchLimit, now);
     }
-    context.ask_for_slot(&candidate.gateway, made as u16, now.mono);
-    State::Admitting(Admitting { candidate, until: now.mono + ADMISSION_LIMIT })
+    let index = made as u16;
+    context.ask_for_slot(&candidate.gateway, index, now.mono);
+    let targets = match &candidate.reach {
+        Reach::At(_) => Some(Vec::new()),
+        Reach::Named(_) => {
+            let of = Sought::Gateway(candidate.gateway.clone());
+            context.out.push(Action::Resolve { attempt: index, of });
+            None
+        }
+    };
+    State::Admitting(Admitting { candidate, targets, admitted: false, until: now.mono + ADMISSION_LIMIT })
 }
 
 impl Admitting {
     /// Whether it is this gateway that is being asked.
     pub(super) fn asks(&self, gateway: &str) -> bool {
-        &*self.candidate.gateway == gateway
+        &*self.candidate.gateway == gateway && !self.admitted
     }
 
-    pub(super) fn on_admitted(self, context: &mut Context, result: Result<(), Refusal>, now: Now) -> State {
-        match result {
-            Ok(()) => self.attempt(context, now),
-            Err(refusal) => self.refused(context, refusal, now),
+    pub(super) fn on_admitted(
+        mut self,
+        context: &mut Context,
+        result: Result<(), Refusal>,
+        now: Now,
+    ) -> State {
+        if let Err(refusal) = result {
+            return self.refused(context, refusal, now);
         }
+        self.admitted = true;
+        self.until = now.mono + RESOLVE_LIMIT;
+        self.attempt(context, now)
+    }
+
+    pub(super) fn on_resolved(
+        mut self,
+        context: &mut Context,
+        (attempt, mut targets): (u16, Vec<Target>),
+        now: Now,
+    ) -> State {
+        if usize::from(attempt) != context.record.attempts.len() || self.targets.is_some() {
+            return State::Admitting(self);
+        }
+        targets.truncate(MAX_TARGETS);
+        self.targets = Some(targets);
+        self.attempt(context, now)
     }
 
     /// A gateway that takes no call is no attempt, and going on from it no switch.
@@ -55,27 +92,66 @@ impl Admitting {
         next(context, now)
     }
 
+    /// Calls the gateway once it has a slot and its place is known.
     fn attempt(self, context: &mut Context, now: Now) -> State {
+        if !self.admitted {
+            return State::Admitting(self);
+        }
+        let Some(targets) = self.targets else {
+            return State::Admitting(self);
+        };
+        let first = match &self.candidate.reach {
+            Reach::At(target) => Some((target.clone(), Course::default())),
+            Reach::Named(_) => Course::through(targets),
+        };
         let index = context.record.attempts.len() as u16;
-        let mut attempt = Attempt::start(&mut context.sender(), index, self.candidate, now.mono);
+        let Some(first) = first else {
+            return unreachable(context, index, self.candidate, now);
+        };
+        let (mut attempt, message) =
+            Attempt::start(&mut context.sender(), index, self.candidate, first, now.mono);
         context.record_attempt(&attempt, now);
         context.emit(Event::Attempted(attempt.candidate.gateway.clone()));
         let phase = OpenAttempt::hunting(context, &attempt, now);
-        attempt.after = Some(context.commit(phase, now));
-        let message = attempt.invite(&context.names, &context.caller);
-        let after = attempt.after;
-        context.out.push(Action::Send { flow: attempt.candidate.flow, message, after });
+        let after = Some(context.commit(phase, now));
+        attempt.current.after = after;
+        let flow = attempt.current.head.target.flow;
+        context.out.push(Action::Send { flow, message, after });
         State::Calling(Box::new(Calling::new(attempt)))
     }
 
-    pub(super) fn on_timer(self, context: &mut Context, now: Now) -> State {
+    /// Gives back what it was given because the call ends.
+    pub(super) fn abandon(self, context: &mut Context) {
+        if self.admitted {
+            let index = context.record.attempts.len() as u16;
+            context.return_slot(self.candidate.gateway, index, Outcome::Cancelled);
+        }
+    }
+
+    pub(super) fn on_timer(mut self, context: &mut Context, now: Now) -> State {
         if self.until > now.mono {
             return State::Admitting(self);
         }
-        self.refused(context, Refusal::NoAnswer, now)
+        if !self.admitted {
+            return self.refused(context, Refusal::NoAnswer, now);
+        }
+        self.targets = Some(Vec::new());
+        self.attempt(context, now)
     }
 
     pub(super) fn deadline(&self) -> Mono {
         self.until
     }
+}
+
+/// A gateway whose name leads nowhere: an attempt that the transport could not make.
+fn unreachable(context: &mut Context, index: u16, candidate: Candidate, now: Now) -> State {
+    let failure = Failure::TransportError;
+    context.record_unreachable(&candidate, now);
+    context.emit(Event::Attempted(candidate.gateway.clone()));
+    context.emit(Event::AttemptFailed { gateway: candidate.gateway.clone(), failure });
+    context.hunt.last_failure = Some(failure);
+    context.hunt.last_reason = bytes::Bytes::new();
+    context.return_slot(candidate.gateway, index, Outcome::Failed(failure));
+    next(context, now)
 }

@@ -12,22 +12,28 @@
 //! | `clearing` | what still arrives once the call has ended |
 
 mod action;
+mod again;
 mod attempt;
 mod caller;
 mod calling;
 mod clearing;
 mod connected;
 mod context;
+mod course;
 mod hunting;
 mod identity;
+mod invite;
 mod requests;
 mod routing;
 mod screen;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod unwanted;
 
-pub use action::{Action, Candidate, Event, Input, Looked, Seq, Setup};
+pub use action::{
+    Action, Again, Candidate, Event, Input, Looked, MAX_TARGETS, Reach, Seq, Setup, Sought, Target,
+};
 pub use identity::{CallId, Serial, TOKEN_LEN, Token, TokenKeys};
 pub use screen::{Refused, Screened, respond_outside_dialog, screen};
 pub use snapshot::Snapshot;
@@ -140,6 +146,7 @@ impl Call {
                 self.context.note_admission(&gateway, attempt);
                 self.on_admitted(gateway, attempt, result, now);
             }
+            Input::Resolved { attempt, targets } => self.on_resolved(attempt, targets, now),
             Input::HangUp(cause) => self.hang_up(cause, now),
             Input::Timer => self.on_timer(now),
         }
@@ -158,6 +165,17 @@ impl Call {
         }
     }
 
+    fn on_resolved(&mut self, attempt: u16, targets: Vec<Target>, now: Now) {
+        self.state = match self.take_state() {
+            State::Admitting(admitting) => admitting.on_resolved(&mut self.context, (attempt, targets), now),
+            state @ (State::Calling(_)
+            | State::Routing(_)
+            | State::Connected(_)
+            | State::Clearing(_)
+            | State::Over) => state,
+        };
+    }
+
     /// A gateway's slot came too late to be used.
     fn return_slot(&mut self, gateway: GatewayName, attempt: u16, granted: bool) {
         let in_use = |other: &attempt::Attempt| other.index == attempt && other.candidate.gateway == gateway;
@@ -167,9 +185,7 @@ impl Call {
             State::Routing(_) | State::Admitting(_) | State::Clearing(_) | State::Over => false,
         };
         if granted && !open && !self.context.left.iter().any(in_use) {
-            let holder = crate::gateway::Holder { call: self.context.id, attempt };
-            let outcome = crate::gateway::Outcome::Cancelled;
-            self.context.out.push(Action::ReleaseSlot { gateway, holder, outcome, after: None });
+            self.context.return_slot(gateway, attempt, Outcome::Cancelled);
         }
     }
 
@@ -242,11 +258,12 @@ impl Call {
     fn end_setup(&mut self, release: Release, reason: &[u8], now: Now) {
         match self.take_state() {
             State::Calling(calling) => calling.abandon(&mut self.context, reason, now),
+            State::Admitting(admitting) => admitting.abandon(&mut self.context),
             state @ (State::Connected(_) | State::Clearing(_) | State::Over) => {
                 self.state = state;
                 return;
             }
-            State::Routing(_) | State::Admitting(_) => {}
+            State::Routing(_) => {}
         }
         self.state = clearing::reject(&mut self.context, release, reason, now);
     }

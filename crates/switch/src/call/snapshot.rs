@@ -3,13 +3,15 @@
 //! Deadlines are wall-clock times. No secrets: a gateway's credentials are looked up again.
 
 use super::action::{Action, Candidate, Seq};
-use super::attempt::{Attempt, Wait};
+use super::attempt::{Attempt, SentInvites, Wait};
 use super::caller::CallerLeg;
 use super::calling::Calling;
 use super::clearing;
 use super::connected::{Acknowledgement, Connected};
 use super::context::{Context, Profile};
+use super::course::Course;
 use super::identity::{Names, Serial};
+use super::invite::Heard;
 use super::requests::{Body, reason_line};
 use super::{Call, CallId, State};
 use crate::cdr::{AttemptOutcome, CallRecord, EndReason, Origin, Release};
@@ -74,7 +76,8 @@ pub(super) struct OpenAttempt {
     index: u16,
     serial: Serial,
     candidate: Candidate,
-    answered_provisionally: bool,
+    sent: SentInvites,
+    course: Course,
     wait: Option<(Wait, Wall)>,
     commitment: Option<Commitment>,
     early: Option<(Bytes, Body)>,
@@ -88,9 +91,9 @@ pub(super) struct LeftAttempt {
     index: u16,
     serial: Serial,
     candidate: Candidate,
-    answered_provisionally: bool,
-    /// Dialogs of answers that nobody wants, as far as they are not ended yet.
-    ending: Vec<Dialog>,
+    sent: SentInvites,
+    /// Dialogs of answers that nobody wants, as far as they are not ended yet, each with the INVITE that it answered.
+    ending: Vec<(Dialog, Serial)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +101,7 @@ pub(super) struct ConnectedPhase {
     index: u16,
     serial: Serial,
     candidate: Candidate,
+    sent: SentInvites,
     pdd: Option<Duration>,
     callee: Dialog,
     /// The session description of our 2xx.
@@ -114,7 +118,8 @@ impl OpenAttempt {
             index: attempt.index,
             serial: attempt.serial,
             candidate: attempt.candidate.clone(),
-            answered_provisionally: !attempt.transaction.is_unanswered(),
+            sent: attempt.sent(),
+            course: attempt.course.clone(),
             wait: attempt.wait.map(|(wait, until)| (wait, now.to_wall(until))),
             commitment: attempt.commitment,
             early: attempt.early.clone(),
@@ -130,14 +135,16 @@ impl OpenAttempt {
     }
 
     fn resume(self, context: &mut Context, now: Now) -> Attempt {
+        let rings = self.sent.current.heard == Heard::Provisional;
         let mut attempt = Attempt::resume(
             &mut context.sender(),
             (self.index, self.serial),
             self.candidate,
-            self.answered_provisionally,
+            self.sent,
             now.mono,
         );
-        if self.answered_provisionally {
+        attempt.course = self.course;
+        if rings {
             attempt.wait = self.wait.map(|(wait, until)| (wait, now.to_mono(until, LONGEST_SETUP_WAIT)));
         }
         attempt.commitment = self.commitment;
@@ -155,6 +162,7 @@ impl ConnectedPhase {
             index: connected.attempt.index,
             serial: connected.attempt.serial,
             candidate: connected.attempt.candidate.clone(),
+            sent: connected.attempt.sent(),
             pdd: connected.attempt.pdd,
             callee: connected.callee.clone(),
             answer,
@@ -166,9 +174,8 @@ impl ConnectedPhase {
     /// Goes on with the conversation. Within 64·T1 of the answer the caller may still lack the 2xx: it is sent again
     /// until its ACK comes.
     fn resume(self, context: &mut Context, now: Now) -> State {
-        let mut attempt =
-            Attempt::resume(&mut context.sender(), (self.index, self.serial), self.candidate, true, now.mono);
-        attempt.transaction.accept(now.mono);
+        let mut attempt = Attempt::recall((self.index, self.serial), self.candidate, self.sent, now.mono);
+        attempt.current.transaction.accept(now.mono);
         attempt.pdd = self.pdd;
         let mut callee = self.callee;
         callee.raise_cseq(CSEQ_PER_EPOCH * context.names.epoch());
@@ -221,8 +228,8 @@ impl Snapshot {
                     index: attempt.index,
                     serial: attempt.serial,
                     candidate: attempt.candidate.clone(),
-                    answered_provisionally: !attempt.transaction.is_unanswered(),
-                    ending: attempt.ending().cloned().collect(),
+                    sent: attempt.sent(),
+                    ending: attempt.ending().map(|(dialog, of)| (dialog.clone(), of)).collect(),
                 })
                 .collect(),
             phase,
@@ -312,12 +319,12 @@ impl LeftAttempt {
         let reason = reason_line(StatusCode::REQUEST_TERMINATED, "attempt given up");
         let (candidate, index, serial) = (self.candidate, self.index, self.serial);
         let failed = context.record.attempts.get(usize::from(index)).map(|record| record.outcome);
-        let mut attempt = Attempt::recall((index, serial), candidate, self.answered_provisionally, now.mono);
+        let mut attempt = Attempt::recall((index, serial), candidate, self.sent, now.mono);
         if let Some(AttemptOutcome::Failed(failure)) = failed {
             attempt.outcome = crate::gateway::Outcome::Failed(failure);
         }
-        for dialog in self.ending {
-            attempt.end_again(&mut context.sender(), dialog, &reason, now.mono);
+        for ending in self.ending {
+            attempt.end_again(&mut context.sender(), ending, &reason, now.mono);
         }
         context.leave_behind(attempt, &reason, now.mono);
     }

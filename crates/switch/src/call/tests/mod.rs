@@ -14,6 +14,7 @@ mod reliable_caller;
 mod ringback;
 mod screening;
 mod takeover;
+mod targets;
 mod timeouts;
 mod walk;
 mod wire;

@@ -1,6 +1,6 @@
 //! What a test's world looks like before its call begins.
 
-use crate::call::Candidate;
+use crate::call::{Candidate, Reach, Target};
 use crate::gateway::Refusal;
 use crate::parameters::{AttemptParameters, CallParameters, Overrides, Parameters};
 use std::collections::BTreeMap;
@@ -53,6 +53,9 @@ pub(super) struct Plan {
     pub(super) looked_headers: Vec<(String, String)>,
     pub(super) lookup: Answers,
     pub(super) admission: Answers,
+    pub(super) resolution: Answers,
+    /// Where gateways that are known by name, and URIs, are reached.
+    pub(super) targets: BTreeMap<String, Vec<SocketAddr>>,
     pub(super) refusing: BTreeMap<&'static str, Refusal>,
 }
 
@@ -76,6 +79,8 @@ impl Default for Plan {
             looked_headers: Vec::new(),
             lookup: Answers::AtOnce,
             admission: Answers::AtOnce,
+            resolution: Answers::AtOnce,
+            targets: BTreeMap::new(),
             refusing: BTreeMap::new(),
         }
     }
@@ -85,6 +90,15 @@ impl Plan {
     /// So many gateways.
     pub(super) fn gateways(&mut self, number: usize) -> &mut Self {
         self.candidates = (1..=number).map(candidate).collect();
+        self
+    }
+
+    /// Lets gateway `number` be known by name, and reached at the addresses of these.
+    pub(super) fn named(&mut self, number: usize, at: &[usize]) -> &mut Self {
+        let candidate = &mut self.candidates[number - 1];
+        candidate.reach = Reach::Named(format!("{}.example", candidate.gateway).into());
+        let addresses = at.iter().map(|number| gateway_address(*number)).collect();
+        self.targets.insert(candidate.gateway.to_string(), addresses);
         self
     }
 
@@ -132,13 +146,17 @@ impl Plan {
 fn candidate(number: usize) -> Candidate {
     Candidate {
         gateway: GATEWAY_NAMES[number - 1].into(),
-        flow: Flow { transport: Transport::Udp, listener: 1, remote: gateway_address(number) },
-        local: GATEWAY_SIDE.into(),
+        reach: Reach::At(target(gateway_address(number))),
         called: format!("{number}4420"),
         trusted: false,
         pass_headers: Arc::from([]),
         parameters: Arc::new(Parameters::default().attempt(&Overrides::default(), Vec::new())),
     }
+}
+
+/// A place on the gateways' side.
+pub(super) fn target(remote: SocketAddr) -> Target {
+    Target { flow: Flow { transport: Transport::Udp, listener: 1, remote }, local: GATEWAY_SIDE.into() }
 }
 
 /// The address of gateway `number`, counted from 1.

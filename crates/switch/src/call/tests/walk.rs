@@ -7,7 +7,7 @@
 use super::messages::{Got, Peer, reply};
 use super::plan::{Answers, CALLER, OFFER, Plan, address, sdp};
 use super::world::World;
-use crate::call::Input;
+use crate::call::{Input, Reach};
 use crate::cdr::EndReason;
 use crate::gateway::Refusal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -88,7 +88,9 @@ fn plan(random: &mut Random, plan: &mut Plan) {
     for number in 1..=plan.candidates.len() {
         let draws: [bool; 4] = std::array::from_fn(|_| random.chance(50));
         let transport = if random.chance(20) { Transport::Tcp } else { Transport::Udp };
-        plan.candidates[number - 1].flow.transport = transport;
+        if let Reach::At(target) = &mut plan.candidates[number - 1].reach {
+            target.flow.transport = transport;
+        }
         plan.gateway(number, |gateway| {
             gateway.stop_after_sdp = draws[0];
             gateway.until_connect = draws[1];
@@ -98,10 +100,26 @@ fn plan(random: &mut Random, plan: &mut Plan) {
     }
 }
 
+/// Some gateways are known by name, and reached at several places or at none.
+fn name_gateways(random: &mut Random, plan: &mut Plan) {
+    for number in 1..=plan.candidates.len() {
+        if random.chance(20) {
+            let places: Vec<usize> = (0..random.below(4)).map(|_| random.below(6) as usize + 1).collect();
+            plan.named(number, &places);
+        }
+    }
+    if random.chance(30) {
+        plan.resolution = Answers::WhenTold;
+    }
+}
+
 impl Walk {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        let world = World::with(|world_plan| plan(&mut random, world_plan));
+        let world = World::with(|world_plan| {
+            plan(&mut random, world_plan);
+            name_gateways(&mut random, world_plan);
+        });
         Self { random, world, heard: Vec::new(), log: Vec::new() }
     }
 
@@ -165,15 +183,23 @@ impl Walk {
             self.world.look_up();
             return "look-up answered".to_owned();
         }
+        if let Some(resolved) = self.world.resolution() {
+            self.world.input(resolved);
+            return "resolution answered".to_owned();
+        }
         if !self.world.asked.is_empty() {
             self.world.admit();
         }
         "admission answered".to_owned()
     }
 
-    fn tag(&mut self) -> String {
+    /// A tag that whoever got that INVITE gives: nobody gives another's.
+    fn tag(&mut self, invite: &Got) -> String {
         let tags = ["gw", "gw", "gw", "a", "b"];
-        self.random.one_of(&tags).map_or("gw", |tag| tag).to_owned()
+        let tag = self.random.one_of(&tags).map_or("gw", |tag| tag);
+        let branch = invite.branch();
+        let serial = String::from_utf8_lossy(&branch[branch.len().saturating_sub(6)..]).into_owned();
+        format!("{tag}{serial}")
     }
 
     /// A request that went to a gateway; a late one as likely as the first.
@@ -206,7 +232,8 @@ impl Walk {
         let status = *self.random.one_of(statuses).expect("some");
         let mut response = reply(status);
         if status > 100 {
-            response = response.tag(&self.tag());
+            let tag = self.tag(&request);
+            response = response.tag(&tag);
         }
         if request.what() == "INVITE" && status < 300 && self.random.chance(60) {
             response = response.sdp(sdp(5_000 + 2 * self.random.below(3) as u16));
@@ -290,7 +317,7 @@ impl Walk {
         let Some(invite) = self.one_sent_to_a_gateway(|got| got.what() == "INVITE") else {
             return "nobody was called".to_owned();
         };
-        let tag = self.tag();
+        let tag = self.tag(&invite);
         let gateway = invite.flow.remote;
         let mut peer = self.world.callee(&invite, &tag);
         peer.cseq = 100 + self.random.below(10) as u32;

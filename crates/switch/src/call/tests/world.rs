@@ -1,11 +1,11 @@
 //! A call with everything around it: a clock, the shell, a caller and gateways.
 
 use super::messages::{Got, Peer, Reply, contact_uri, parse};
-use super::plan::{Answers, CALLER, CALLER_SIDE, GATEWAY_NAMES, Plan, address, gateway_address};
+use super::plan::{Answers, CALLER, CALLER_SIDE, GATEWAY_NAMES, Plan, address, gateway_address, target};
 use super::wire::Wire;
 use crate::call::identity::Serial;
 use crate::call::{
-    Action, Call, CallId, Event, Input, Looked, Seq, Setup, Snapshot, Stage, Token, TokenKeys, screen,
+    Action, Call, CallId, Event, Input, Looked, Seq, Setup, Snapshot, Sought, Stage, Token, TokenKeys, screen,
 };
 use crate::cdr::{EndReason, Release};
 use crate::gateway::{Holder, Limits, MappingGateway, NumberRules, Outcome, Refusal};
@@ -44,6 +44,8 @@ pub(super) struct World {
     pub(super) slots: BTreeSet<Slot>,
     /// What the call asked for and was not told yet.
     pub(super) asked: VecDeque<(String, u16)>,
+    /// What the call wants to have resolved and was not told yet.
+    pub(super) resolving: VecDeque<(u16, Sought)>,
     pub(super) lookups: usize,
     /// Everything that was sent, in order.
     pub(super) sent: Vec<Got>,
@@ -94,6 +96,7 @@ impl World {
             released: Vec::new(),
             slots: BTreeSet::new(),
             asked: VecDeque::new(),
+            resolving: VecDeque::new(),
             lookups: 0,
             sent: Vec::new(),
             epoch: 0,
@@ -140,6 +143,12 @@ impl World {
                     self.asked.push_back((gateway.to_string(), holder.attempt));
                     if self.plan.admission == Answers::AtOnce {
                         answers.extend(self.admission());
+                    }
+                }
+                Action::Resolve { attempt, of } => {
+                    self.resolving.push_back((attempt, of));
+                    if self.plan.resolution == Answers::AtOnce {
+                        answers.extend(self.resolution());
                     }
                 }
                 Action::ReleaseSlot { gateway, holder, outcome, after } => {
@@ -249,6 +258,17 @@ impl World {
             }
         };
         Some(Input::Admitted { gateway: gateway.as_str().into(), attempt, result })
+    }
+
+    /// The answer to the oldest resolution that was held back.
+    pub(super) fn resolution(&mut self) -> Option<Input> {
+        let (attempt, of) = self.resolving.pop_front()?;
+        let name = match &of {
+            Sought::Gateway(name) => name,
+            Sought::Uri(uri) => uri,
+        };
+        let found = self.plan.targets.get(&**name).cloned().unwrap_or_default();
+        Some(Input::Resolved { attempt, targets: found.into_iter().map(target).collect() })
     }
 
     // The clock.
