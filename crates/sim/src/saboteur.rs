@@ -180,6 +180,7 @@ impl Saboteur {
                 }
                 other @ (Effect::Claim { .. }
                 | Effect::Lookup { .. }
+                | Effect::Resolve(..)
                 | Effect::Wake(_)
                 | Effect::Observe(_)
                 | Effect::Panicked

@@ -180,6 +180,8 @@ impl Model {
             | Event::AttemptFailed { .. }
             | Event::Refused { .. }
             | Event::Resent
+            | Event::InvitedAgain { .. }
+            | Event::TargetFailed { .. }
             | Event::Dropped { .. } => {}
         }
     }
