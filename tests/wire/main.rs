@@ -23,6 +23,7 @@ mod sipp;
 mod stop;
 mod switch;
 mod timers;
+mod torture;
 mod trace;
 mod until;
 mod wire;

@@ -122,6 +122,13 @@ impl Switch {
         self.log()
     }
 
+    /// How much memory it has in use (proc(5), `VmRSS`).
+    pub(crate) fn memory_kb(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Where its API is.
     pub(crate) fn api(&self) -> String {
         format!("http://{}", self.admin)

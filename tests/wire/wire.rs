@@ -80,6 +80,13 @@ impl Wire {
         Silent::at(address)
     }
 
+    /// A gateway that the test plays itself, at the address that is given back.
+    pub(crate) fn gateway_at(&mut self, name: &str, lines: &str) -> SocketAddrV4 {
+        let address = self.place.gateway_port();
+        self.configure(name, address, lines);
+        address
+    }
+
     /// A gateway whose host says that nobody listens there.
     pub(crate) fn closed(&mut self, name: &str) {
         let address = self.place.gateway_port();

@@ -122,6 +122,10 @@ impl Dispatcher {
                 None => self.answer_outside_dialog(flow, &request),
             };
         }
+        // Only these are of an INVITE's transaction; another method under its branch is another's (RFC 3261 §17.2.3).
+        if !matches!(request.method(), Some(Method::Invite | Method::Cancel | Method::Ack)) {
+            return self.answer_outside_dialog(flow, &request);
+        }
         let ids = self.shared.keys.all().filter_map(|key| CallId::of(&request, key));
         for id in ids {
             if let Some(call) = self.shared.calls.find(id) {

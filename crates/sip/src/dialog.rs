@@ -35,7 +35,7 @@ pub struct Dialog {
 /// Why a message makes no dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DialogError {
-    /// No Contact, or one that cannot be read: requests would have no target (RFC 3261 §12.1).
+    /// A Contact that cannot be read: requests would have no target (RFC 3261 §12.1).
     #[error("no usable Contact")]
     Contact,
     /// From or To cannot be read.
@@ -59,7 +59,8 @@ pub enum Order {
 }
 
 impl Dialog {
-    /// The dialog that answering `request` with `local_tag` makes (§12.1.1).
+    /// The dialog that answering `request` with `local_tag` makes (§12.1.1). A request without a Contact (RFC 2543) comes
+    /// from whom its From names, at the address it was sent from.
     ///
     /// # Errors
     /// Says what the request lacks.
@@ -75,7 +76,10 @@ impl Dialog {
             remote_tag: Bytes::copy_from_slice(from.tag().unwrap_or_default()),
             local_cseq: 0,
             remote_cseq: Some(cseq.number),
-            remote_target: target(request)?,
+            remote_target: match request.contact() {
+                Some(_) => target(request)?,
+                None => sender(&from, flow.remote),
+            },
             route_set: routes(request)?,
             flow,
         })
@@ -217,6 +221,12 @@ fn target(message: &Message) -> Result<Bytes, DialogError> {
     let contact = message.contact().ok_or(DialogError::Contact)?.map_err(|_| DialogError::Contact)?;
     contact.parse_uri().map_err(|_| DialogError::Contact)?;
     Ok(Bytes::copy_from_slice(contact.uri))
+}
+
+fn sender(from: &NameAddr<'_>, remote: SocketAddr) -> Bytes {
+    let user = from.parse_uri().ok().and_then(|uri| uri.user);
+    let user = user.map(|user| [user, b"@"].concat()).unwrap_or_default();
+    Bytes::from([b"sip:", &user[..], remote.to_string().as_bytes()].concat())
 }
 
 fn routes(message: &Message) -> Result<Vec<Bytes>, DialogError> {

@@ -56,10 +56,12 @@ pub enum Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// Reads `name`, `192.0.2.1` or `[2001:db8::1]`.
+    /// Reads `name`, `192.0.2.1` or `[2001:db8::1]`. The third colon that the grammar of RFC 3261 puts before an IPv4 tail
+    /// is forgiven (RFC 5118 §4.10).
     pub fn parse(host: &'a [u8]) -> Option<Host<'a>> {
         if let [b'[', inner @ .., b']'] = host {
-            return std::str::from_utf8(inner).ok()?.parse().ok().map(Host::V6);
+            let inner = std::str::from_utf8(inner).ok()?;
+            return inner.parse().ok().or_else(|| parse_three_colons(inner)).map(Host::V6);
         }
         if let Some(address) = parse_ipv4(host) {
             return Some(Host::V4(address));
@@ -267,6 +269,12 @@ fn has_same_headers(one: &[u8], two: &[u8]) -> bool {
         .all(|(name, value)| find_in(uri_headers(two), name).is_some_and(|other| is_same_value(value, other)))
 }
 
+fn parse_three_colons(address: &str) -> Option<Ipv6Addr> {
+    let (front, tail) = address.split_once(":::")?;
+    parse_ipv4(tail.as_bytes())?;
+    format!("{front}::{tail}").parse().ok()
+}
+
 /// Decodes `%hh` (RFC 3986 §2.1); a `%` without two hexadecimal digits stays as it is.
 pub fn unescape(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
@@ -465,6 +473,8 @@ mod tests {
         assert_eq!(uri("sip:[2001:db8::9]:5070").port, Some(5070));
         assert_eq!(uri("sip:[2001:db8::9:5070]").port, None);
         assert_eq!(uri("sip:host.example.").host, Host::Name(b"host.example."));
+        let v4_tail = uri("sip:[2001:db8::192.0.2.1]").host;
+        assert_eq!(uri("sip:[2001:db8:::192.0.2.1]").host, v4_tail, "as the grammar of RFC 3261 has it");
         for text in [
             "sip:",
             "sip:a@",

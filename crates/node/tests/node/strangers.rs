@@ -195,3 +195,19 @@ async fn a_merged_request_gets_482_and_does_not_call_twice() {
     vendor.request(Method::Invite).await;
     assert_eq!(world.node.calls_in_progress(), 1);
 }
+
+/// The branch names a transaction of its method only (RFC 3261 §17.2.3).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_another_method_under_the_branch_of_an_invite_is_none_of_its_call() {
+    let (world, mut caller, mut vendor) = with_vendor().await;
+    let call = caller.dial(world.sip(), "4420").await;
+    vendor.request(Method::Invite).await;
+    let options = text(&call.invite).replace("INVITE", "OPTIONS");
+    caller.send(options.as_bytes(), world.sip()).await;
+    let is_of_options = |message: &Message| message.method() == Some(Method::Options);
+    let (answer, _) = caller.wait("the answer to OPTIONS", is_of_options).await;
+    assert_eq!(answer.status().map(|status| status.code()), Some(200));
+    assert_eq!(world.node.calls_in_progress(), 1);
+    caller.send(&call.cancel(), world.sip()).await;
+    world.is_idle().await;
+}

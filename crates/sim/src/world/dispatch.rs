@@ -44,6 +44,11 @@ impl World {
         let id = match (message.is_request(), message.to_tag()) {
             (false, _) => Token::of_branch(message.top_via().ok()?.branch()?, &self.keys)?.id,
             (true, Some(tag)) => Token::parse(tag, &self.keys)?.id,
+            (true, None)
+                if !matches!(message.method(), Some(Method::Invite | Method::Cancel | Method::Ack)) =>
+            {
+                return None;
+            }
             (true, None) => {
                 let mut ids = self.keys.all().filter_map(|key| CallId::of(message, key));
                 ids.find(|id| self.directory.contains_key(id))?

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tandem_sip::dialog::{Dialog, DialogError};
 use tandem_sip::flow::Flow;
+use tandem_sip::header::Quoted;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ResendSchedule, ServerInvite};
 use tandem_sip::{Builder, Message, Name, NameAddr, ResponseHead, StatusCode};
@@ -207,10 +208,14 @@ pub(super) fn known_lines(message: &Message, names: &[Name]) -> Bytes {
     lines.freeze()
 }
 
+/// The display name as it is, or quoted where its writer should have (RFC 3261 §25.1: tokens or a quoted string).
 fn display(from: &NameAddr<'_>) -> Bytes {
+    let is_sound = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~ \t\r\n".contains(byte);
     match from.display {
-        Some(display) if !display.is_empty() => Bytes::from([display, b" "].concat()),
-        Some(_) | None => Bytes::new(),
+        None | Some([]) => Bytes::new(),
+        Some(display @ [b'"', ..]) => Bytes::from([display, b" "].concat()),
+        Some(display) if display.iter().all(is_sound) => Bytes::from([display, b" "].concat()),
+        Some(display) => Bytes::from(format!("{} ", Quoted(display))),
     }
 }
 

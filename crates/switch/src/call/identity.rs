@@ -60,20 +60,18 @@ pub(super) struct Names {
 }
 
 impl CallId {
-    /// The id of the call that `request` begins, cancels or acknowledges: a hash of Call-ID, From tag and top Via
-    /// branch; of Call-ID, From tag, sent-by and CSeq number where the branch is of RFC 2543 and may repeat.
+    /// The id of the call that `request` begins, cancels or acknowledges: a hash of Call-ID, From tag and of the top Via
+    /// sent-by and branch (RFC 3261 §17.2.3); the CSeq number stands for a branch of RFC 2543, which may repeat.
     pub fn of(request: &Message, key: &[u8; 16]) -> Option<Self> {
         let via = request.top_via().ok()?;
         let mut hasher = SipHasher128::new_with_key(key);
         write_part(&mut hasher, request.call_id()?);
         write_part(&mut hasher, request.from_tag().unwrap_or_default());
+        write_part(&mut hasher, via.host);
+        hasher.write_u16(via.port.unwrap_or_default());
         match via.branch().filter(|_| via.has_magic_cookie()) {
             Some(branch) => write_part(&mut hasher, branch),
-            None => {
-                write_part(&mut hasher, via.host);
-                hasher.write_u16(via.port.unwrap_or_default());
-                hasher.write_u32(request.cseq().ok()?.number);
-            }
+            None => hasher.write_u32(request.cseq().ok()?.number),
         }
         let mut id = [0; 12];
         id.copy_from_slice(&hasher.finish128().as_bytes()[..12]);
@@ -288,6 +286,25 @@ mod tests {
             let mut text = String::new();
             push_hex(&mut text, number);
             assert_eq!(text, format!("{number:x}"));
+        }
+    }
+
+    #[test]
+    fn the_sent_by_tells_transactions_apart_and_so_does_the_branch() {
+        let id = |via: &str| {
+            let text = format!(
+                "INVITE sip:1@h SIP/2.0\r\nVia: SIP/2.0/UDP {via}\r\nFrom: <sip:a@h>;tag=1\r\n\
+                 To: <sip:1@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\r\n"
+            );
+            let invite = Message::parse(text.into(), &tandem_sip::Limits::default()).expect("an INVITE");
+            CallId::of(&invite, &[1; 16]).expect("an id")
+        };
+        let one = id("192.0.2.1;branch=z9hG4bK1");
+        assert_eq!(one, id("192.0.2.1;received=192.0.2.9;branch=z9hG4bK1"));
+        for other in
+            ["192.0.2.2;branch=z9hG4bK1", "192.0.2.1:5070;branch=z9hG4bK1", "192.0.2.1;branch=z9hG4bK2"]
+        {
+            assert_ne!(one, id(other), "{other}");
         }
     }
 

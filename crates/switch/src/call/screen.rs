@@ -58,6 +58,29 @@ pub struct Screened {
     pub called: String,
 }
 
+/// An offer is answered with a session description: a caller that takes none cannot be (RFC 3261 §20.1, §21.4.7).
+fn check_accepted(invite: &Message) -> Result<(), Refused> {
+    let ranges = [ACCEPT, "application/*", "*/*"];
+    let is_ours = |item: &[u8]| {
+        let range = item.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        ranges.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(range))
+    };
+    if invite.first(Name::Accept).is_some() && !invite.items(Name::Accept).any(is_ours) {
+        return Err(Refused::with(StatusCode::NOT_ACCEPTABLE));
+    }
+    Ok(())
+}
+
+/// Who can be sent requests: by a Contact, or by its address where it knows RFC 2543 only (no branch of RFC 3261), which
+/// did not ask for one.
+fn check_contact(invite: &Message) -> Result<(), Refused> {
+    let is_sound = match invite.contact() {
+        Some(contact) => contact.is_ok_and(|contact| contact.parse_uri().is_ok()),
+        None => invite.top_via().is_ok_and(|via| !via.has_magic_cookie()),
+    };
+    if is_sound { Ok(()) } else { Err(Refused::with(StatusCode::BAD_REQUEST)) }
+}
+
 /// Checks the INVITE of a new call (RFC 3261 §8.2) from a mapping gateway with these parameters.
 ///
 /// # Errors
@@ -86,11 +109,8 @@ pub fn screen(invite: &Message, parameters: &CallParameters) -> Result<Screened,
     if called.is_empty() {
         return Err(Refused::with(StatusCode::NOT_FOUND));
     }
-    let contact =
-        invite.contact().and_then(Result::ok).and_then(|contact| contact.parse_uri().ok().map(|_| ()));
-    if contact.is_none() {
-        return Err(Refused::with(StatusCode::BAD_REQUEST));
-    }
+    check_contact(invite)?;
+    check_accepted(invite)?;
     if !invite.body().is_empty() && !may_be_ignored(invite) {
         check_body(invite)?;
     }
@@ -133,16 +153,23 @@ pub(super) fn has_known_body(request: &Message) -> bool {
     !request.body().is_empty() && check_body(request).is_ok()
 }
 
-/// What the caller requires of us (§8.2.2.3), and what we require of it.
-fn screen_extensions(invite: &Message, parameters: &CallParameters) -> Result<(), Refused> {
-    let unsupported: Vec<_> = invite
+/// What the sender requires of us: 420 with what we do not have in Unsupported (§8.2.2.3).
+fn check_required(request: &Message, known: &str) -> Result<(), Refused> {
+    let is_known = |tag: &[u8]| known.split(", ").any(|known| tag.eq_ignore_ascii_case(known.as_bytes()));
+    let unsupported: Vec<_> = request
         .items(Name::Require)
-        .filter(|tag| !supports(tag, parameters))
+        .filter(|tag| !is_known(tag))
         .map(|tag| String::from_utf8_lossy(tag).into_owned())
         .collect();
-    if !unsupported.is_empty() {
-        return Err(Refused::and(StatusCode::BAD_EXTENSION, Name::Unsupported, unsupported.join(", ")));
+    if unsupported.is_empty() {
+        return Ok(());
     }
+    Err(Refused::and(StatusCode::BAD_EXTENSION, Name::Unsupported, unsupported.join(", ")))
+}
+
+/// What the caller requires of us, and what we require of it.
+fn screen_extensions(invite: &Message, parameters: &CallParameters) -> Result<(), Refused> {
+    check_required(invite, option_tags(parameters))?;
     let required = match parameters.reliable_provisionals {
         ReliableProvisionals::Off | ReliableProvisionals::Supported => false,
         ReliableProvisionals::Required => true,
@@ -161,10 +188,6 @@ fn option_tags(parameters: &CallParameters) -> &'static str {
     }
 }
 
-fn supports(tag: &[u8], parameters: &CallParameters) -> bool {
-    option_tags(parameters).split(", ").any(|known| tag.eq_ignore_ascii_case(known.as_bytes()))
-}
-
 /// Whether its sender can take reliable provisional responses (RFC 3262 §4).
 pub(super) fn knows_reliable(invite: &Message) -> bool {
     invite.has_token(Name::Supported, RELIABLE) || invite.has_token(Name::Require, RELIABLE)
@@ -179,9 +202,13 @@ pub fn respond_outside_dialog(
     parameters: Option<&CallParameters>,
 ) -> Option<Bytes> {
     use tandem_sip::Method;
+    let known = parameters.map_or("", option_tags);
     let status = match request.method() {
         Some(Method::Ack) => return None,
-        Some(Method::Options) => StatusCode::OK,
+        Some(Method::Options) => match check_required(request, known) {
+            Ok(()) => StatusCode::OK,
+            Err(refused) => return Some(refused.response(request, source, to_tag)),
+        },
         Some(Method::Bye | Method::Cancel | Method::PRack | Method::Update) => {
             StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST
         }
@@ -206,7 +233,7 @@ pub fn respond_outside_dialog(
             .header(Name::Accept, ACCEPT)
             .header(Name::AcceptEncoding, ACCEPT_ENCODING)
             .header(Name::AcceptLanguage, ACCEPT_LANGUAGE)
-            .header(Name::Supported, parameters.map_or("", option_tags));
+            .header(Name::Supported, known);
     }
     Some(response.finish())
 }

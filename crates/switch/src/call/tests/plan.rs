@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) caller_address: SocketAddr,
     /// Header lines of the INVITE besides those that every INVITE has.
     pub(super) invite_lines: String,
+    /// The display name in From, as written.
+    pub(super) display: &'static str,
     pub(super) max_forwards: Option<u8>,
     pub(super) offer: Option<String>,
     pub(super) trusted: bool,
@@ -70,6 +72,7 @@ impl Default for Plan {
             caller_transport: Transport::Udp,
             caller_address: address(CALLER),
             invite_lines: String::new(),
+            display: "\"Alice\"",
             max_forwards: Some(70),
             offer: Some(OFFER.to_owned()),
             trusted: false,
@@ -131,12 +134,13 @@ impl Plan {
             "INVITE sip:4420@{CALLER_SIDE} SIP/2.0\r\n\
              Via: SIP/2.0/{transport} {CALLER};branch=z9hG4bKcaller1\r\n\
              {max_forwards}\
-             From: \"Alice\" <sip:100@customer.example>;tag=alice\r\n\
+             From: {} <sip:100@customer.example>;tag=alice\r\n\
              To: <sip:4420@switch.example>\r\n\
              Call-ID: caller-call-id\r\n\
              CSeq: 7 INVITE\r\n\
              Contact: <sip:alice@{CALLER}>\r\n\
              {}{content_type}Content-Length: {}\r\n\r\n{body}",
+            self.display,
             self.invite_lines,
             body.len()
         )

@@ -4,7 +4,9 @@ use super::messages::parse;
 use super::plan::Plan;
 use super::world::World;
 use crate::call::{Refused, Screened, respond_outside_dialog};
-use tandem_sip::{Message, Name};
+use tandem_sip::dialog::Dialog;
+use tandem_sip::flow::{Flow, Transport};
+use tandem_sip::{Message, Method, Name};
 
 /// The default plan's INVITE, changed.
 fn invite(change: impl FnOnce(&mut Plan)) -> Message {
@@ -146,5 +148,46 @@ fn refer_and_unknown_methods_are_refused_politely() {
         let answer = answer(method);
         assert_eq!(answer.status().map(|status| status.code()), Some(status), "{method}");
         assert_eq!(answer.first(Name::Allow).is_some(), status != 603, "{method}");
+    }
+}
+
+#[test]
+fn a_caller_that_takes_no_session_description_gets_406() {
+    for accept in ["text/plain", "text/x-one, text/x-two;q=1", ""] {
+        assert_eq!(status(&lines(&format!("Accept: {accept}\r\n"))), 406, "{accept}");
+    }
+    for accept in ["text/plain, Application/SDP;level=1", "application/*", "*/*;q=0.1"] {
+        assert!(screen(&lines(&format!("Accept: {accept}\r\n"))).is_ok(), "{accept}");
+    }
+}
+
+#[test]
+fn an_invite_without_contact_is_400_unless_it_is_of_rfc_2543() {
+    let contact = "Contact: <sip:alice@192.0.2.10:5060>\r\n";
+    assert_eq!(status(&altered(contact, "")), 400);
+    assert_eq!(status(&altered(contact, "Contact: *\r\n")), 400);
+    let old = Plan::default().invite().replace(contact, "").replace(";branch=z9hG4bKcaller1", "");
+    assert!(screen(&parse(old)).is_ok());
+}
+
+#[test]
+fn a_caller_of_rfc_2543_without_contact_is_reached_where_it_called_from() {
+    let old = Plan::default().invite().replace("Contact: <sip:alice@192.0.2.10:5060>\r\n", "");
+    let remote = "192.0.2.10:5071".parse().expect("an address");
+    let flow = Flow { transport: Transport::Udp, listener: 0, remote };
+    let mut dialog = Dialog::as_server(&parse(old), "ours", flow).expect("a dialog");
+    assert_eq!(dialog.flow(), flow);
+    let bye = parse(dialog.request(Method::Bye, "SIP/2.0/UDP 203.0.113.1;branch=z9hG4bK1").finish());
+    assert_eq!(bye.request_uri(), b"sip:100@192.0.2.10:5071");
+}
+
+#[test]
+fn a_display_name_that_needs_quotes_gets_them() {
+    for (written, printed) in
+        [("Sales, East", "\"Sales, East\""), ("Alice B.", "Alice B."), ("\"A\"", "\"A\"")]
+    {
+        let mut world = World::with(|plan| plan.display = written);
+        let from = world.at(1, "INVITE").value(Name::From);
+        assert!(from.starts_with(&format!("{printed} <sip:100@")), "{from}");
     }
 }

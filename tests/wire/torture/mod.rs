@@ -1,0 +1,287 @@
+//! The torture messages of RFC 4475 and RFC 5118 on the wire: each gets the answer the RFC asks for, the switch answers an
+//! OPTIONS right after it, and what reaches a gateway is sound.
+//!
+//! Messages of our own stand for each class. With `TANDEM_TORTURE=<folder>` the RFCs' originals (`*.dat`, as their
+//! archives have them) are sent as well.
+
+mod expected;
+mod sender;
+mod vendor;
+
+#[path = "../../../crates/sip/tests/support/corpus.rs"]
+mod corpus;
+
+use crate::switch::Switch;
+use crate::until::{SOON, until};
+use crate::wire::Wire;
+use expected::{Answer, CLASSES, EXTRAS, expected};
+use sender::Sender;
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tandem_sip::{Limits, Message, Method, Name};
+use vendor::{REFUSAL, Vendor};
+
+/// An answer takes no longer.
+const ANSWERED: Duration = Duration::from_secs(3);
+
+/// How soon an OPTIONS is answered after each message.
+const RESPONSIVE: Duration = Duration::from_millis(100);
+
+/// A machine that is busy with other tests may be late once, not each time.
+const PROBES: usize = 3;
+
+/// How much memory many rounds of all messages may leave behind: their calls are kept for 64·T1.
+const KEPT_KB: u64 = 32 * 1024;
+
+/// Who sends the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// A mapping gateway's address.
+    Customer,
+    /// An address that the switch does not know.
+    Stranger,
+}
+
+/// A switch with one gateway, and somebody who sends strange things.
+struct Bench {
+    switch: Switch,
+    vendor: Vendor,
+    sender: Sender,
+    from: From,
+    failures: Vec<String>,
+}
+
+impl Bench {
+    fn new(from: From) -> Bench {
+        let mut wire = Wire::new();
+        let vendor = Vendor::at(wire.gateway_at("vendor", ""));
+        let switch = wire.start();
+        let ip: Ipv4Addr = match from {
+            From::Customer => wire.place.caller,
+            From::Stranger => wire.place.stranger,
+        };
+        let sender = Sender::at(ip, wire.place.port(), switch.sip);
+        Bench { switch, vendor, sender, from, failures: Vec::new() }
+    }
+
+    /// Sends the message and notes everything that is not as it should be.
+    fn check(&mut self, name: &str, text: &[u8], expected: Answer) {
+        let expected = match self.from {
+            From::Customer => expected,
+            From::Stranger => expected.to_a_stranger(),
+        };
+        let message = Message::parse(text.to_vec().into(), &Limits::default()).ok();
+        self.sender.send(text);
+        let answer = match expected {
+            Answer::Silence => None,
+            Answer::Status(_) | Answer::Screened(_) | Answer::Call => self.final_answer(message.as_ref()),
+        };
+        if let Err(why) = self.responds() {
+            self.failures.push(format!("{name}: {why}"));
+        }
+        if expected == Answer::Silence
+            && let Some(answer) = self.sender.take_answer(message.as_ref())
+        {
+            self.failures.push(format!("{name}: to be dropped, but answered with {answer:?}"));
+        }
+        if let Err(why) = self.judge(message.as_ref(), answer.as_ref(), expected) {
+            self.failures.push(format!("{name}: {why}"));
+        }
+    }
+
+    fn final_answer(&mut self, message: Option<&Message>) -> Option<Message> {
+        let started = Instant::now();
+        while started.elapsed() < ANSWERED {
+            self.vendor.serve();
+            if let Some(answer) = self.sender.take_answer(message) {
+                if let Some(request) = message {
+                    self.sender.acknowledge(request, &answer);
+                }
+                return Some(answer);
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        None
+    }
+
+    fn judge(
+        &mut self,
+        request: Option<&Message>,
+        answer: Option<&Message>,
+        expected: Answer,
+    ) -> Result<(), String> {
+        let called = self.vendor.called()?;
+        let status = match expected {
+            Answer::Silence => return Ok(()),
+            Answer::Status(status) | Answer::Screened(status) => status,
+            Answer::Call => REFUSAL,
+        };
+        let answer = answer.ok_or_else(|| format!("{status} expected, no answer came"))?;
+        let got = answer.status().map(|status| status.code());
+        if got != Some(status) {
+            let reason = String::from_utf8_lossy(answer.reason_phrase()).into_owned();
+            return Err(format!("{status} expected, {got:?} {reason} came"));
+        }
+        if (expected == Answer::Call) != (called > 0) {
+            return Err(format!("the gateway was called {called} times"));
+        }
+        let asked_for: &[Name] = match status {
+            200 => &[Name::Allow, Name::Accept, Name::Supported],
+            405 | 501 => &[Name::Allow],
+            415 => &[Name::Accept],
+            420 => &[Name::Unsupported],
+            _ => &[],
+        };
+        if let Some(missing) = asked_for.iter().find(|name| answer.first(**name).is_none()) {
+            return Err(format!("{status} without {missing}"));
+        }
+        let request = request.ok_or("only what can be read can be answered")?;
+        match answer.validate() {
+            // A response repeats what the request says, be it malformed.
+            Err(why) if request.validate().is_ok() => Err(format!("the answer itself is malformed: {why}")),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// An OPTIONS is answered in time.
+    fn responds(&mut self) -> Result<(), String> {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..PROBES {
+            let took = self.sender.probe();
+            if took <= RESPONSIVE {
+                return Ok(());
+            }
+            slowest = slowest.max(took);
+        }
+        Err(format!("OPTIONS answered after {slowest:?} only"))
+    }
+
+    /// The switch has taken everything well.
+    fn done(mut self) {
+        assert!(self.failures.is_empty(), "{:#?}", self.failures);
+        self.switch.is_alive();
+        until("the gateway has refused every call", SOON, || {
+            self.vendor.serve();
+            self.switch.calls().iter().all(|call| call["state"] == "ending").then_some(())
+        });
+        self.switch.stop();
+    }
+}
+
+/// Every message of ours, told apart from those it was made of.
+fn samples(mark: &str) -> Vec<(&'static str, Vec<u8>, Answer)> {
+    let own = |(at, sample): (usize, corpus::Sample)| {
+        let text = sample.text.clone();
+        (sample.name, replace(&text, b"5f1c", format!("{mark}{at:x}").as_bytes()), expected(&sample))
+    };
+    corpus::all().into_iter().enumerate().map(own).collect()
+}
+
+/// In the head only, so that Content-Length still holds.
+fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut changed = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.windows(from.len()).position(|window| window == from) {
+        changed.extend_from_slice(&rest[..at]);
+        changed.extend_from_slice(to);
+        rest = &rest[at + from.len()..];
+    }
+    changed.extend_from_slice(rest);
+    changed
+}
+
+fn all_of_ours(from: From) -> Bench {
+    let mut bench = Bench::new(from);
+    for (name, text, answer) in samples("a") {
+        bench.check(name, &text, answer);
+    }
+    bench
+}
+
+#[test]
+fn every_message_of_a_customer_over_udp_gets_its_answer() {
+    all_of_ours(From::Customer).done();
+}
+
+#[test]
+fn every_message_of_a_stranger_over_udp_gets_its_answer_and_none_becomes_a_call() {
+    let bench = all_of_ours(From::Stranger);
+    assert_eq!(bench.switch.metric("tandem_calls_started_total", ""), 0.0);
+    bench.done();
+}
+
+#[test]
+fn rounds_of_all_messages_leave_no_memory_behind() {
+    let mut bench = all_of_ours(From::Customer);
+    let before = bench.switch.memory_kb();
+    for round in 0..30 {
+        for (_, text, _) in samples(&format!("r{round}.")) {
+            let text = replace(&text, b"branch=z9hG4bK", format!("branch=z9hG4bK{round}.").as_bytes());
+            bench.sender.send(&text);
+            bench.vendor.serve();
+        }
+        bench.sender.probe();
+        bench.sender.forget();
+    }
+    let kept = bench.switch.memory_kb().saturating_sub(before);
+    assert!(kept < KEPT_KB, "{kept} KB more than after the first round");
+    bench.done();
+}
+
+#[test]
+fn every_class_of_the_rfcs_has_a_message_of_ours() {
+    let names: Vec<_> = corpus::all().iter().map(|sample| sample.name).collect();
+    let missing: Vec<_> = CLASSES.iter().filter(|class| !names.contains(&class.sample)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    let of = |rfc: &str| CLASSES.iter().filter(|class| class.section.starts_with(rfc)).count();
+    assert_eq!((of("4475 "), of("5118 ")), (49, 12), "as many as the RFCs have");
+}
+
+/// The RFCs' own messages, where somebody has them.
+#[test]
+fn the_messages_of_the_rfcs_get_their_answers_over_udp() {
+    let Some(originals) = originals() else { return };
+    let mut bench = Bench::new(From::Customer);
+    for (name, text, answer) in &originals {
+        bench.check(name, text, *answer);
+    }
+    eprintln!("{} messages, {} not as expected", originals.len(), bench.failures.len());
+    bench.done();
+}
+
+/// `*.dat` under the folder that `TANDEM_TORTURE` names, with their answers.
+fn originals() -> Option<Vec<(String, Vec<u8>, Answer)>> {
+    let folder = std::env::var_os("TANDEM_TORTURE")?;
+    let mut found = BTreeMap::new();
+    collect(Path::new(&folder), &mut found);
+    let samples = corpus::all();
+    let answer = |name: &str| {
+        let class = CLASSES.iter().find(|class| class.file == name);
+        let sample = class.and_then(|class| samples.iter().find(|sample| sample.name == class.sample));
+        let extra = || EXTRAS.iter().find(|(file, _)| *file == name).map(|(_, answer)| *answer);
+        sample.map(expected).or_else(extra).unwrap_or_else(|| panic!("{name}.dat is of no class"))
+    };
+    let missing: Vec<_> = CLASSES.iter().filter(|class| !found.contains_key(class.file)).collect();
+    assert!(missing.is_empty(), "not in {folder:?}: {missing:#?}");
+    Some(found.into_iter().map(|(name, text)| (name.clone(), text, answer(&name))).collect())
+}
+
+fn collect(folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|why| panic!("{}: {why}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "dat") {
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            found.insert(name, fs::read(&path).expect("a message"));
+        }
+    }
+}
+
+/// Whether the message is an INVITE, whose final response is acknowledged.
+fn is_invite(message: &Message) -> bool {
+    message.is_request() && message.method() == Some(Method::Invite)
+}
