@@ -127,9 +127,17 @@ impl Dialog {
         &self.local_tag
     }
 
-    /// Answers under another tag of ours from now on: towards the peer, another early dialog.
-    pub fn set_local_tag(&mut self, tag: &str) {
+    /// Answers under another tag of ours from now on: towards the peer, another early dialog, in which its last
+    /// sequence number is `remote_cseq`.
+    pub fn turn_to(&mut self, tag: &str, remote_cseq: u32) {
         self.local_tag = Bytes::copy_from_slice(tag.as_bytes());
+        self.remote_cseq = Some(remote_cseq);
+    }
+
+    /// Goes on with the sequence numbers of the early dialog that this one confirms.
+    pub fn inherit(&mut self, early: &Self) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = self.remote_cseq.max(early.remote_cseq);
     }
 
     /// The Call-ID.

@@ -66,6 +66,17 @@ pub enum Sending {
     Dropped,
 }
 
+/// What a PRACK acknowledges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pracked<R> {
+    /// This response.
+    Response(R),
+    /// A response that a final one has overtaken.
+    Overtaken,
+    /// Nothing that waits for it: 481 (§3).
+    Nothing,
+}
+
 /// What the timer of a reliable response asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReliableTimer<'a, R> {
@@ -108,17 +119,17 @@ impl<R: PartialEq> ReliableServer<R> {
         self.stage = Stage::Unacknowledged { response, resends: Resends::begin(now) };
     }
 
-    /// Takes the RAck of a PRACK; `invite` is the sequence number of the INVITE. `false` if it acknowledges nothing
-    /// that waits for it: 481 (§3).
-    pub fn acknowledge(&mut self, rack: &RAck<'_>, invite: u32) -> bool {
+    /// Takes the RAck of a PRACK; `invite` is the sequence number of the INVITE.
+    pub fn acknowledge(&mut self, rack: &RAck<'_>, invite: u32) -> Pracked<R> {
         let is_last =
             (rack.rseq, rack.cseq.number, rack.cseq.method) == (self.last, invite, Some(Method::Invite));
-        match self.stage {
-            Stage::Unacknowledged { .. } | Stage::Closing if is_last => {
-                self.stage = Stage::Clear;
-                true
-            }
-            Stage::Clear | Stage::Unacknowledged { .. } | Stage::Closing => false,
+        if !is_last {
+            return Pracked::Nothing;
+        }
+        match std::mem::replace(&mut self.stage, Stage::Clear) {
+            Stage::Unacknowledged { response, .. } => Pracked::Response(response),
+            Stage::Closing => Pracked::Overtaken,
+            Stage::Clear => Pracked::Nothing,
         }
     }
 
@@ -146,6 +157,11 @@ impl<R: PartialEq> ReliableServer<R> {
             *resends = Resends::begin(now);
         }
         self.unacknowledged()
+    }
+
+    /// Leaves out what waits to be sent: it is of no interest any more.
+    pub fn skip_waiting(&mut self) {
+        self.waiting.clear();
     }
 
     /// A final response has been sent: nothing more of these is.
@@ -241,7 +257,7 @@ mod tests {
         RAck { rseq, cseq: CSeq { number, name, method: Some(method) } }
     }
 
-    fn prack(server: &mut ReliableServer<&str>, rseq: u32) -> bool {
+    fn prack(server: &mut ReliableServer<&'static str>, rseq: u32) -> Pracked<&'static str> {
         server.acknowledge(&rack(rseq, INVITE, Method::Invite), INVITE)
     }
 
@@ -276,10 +292,10 @@ mod tests {
         let mut server = ringing();
         assert_eq!(server.send("183", Mono(0)), Sending::Later);
         assert_eq!(server.next(Mono(0)), None);
-        assert!(prack(&mut server, 1));
+        assert_eq!(prack(&mut server, 1), Pracked::Response("180"));
         assert_eq!(server.next(Mono(10)), Some((2, &"183")));
         assert_eq!(server.deadline(), Some(Mono(510)));
-        assert!(prack(&mut server, 2));
+        assert_eq!(prack(&mut server, 2), Pracked::Response("183"));
         assert_eq!(server.next(Mono(20)), None);
         assert_eq!(server.deadline(), None);
         assert_eq!(server.send("180", Mono(20)), Sending::Now(3));
@@ -295,10 +311,10 @@ mod tests {
         ];
         let mut server = ringing();
         for rack in wrong {
-            assert!(!server.acknowledge(&rack, INVITE), "{rack:?}");
+            assert_eq!(server.acknowledge(&rack, INVITE), Pracked::Nothing, "{rack:?}");
         }
-        assert!(prack(&mut server, 1));
-        assert!(!prack(&mut server, 1), "acknowledged already");
+        assert_eq!(prack(&mut server, 1), Pracked::Response("180"));
+        assert_eq!(prack(&mut server, 1), Pracked::Nothing, "acknowledged already");
     }
 
     #[test]
@@ -308,9 +324,9 @@ mod tests {
         server.close();
         assert_eq!((server.deadline(), server.unacknowledged()), (None, None));
         assert_eq!(server.send("180", Mono(0)), Sending::Dropped);
-        assert!(prack(&mut server, 1));
+        assert_eq!(prack(&mut server, 1), Pracked::Overtaken);
         assert_eq!(server.next(Mono(0)), None);
-        assert!(!prack(&mut server, 1));
+        assert_eq!(prack(&mut server, 1), Pracked::Nothing);
     }
 
     #[test]
@@ -320,6 +336,15 @@ mod tests {
         assert_eq!(server.send("183", Mono(0)), Sending::Later);
         assert_eq!(server.send("183", Mono(0)), Sending::Dropped);
         assert_eq!(server.send("180", Mono(0)), Sending::Later);
+    }
+
+    #[test]
+    fn what_waits_can_be_left_out() {
+        let mut server = ringing();
+        server.send("183", Mono(0));
+        server.skip_waiting();
+        assert_eq!(prack(&mut server, 1), Pracked::Response("180"));
+        assert_eq!(server.next(Mono(0)), None);
     }
 
     #[test]
@@ -346,7 +371,8 @@ mod tests {
         let mut heir: ReliableServer<String> = bincode::deserialize(&bytes).expect("what was written");
         assert_eq!(heir.resume(Mono(90_000)), Some((1, &"180".to_owned())));
         assert_eq!(heir.deadline(), Some(Mono(90_500)));
-        assert!(heir.acknowledge(&rack(1, INVITE, Method::Invite), INVITE));
+        let acknowledged = heir.acknowledge(&rack(1, INVITE, Method::Invite), INVITE);
+        assert_eq!(acknowledged, Pracked::Response("180".to_owned()));
         assert_eq!(heir.next(Mono(90_600)), Some((2, &"183".to_owned())));
     }
 

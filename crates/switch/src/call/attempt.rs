@@ -3,6 +3,7 @@
 use super::action::{Action, Candidate, Seq, Target};
 use super::caller::CallerLeg;
 use super::course::Course;
+use super::early::{Arrival, EarlyDialogs, offered};
 use super::identity::{Names, Serial};
 use super::invite::{Common, Head, Heard, Invite, SentInvite, gateway_uri, gone_elsewhere};
 use super::requests::{Body, via};
@@ -10,7 +11,7 @@ use super::snapshot::CSEQ_PER_EPOCH;
 use super::unwanted::UnwantedAnswer;
 use crate::failover::{Commitment, Failure};
 use crate::gateway::{Holder, Outcome};
-use crate::parameters::CallParameters;
+use crate::parameters::{CallParameters, ReliableProvisionals};
 use bytes::Bytes;
 use std::iter::once;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(super) struct Attempt {
     pub(super) commitment: Option<Commitment>,
     /// The last session description of a provisional response, and the To tag it came under.
     pub(super) early: Option<(Bytes, Body)>,
+    /// What the gateway sent reliably, and its PRACKs.
+    pub(super) early_dialogs: EarlyDialogs,
     pub(super) unwanted: Vec<UnwantedAnswer>,
     pub(super) started: Mono,
     pub(super) pdd: Option<Duration>,
@@ -69,7 +72,7 @@ pub(super) enum Progress {
     /// Nothing.
     None,
     /// A provisional response above 100.
-    Provisional(StatusCode),
+    Provisional(StatusCode, Arrival),
     /// A 2xx.
     Answered(Box<Dialog>),
     /// The INVITE has failed.
@@ -168,6 +171,7 @@ impl Attempt {
             wait: None,
             commitment: None,
             early: None,
+            early_dialogs: EarlyDialogs::default(),
             unwanted: Vec::new(),
             started: now,
             pdd: None,
@@ -191,6 +195,7 @@ impl Attempt {
     pub(super) fn invite_again(&mut self, to: &mut Sender<'_>, head: Head, now: Mono) -> Bytes {
         let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
         self.current.leave(common, to, &gone_elsewhere(), now);
+        self.early_dialogs.leave();
         let (invite, message) = Invite::start(common, head, (to.names, to.caller), to.parameters.resend, now);
         let before = std::mem::replace(&mut self.current, invite);
         if !before.is_over() {
@@ -234,7 +239,7 @@ impl Attempt {
         };
         let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
         match self.current.on_response(common, to, response, now) {
-            InviteResponse::Provisional => self.on_provisional(to.parameters, status, response, now),
+            InviteResponse::Provisional => self.on_provisional(to, status, response, now),
             InviteResponse::Success => match self.dialog(&self.current.head, response, to.names.epoch()) {
                 Some(dialog) => {
                     self.wait = None;
@@ -250,12 +255,16 @@ impl Attempt {
 
     fn on_provisional(
         &mut self,
-        parameters: &CallParameters,
+        to: &mut Sender<'_>,
         status: StatusCode,
         response: &Message,
         now: Mono,
     ) -> Progress {
-        self.rearm(parameters, status, now);
+        let arrival = self.arrival(to, status, response);
+        if arrival == Arrival::Ignored {
+            return Progress::None;
+        }
+        self.rearm(to.parameters, status, now);
         if status == StatusCode::TRYING {
             return Progress::None;
         }
@@ -267,7 +276,16 @@ impl Attempt {
                 self.commitment.get_or_insert(Commitment::Sdp);
             }
         }
-        Progress::Provisional(status)
+        Progress::Provisional(status, arrival)
+    }
+
+    /// Whether a provisional response is reliable, and in order.
+    fn arrival(&mut self, to: &mut Sender<'_>, status: StatusCode, response: &Message) -> Arrival {
+        if status == StatusCode::TRYING || offered(to.caller, &self.candidate) == ReliableProvisionals::Off {
+            return Arrival::Plain;
+        }
+        let dialog = self.dialog(&self.current.head, response, to.names.epoch());
+        self.early_dialogs.receive(to.out, response, to.caller.offer.is_none(), || dialog)
     }
 
     /// Which wait a provisional response begins. A wait is begun once: repeating 180 or 183 does not prolong it, and
@@ -292,12 +310,20 @@ impl Attempt {
         let uri = head.uri(common).as_bytes();
         let mut dialog = Dialog::as_client(response, head.target.flow, uri).ok()?;
         dialog.raise_cseq(CSEQ_PER_EPOCH * epoch);
+        if let Some(early) = self.early_dialogs.dialog(dialog.remote_tag()) {
+            dialog.inherit(early);
+        }
         Some(dialog)
     }
 
     /// Our `host:port` in what the gateway is sent.
     pub(super) fn local(&self) -> &Arc<str> {
         &self.current.head.target.local
+    }
+
+    /// Sends the PRACKs that are owed, after a commit.
+    pub(super) fn acknowledge_provisionals(&mut self, to: &mut Sender<'_>, after: Option<Seq>, now: Mono) {
+        self.early_dialogs.acknowledge(to, &self.current.head.target.local, after, now);
     }
 
     /// Sends the ACK of a 2xx, whose body is the answer to a delayed offer, and returns it for copies of the 2xx.
@@ -315,6 +341,7 @@ impl Attempt {
     /// Leaves an open attempt: stops resending, and cancels it as soon as a provisional response allows it (§9.1).
     pub(super) fn leave(&mut self, to: &mut Sender<'_>, reason: &[u8], now: Mono) {
         self.wait = None;
+        self.early_dialogs.leave();
         let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
         for invite in self.earlier.iter_mut().chain(once(&mut self.current)) {
             invite.leave(common, to, reason, now);
@@ -330,6 +357,7 @@ impl Attempt {
         now: Mono,
     ) {
         if response.method() != Some(Method::Invite) {
+            self.early_dialogs.on_response(serial, response, now);
             for invite in self.earlier.iter_mut().chain(once(&mut self.current)) {
                 invite.on_cancel_response(serial, response, now);
             }
@@ -354,6 +382,7 @@ impl Attempt {
     pub(super) fn owns(&self, serial: Serial) -> bool {
         serial == self.current.head.serial
             || self.earlier.iter().any(|invite| invite.head.serial == serial)
+            || self.early_dialogs.sent(serial)
             || self.unwanted.iter().any(|unwanted| unwanted.bye.serial == serial)
     }
 
@@ -363,6 +392,7 @@ impl Attempt {
         for invite in invites.filter(|invite| invite.head.serial == serial) {
             invite.undeliverable();
         }
+        self.early_dialogs.undeliverable(serial);
         for unwanted in self.unwanted.iter_mut().filter(|unwanted| unwanted.bye.serial == serial) {
             unwanted.bye.undeliverable();
         }
@@ -384,6 +414,9 @@ impl Attempt {
     pub(super) fn on_late_timer(&mut self, out: &mut Vec<Action>, now: Mono) {
         self.on_earlier_timer(out, now);
         self.current.on_late_timer(out, now);
+        if self.current.transaction.is_terminated() {
+            self.early_dialogs.forget();
+        }
     }
 
     fn on_earlier_timer(&mut self, out: &mut Vec<Action>, now: Mono) {
@@ -391,6 +424,7 @@ impl Attempt {
             invite.on_late_timer(out, now);
         }
         self.earlier.retain(|invite| !invite.is_over());
+        self.early_dialogs.on_timer(out, now);
         for unwanted in &mut self.unwanted {
             unwanted.bye.on_timer(out, now);
         }
@@ -416,7 +450,8 @@ impl Attempt {
         let waits = self.wait.map(|(_, until)| until);
         let earlier = self.earlier.iter().filter_map(Invite::deadline).min();
         let unwanted = self.unwanted.iter().filter_map(|unwanted| unwanted.bye.deadline()).min();
-        [waits, earlier, unwanted, self.current.deadline()].into_iter().flatten().min()
+        let pracks = self.early_dialogs.deadline();
+        [waits, earlier, unwanted, pracks, self.current.deadline()].into_iter().flatten().min()
     }
 }
 

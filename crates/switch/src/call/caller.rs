@@ -1,14 +1,19 @@
 //! The caller's leg: its INVITE, what it has been told, its dialog.
 
 use super::action::{Action, Seq};
+use super::early::Arrival;
 use super::identity::{Names, Serial};
 use super::requests::{ALLOW, Body, contact, response_flow, with_lines};
+use super::ringing::{Numbered, Provisional, Reliability, Ringing};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
 use std::sync::Arc;
 use tandem_sip::dialog::{Dialog, DialogError};
 use tandem_sip::flow::Flow;
 use tandem_sip::header::Quoted;
+use tandem_sip::reliable::OPTION_TAG;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ResendSchedule, ServerInvite};
 use tandem_sip::{Builder, Message, Name, NameAddr, ResponseHead, StatusCode};
@@ -24,8 +29,10 @@ pub(super) struct CallerLeg {
     pub(super) dialog: Dialog,
     /// The To tag of ours that the caller sees now.
     pub(super) tag: Serial,
-    /// The early dialogs whose SDP was sent up, each with the To tag of ours that stands for it.
-    described: Vec<(EarlyDialog, Serial)>,
+    /// The session descriptions that were sent up, each with the To tag of ours that stands for it.
+    described: Vec<Described>,
+    /// What is sent reliably before the answer.
+    pub(super) ringing: Ringing,
     /// What the caller offered.
     pub(super) offer: Option<Body>,
     /// Header lines of the INVITE that every callee gets.
@@ -51,6 +58,15 @@ pub(super) struct EarlyDialog {
     pub(super) remote_tag: Bytes,
 }
 
+/// A session description that the caller has seen before the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Described {
+    by: EarlyDialog,
+    /// Tells one description of an early dialog from another; 0 where any may follow under the same tag.
+    digest: u64,
+    tag: Serial,
+}
+
 /// What of an INVITE the other leg gets.
 pub(super) struct Passing<'a> {
     pub(super) headers: &'a [String],
@@ -66,8 +82,8 @@ const MAX_FORWARDS: u8 = 70;
 impl CallerLeg {
     pub(super) fn new(
         invite: &Message,
-        flow: Flow,
-        local: Arc<str>,
+        (flow, local): (Flow, Arc<str>),
+        ringing: Ringing,
         names: &mut Names,
         passing: &Passing<'_>,
     ) -> Result<Self, DialogError> {
@@ -84,6 +100,7 @@ impl CallerLeg {
             dialog: Dialog::as_server(invite, &names.tag(tag), flow)?,
             tag,
             described: Vec::new(),
+            ringing,
             offer: super::screen::has_known_body(invite).then(|| Body::of(invite)).flatten(),
             passed: passed_lines(invite, passing.headers),
             identity: known_lines(invite, if passing.trusted { &identity_names } else { &no_identity }),
@@ -111,10 +128,18 @@ impl CallerLeg {
         names.tag(self.tag)
     }
 
-    /// Takes note that SDP of that early dialog goes up; `true` if none did before. One To tag of ours stands for one
-    /// description: another gateway's (or another fork's) gets a new tag, which the caller takes for a new early dialog.
-    pub(super) fn describe(&mut self, names: &mut Names, by: EarlyDialog) -> bool {
-        if self.turn_to(names, &by) {
+    /// Takes note that this description of that early dialog goes up; `true` if it did not before. One To tag of ours
+    /// stands for one description: another gateway's (or another fork's) gets a new tag, which the caller takes for a new
+    /// early dialog. So does another one of the same gateway where descriptions go up reliably: the first is the
+    /// answer then, and the caller would leave aside any that follows it under the same tag.
+    pub(super) fn describe(&mut self, names: &mut Names, by: EarlyDialog, description: &Body) -> bool {
+        let digest = match self.ringing.reliability {
+            Reliability::None => 0,
+            Reliability::Described | Reliability::All => digest(description),
+        };
+        let known = self.described.iter().find(|known| known.by == by && known.digest == digest);
+        if let Some(known) = known {
+            self.show(names, known.tag);
             return false;
         }
         if !self.described.is_empty() {
@@ -124,22 +149,49 @@ impl CallerLeg {
         if self.described.len() >= MAX_EARLY_DIALOGS {
             self.described.remove(0);
         }
-        self.described.push((by, self.tag));
+        self.described.push(Described { by, digest, tag: self.tag });
         true
     }
 
     /// Goes on under the To tag of an early dialog, if its SDP was sent up before.
-    pub(super) fn turn_to(&mut self, names: &Names, early: &EarlyDialog) -> bool {
-        let known = self.described.iter().find(|(described, _)| described == early);
-        let Some((_, tag)) = known else { return false };
-        let tag = *tag;
-        self.show(names, tag);
-        true
+    pub(super) fn turn_to(&mut self, names: &Names, early: &EarlyDialog) {
+        let known = self.described.iter().rev().find(|known| known.by == *early);
+        if let Some(known) = known {
+            self.show(names, known.tag);
+        }
+    }
+
+    /// Whether the caller gets this response reliably, given how the gateway sent it. Where the INVITE has no offer, a
+    /// description goes up reliably only if it came so: it is the offer then, and the gateway takes the answer.
+    pub(super) fn sends_reliably(&self, response: &mut Provisional, arrival: Arrival) -> bool {
+        if self.offer.is_some() {
+            return self.ringing.is_reliable(response);
+        }
+        match (arrival, self.ringing.reliability) {
+            (Arrival::Reliable { is_offer: true }, Reliability::Described | Reliability::All) => true,
+            (Arrival::Plain | Arrival::Ignored, Reliability::None | Reliability::Described) => false,
+            (Arrival::Reliable { .. }, reliability) => {
+                response.body = None;
+                reliability == Reliability::All
+            }
+            (Arrival::Plain | Arrival::Ignored, Reliability::All) => {
+                response.body = None;
+                true
+            }
+        }
+    }
+
+    /// The early dialog whose description was sent up under that To tag of ours.
+    pub(super) fn described_under(&self, tag: Serial) -> Option<&EarlyDialog> {
+        self.described.iter().find(|known| known.tag == tag).map(|known| &known.by)
     }
 
     fn show(&mut self, names: &Names, tag: Serial) {
-        self.tag = tag;
-        self.dialog.set_local_tag(&names.tag(tag));
+        if self.tag != tag {
+            self.tag = tag;
+            let cseq = self.ringing.cseq(tag).unwrap_or(self.cseq);
+            self.dialog.turn_to(&names.tag(tag), cseq);
+        }
     }
 
     /// A response of ours to the INVITE.
@@ -149,12 +201,30 @@ impl CallerLeg {
         }
         let mut response = self.head.respond(status, Some(&self.tag_text(names)));
         if !status.is_final() || status.is_success() {
-            response = response.header(Name::Contact, contact(names, self.flow.transport, &self.local));
+            response = response.header(Name::Contact, self.contact(names));
         }
         if status.is_success() {
             response = response.header(Name::Allow, ALLOW);
         }
         with_lines(response, passed)
+    }
+
+    fn contact(&self, names: &Names) -> String {
+        contact(names, self.flow.transport, &self.local)
+    }
+
+    /// A provisional response that is sent reliably (RFC 3262 §3). It says what we allow, so that the early dialog
+    /// can be used (RFC 3311 §5.1).
+    pub(super) fn respond_reliably(&self, names: &Names, ringing: &Numbered) -> Bytes {
+        let Numbered { tag, rseq, response } = ringing;
+        let builder = self
+            .head
+            .respond(response.status, Some(&names.tag(*tag)))
+            .header(Name::Contact, self.contact(names))
+            .header(Name::Allow, ALLOW)
+            .header(Name::Require, OPTION_TAG)
+            .header_fmt(Name::RSeq, format_args!("{rseq}"));
+        Body::close(response.body.as_ref(), with_lines(builder, &response.passed))
     }
 
     /// Sends a provisional response, if it is not too late for one.
@@ -170,15 +240,16 @@ impl CallerLeg {
         }
     }
 
-    /// Sends the final response, which is resent until its ACK comes.
+    /// Sends the final response, which is resent until its ACK comes. No provisional one is sent again.
     pub(super) fn send_final(
-        &self,
+        &mut self,
         out: &mut Vec<Action>,
         transaction: &mut ServerInvite,
         (status, response): (StatusCode, Bytes),
         after: Option<Seq>,
         now: Mono,
     ) {
+        self.ringing.close();
         if status.is_success() {
             transaction.success(response.clone(), now);
         } else {
@@ -206,6 +277,12 @@ pub(super) fn known_lines(message: &Message, names: &[Name]) -> Bytes {
         lines.put_slice(field.line);
     }
     lines.freeze()
+}
+
+fn digest(description: &Body) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(description.content());
+    hasher.finish()
 }
 
 /// The display name as it is, or quoted where its writer should have (RFC 3261 §25.1: tokens or a quoted string).

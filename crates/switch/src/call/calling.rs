@@ -1,30 +1,65 @@
 //! State: an INVITE is out at one gateway.
 
 use super::State;
+use super::action::Seq;
 use super::attempt::{Attempt, Progress, Wait};
 use super::caller::{EarlyDialog, passed_lines};
 use super::clearing;
 use super::connected::Connected;
 use super::context::{Context, reason_lines};
+use super::early::Arrival;
 use super::hunting;
 use super::identity::Serial;
 use super::requests::{Body, reason_line};
+use super::ringing::{Numbered, Provisional};
 use super::snapshot::OpenAttempt;
 use crate::cdr::AttemptOutcome;
 use crate::failover::{Failure, Verdict, judge};
 use bytes::Bytes;
 use tandem_sip::dialog::Dialog;
+use tandem_sip::reliable::Sending;
 use tandem_sip::time::{Mono, Now};
 use tandem_sip::{Message, StatusCode};
 
 #[derive(Debug)]
 pub(super) struct Calling {
     pub(super) attempt: Attempt,
+    /// The 2xx, until the caller has acknowledged the description that it was sent reliably (RFC 3262 §3). It is not
+    /// acknowledged as long, so that the gateway repeats it to an heir as well.
+    pub(super) held_answer: Option<Box<Message>>,
+}
+
+/// What the caller is to hear of a gateway's provisional response.
+#[derive(Debug)]
+enum Ringing {
+    /// This, as it is.
+    Plain {
+        response: Provisional,
+        /// Whether its description has not been sent up before.
+        is_new: bool,
+    },
+    /// This, reliably.
+    Reliable(Numbered),
+    /// Nothing until what was sent reliably before is acknowledged.
+    Waiting,
+    /// Nothing: it says what the one before it does.
+    Nothing,
+}
+
+impl Ringing {
+    /// Whether an heir has to know of it.
+    fn is_news(&self) -> bool {
+        match self {
+            Ringing::Plain { is_new, .. } => *is_new,
+            Ringing::Reliable(_) | Ringing::Waiting => true,
+            Ringing::Nothing => false,
+        }
+    }
 }
 
 impl Calling {
     pub(super) fn new(attempt: Attempt) -> Self {
-        Self { attempt }
+        Self { attempt, held_answer: None }
     }
 
     pub(super) fn on_response(
@@ -52,42 +87,82 @@ impl Calling {
         }
         match progress {
             Progress::None => State::Calling(self),
-            Progress::Provisional(status) => {
-                self.pass_provisional(context, status, response, now);
+            Progress::Provisional(status, arrival) => {
+                self.pass_provisional(context, (status, arrival), response, now);
                 if waited_for == Some(Wait::SessionProgress) && self.attempt.waits_for() != waited_for {
                     // Else an heir would end a call that rings by the shorter wait, which has been committed.
-                    let phase = OpenAttempt::hunting(context, &self.attempt, now);
-                    context.commit(phase, now);
+                    self.commit(context, now);
                 }
                 State::Calling(self)
             }
-            Progress::Answered(dialog) => self.connect(context, *dialog, response, now),
+            Progress::Answered(dialog) => self.answered(context, *dialog, response, now),
+            // A fork's, while the answer of another waits.
+            Progress::Failed(_) if self.held_answer.is_some() => State::Calling(self),
             Progress::Failed(failure) => self.failed(context, failure, Some(response), now),
         }
     }
 
-    /// Lets the caller hear a provisional response: its status, and its session description if it has one.
-    fn pass_provisional(&self, context: &mut Context, status: StatusCode, response: &Message, now: Now) {
-        if !matches!(status.code(), 180..=183) {
-            return;
+    /// Writes the state of the hunt.
+    pub(super) fn commit(&self, context: &mut Context, now: Now) -> Seq {
+        let phase = OpenAttempt::hunting(context, &self.attempt, now);
+        context.commit(phase, now)
+    }
+
+    /// Takes a provisional response: the caller hears it, and the gateway gets its PRACK if it is reliable.
+    fn pass_provisional(
+        &mut self,
+        context: &mut Context,
+        (status, arrival): (StatusCode, Arrival),
+        response: &Message,
+        now: Now,
+    ) {
+        let heard = matches!(status.code(), 180..=183);
+        let ringing = heard.then(|| self.ringing(context, (status, arrival), response, now));
+        let is_news = ringing.as_ref().is_some_and(Ringing::is_news);
+        let owes_prack = self.attempt.early_dialogs.owes_prack();
+        let after = (is_news || owes_prack).then(|| self.commit(context, now));
+        match ringing {
+            Some(Ringing::Plain { response, .. }) => {
+                let ringing = context.caller.respond(&context.names, status, &response.passed);
+                context.ring(Body::close(response.body.as_ref(), ringing), after);
+            }
+            Some(Ringing::Reliable(ringing)) => context.ring_reliably(&ringing, after),
+            Some(Ringing::Waiting | Ringing::Nothing) | None => {}
         }
+        if owes_prack {
+            self.attempt.acknowledge_provisionals(&mut context.sender(), after, now.mono);
+        }
+    }
+
+    /// What the caller is to hear of a provisional response.
+    fn ringing(
+        &self,
+        context: &mut Context,
+        (status, arrival): (StatusCode, Arrival),
+        response: &Message,
+        now: Now,
+    ) -> Ringing {
         context.note_ringing(now);
-        let body = Body::sdp_of(response);
-        let is_new = self.show_early_dialog(context, response, body.is_some());
-        let after = is_new.then(|| {
-            let phase = OpenAttempt::hunting(context, &self.attempt, now);
-            context.commit(phase, now)
-        });
         let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
-        let ringing = context.caller.respond(&context.names, status, &passed);
-        context.ring(Body::close(body.as_ref(), ringing), after);
+        let mut provisional = Provisional { status, body: Body::sdp_of(response), passed };
+        let reliably = context.caller.sends_reliably(&mut provisional, arrival);
+        let is_new = self.show_early_dialog(context, response, provisional.body.as_ref());
+        if !reliably {
+            return Ringing::Plain { response: provisional, is_new };
+        }
+        let (tag, cseq) = (context.caller.tag, context.caller.cseq);
+        match context.caller.ringing.send(tag, cseq, provisional.clone(), now.mono) {
+            Sending::Now(rseq) => Ringing::Reliable(Numbered { tag, rseq, response: provisional }),
+            Sending::Later => Ringing::Waiting,
+            Sending::Dropped => Ringing::Nothing,
+        }
     }
 
     /// Turns to the To tag that stands for the response's early dialog. `true` if that has one only now.
-    fn show_early_dialog(&self, context: &mut Context, response: &Message, described: bool) -> bool {
+    fn show_early_dialog(&self, context: &mut Context, response: &Message, body: Option<&Body>) -> bool {
         let early = self.early_dialog(response);
-        if described {
-            return context.caller.describe(&mut context.names, early);
+        if let Some(description) = body {
+            return context.caller.describe(&mut context.names, early, description);
         }
         context.caller.turn_to(&context.names, &early);
         false
@@ -96,6 +171,41 @@ impl Calling {
     fn early_dialog(&self, response: &Message) -> EarlyDialog {
         let remote_tag = Bytes::copy_from_slice(response.to_tag().unwrap_or_default());
         EarlyDialog { attempt: self.attempt.index, remote_tag }
+    }
+
+    /// Connects the call, or waits until the caller has acknowledged what it must have before the answer.
+    fn answered(
+        mut self: Box<Self>,
+        context: &mut Context,
+        dialog: Dialog,
+        response: &Message,
+        now: Now,
+    ) -> State {
+        match &self.held_answer {
+            Some(held) if held.to_tag() == response.to_tag() => State::Calling(self),
+            Some(_) => {
+                let reason = reason_line(StatusCode::REQUEST_TERMINATED, "another one has answered");
+                self.refuse(context, response, &reason, now);
+                State::Calling(self)
+            }
+            None if context.caller.ringing.holds_answer() => {
+                self.held_answer = Some(Box::new(response.clone()));
+                State::Calling(self)
+            }
+            None => self.connect(context, dialog, response, now),
+        }
+    }
+
+    /// Goes on with the 2xx that was held back, if the caller has acknowledged all that it waits for.
+    pub(super) fn release_answer(mut self: Box<Self>, context: &mut Context, now: Now) -> State {
+        if context.caller.ringing.holds_answer() {
+            return State::Calling(self);
+        }
+        let Some(response) = self.held_answer.take() else { return State::Calling(self) };
+        match self.attempt.dialog(&self.attempt.current.head, &response, context.names.epoch()) {
+            Some(dialog) => self.connect(context, dialog, &response, now),
+            None => self.fail(context, Failure::UnusableAnswer, Bytes::new(), now),
+        }
     }
 
     fn connect(
@@ -108,7 +218,10 @@ impl Calling {
         context.close_attempt_record(&self.attempt, AttemptOutcome::Answered, now);
         let early = self.attempt.early.take();
         let own = Body::sdp_of(response);
+        let is_settled = self.attempt.early_dialogs.is_answered(dialog.remote_tag());
         let answer = match (own, early) {
+            // The offer came in a reliable response, and its answer went in the PRACK.
+            (Some(_) | None, _) if is_settled => None,
             (Some(own), _) => Some(own),
             // Answered in a provisional response, and not again in the 2xx: the caller still needs it there.
             (None, Some((tag, early))) if context.caller.offer.is_some() && tag == dialog.remote_tag() => {
@@ -116,7 +229,7 @@ impl Calling {
             }
             (None, Some(_) | None) => None,
         };
-        self.show_early_dialog(context, response, answer.is_some());
+        self.show_early_dialog(context, response, answer.as_ref());
         let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
         Connected::enter(context, self.attempt, dialog, (answer, passed), now)
     }
@@ -147,7 +260,9 @@ impl Calling {
             &context.profile.parameters,
         );
         context.fail_attempt(&mut self.attempt, failure, reason, now);
+        context.caller.ringing.skip_waiting();
         let why = reason_line(crate::failover::status_for_caller(failure), "attempt given up");
+        self.refuse_held_answer(context, &why, now);
         context.leave_behind(self.attempt, &why, now.mono);
         match verdict {
             Verdict::Switch => hunting::next(context, now),
@@ -159,7 +274,20 @@ impl Calling {
     pub(super) fn abandon(mut self, context: &mut Context, reason: &[u8], now: Now) {
         self.attempt.outcome = crate::gateway::Outcome::Cancelled;
         context.close_attempt_record(&self.attempt, AttemptOutcome::Cancelled, now);
+        self.refuse_held_answer(context, reason, now);
         context.leave_behind(self.attempt, reason, now.mono);
+    }
+
+    fn refuse_held_answer(&mut self, context: &mut Context, reason: &[u8], now: Now) {
+        if let Some(response) = self.held_answer.take() {
+            self.refuse(context, &response, reason, now);
+        }
+    }
+
+    /// Takes a 2xx to the INVITE that counts, and ends its dialog.
+    fn refuse(&mut self, context: &mut Context, response: &Message, reason: &[u8], now: Now) {
+        let head = self.attempt.current.head.clone();
+        self.attempt.refuse_answer(&mut context.sender(), (&head, response), reason, now.mono);
     }
 
     pub(super) fn undeliverable(

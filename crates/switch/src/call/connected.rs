@@ -74,7 +74,9 @@ impl Connected {
         context.setup_deadline = None;
         context.hunt = Hunt::default();
         context.record.answered_at = Some(now.wall);
-        context.record.codec = answer.as_ref().and_then(|answer| sdp::first_codec(answer.content()));
+        if let Some(answer) = &answer {
+            context.record.codec = sdp::first_codec(answer.content());
+        }
         context.emit(Event::Answered);
         let limits = [
             context.parameters().max_duration,

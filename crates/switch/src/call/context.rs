@@ -5,6 +5,7 @@ use super::action::{Action, Candidate, Event, Seq};
 use super::attempt::{Attempt, Sender};
 use super::caller::CallerLeg;
 use super::identity::{Names, Serial};
+use super::ringing::Numbered;
 use super::snapshot::{Phase, Snapshot};
 use crate::cdr::{AttemptOutcome, AttemptRecord, CallRecord};
 use crate::failover::Failure;
@@ -159,8 +160,35 @@ impl Context {
         self.caller.send_provisional(&mut self.out, &mut self.transaction, response, after);
     }
 
+    /// Sends the caller a provisional response reliably, after commit `after`.
+    pub(super) fn ring_reliably(&mut self, ringing: &Numbered, after: Option<Seq>) {
+        let response = self.caller.respond_reliably(&self.names, ringing);
+        self.ring(response, after);
+    }
+
+    /// Sends again what the caller may not have acknowledged, as an earlier owner of the call did.
+    pub(super) fn resume_ringing(&mut self, now: Mono) {
+        for ringing in self.caller.ringing.resume(now) {
+            self.ring_reliably(&ringing, None);
+        }
+    }
+
+    /// Resends what the caller has not acknowledged. `true` if a PRACK has been waited for long enough.
+    pub(super) fn on_ringing_timer(&mut self, now: Mono) -> bool {
+        let due = self.caller.ringing.on_timer(now);
+        for ringing in &due.again {
+            self.ring_reliably(ringing, None);
+            self.emit(Event::Resent);
+        }
+        due.given_up
+    }
+
     /// Answers a request inside a dialog, and its copies.
     pub(super) fn reply(&mut self, request: &Message, source: Flow, status: StatusCode) {
+        self.reply_after(request, source, status, None);
+    }
+
+    fn reply_after(&mut self, request: &Message, source: Flow, status: StatusCode, after: Option<Seq>) {
         let Ok(via) = request.top_via() else { return };
         let flow = response_flow(&via, source);
         let mut response = ResponseHead::of(request, source.remote)
@@ -169,12 +197,24 @@ impl Context {
             response = response.header(Name::Allow, ALLOW);
         }
         let response = response.finish();
-        self.out.push(Action::Send { flow, message: response.clone(), after: None });
+        self.out.push(Action::Send { flow, message: response.clone(), after });
     }
 
     /// Answers a request inside a dialog as [`reply`](Self::reply) does, and its copies alike until timer J.
     pub(super) fn answer(&mut self, request: &Message, source: Flow, status: StatusCode, now: Mono) {
-        self.reply(request, source, status);
+        self.answer_after(request, source, status, None, now);
+    }
+
+    /// Answers a request as [`answer`](Self::answer) does, after a commit.
+    pub(super) fn answer_after(
+        &mut self,
+        request: &Message,
+        source: Flow,
+        status: StatusCode,
+        after: Option<Seq>,
+        now: Mono,
+    ) {
+        self.reply_after(request, source, status, after);
         let Some(Action::Send { message, .. }) = self.out.last() else {
             return;
         };
@@ -343,7 +383,9 @@ impl Context {
         let left = self.left.iter().filter_map(Attempt::deadline).min();
         let answered = self.answered.iter().map(ServerNonInvite::deadline).min();
         let asked = self.asked.iter().map(|asked| asked.until).min();
-        [self.transaction.deadline(), left, answered, asked, self.setup_deadline].into_iter().flatten().min()
+        let ringing = self.caller.ringing.deadline();
+        let deadlines = [self.transaction.deadline(), left, answered, asked, ringing, self.setup_deadline];
+        deadlines.into_iter().flatten().min()
     }
 }
 

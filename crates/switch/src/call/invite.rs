@@ -3,12 +3,15 @@
 use super::action::{Action, Candidate, Reach, Seq, Target};
 use super::attempt::Sender;
 use super::caller::CallerLeg;
+use super::early::offered;
 use super::identity::{Names, Serial};
 use super::requests::{ALLOW, Body, Outstanding, contact, escape_user, via, with_lines};
 use super::snapshot::CSEQ_PER_EPOCH;
+use crate::parameters::ReliableProvisionals;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tandem_sip::reliable::OPTION_TAG;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ClientInvite, ClientTimer, InviteResponse, ResendSchedule, T1_64};
 use tandem_sip::{Builder, Message, Method, Name, StatusCode};
@@ -100,6 +103,11 @@ impl Head {
             .header(Name::To, ["<", of.uri, ">"].concat())
             .header(Name::Contact, contact(names, flow.transport, local))
             .header(Name::Allow, ALLOW);
+        request = match offered(caller, of.candidate) {
+            ReliableProvisionals::Off => request,
+            ReliableProvisionals::Supported => request.header(Name::Supported, OPTION_TAG),
+            ReliableProvisionals::Required => request.header(Name::Require, OPTION_TAG),
+        };
         if let Some(breadth) = caller.max_breadth {
             request = request.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
         }

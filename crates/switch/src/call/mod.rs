@@ -20,10 +20,13 @@ mod clearing;
 mod connected;
 mod context;
 mod course;
+mod early;
 mod hunting;
 mod identity;
 mod invite;
+mod reliable;
 mod requests;
+mod ringing;
 mod routing;
 mod screen;
 mod snapshot;
@@ -47,6 +50,7 @@ use connected::{Connected, Party};
 use context::{Context, Profile};
 use identity::Names;
 use requests::reason_line;
+use ringing::Ringing;
 use std::sync::Arc;
 use tandem_sip::dialog::DialogError;
 use tandem_sip::flow::Flow;
@@ -102,8 +106,9 @@ impl Call {
         let Setup { id, token, node, invite, flow, local, mapping_gateway } = setup;
         let mut names = Names::new(token, 0);
         let passing = Passing { headers: &mapping_gateway.pass_headers, trusted: mapping_gateway.trusted };
-        let caller = CallerLeg::new(&invite, flow, local, &mut names, &passing)?;
         let parameters = mapping_gateway.parameters;
+        let ringing = Ringing::of(&invite, parameters.reliable_provisionals);
+        let caller = CallerLeg::new(&invite, (flow, local), ringing, &mut names, &passing)?;
         let transaction = caller.transaction(parameters.resend);
         let number = |uri: Result<tandem_sip::Uri<'_>, _>| {
             uri.map(|uri| uri.number().into_owned()).unwrap_or_default()
@@ -199,6 +204,7 @@ impl Call {
             Some(Method::Invite) if request.to_tag().is_none() => self.on_invite_again(request),
             Some(Method::Cancel) => self.on_cancel(request, source, now),
             Some(_) | None if self.context.answer_again(request, source) => {}
+            Some(Method::PRack) => self.on_prack(request, source, now),
             Some(_) | None => self.on_dialog_request(request, source, now),
         }
     }
@@ -354,6 +360,9 @@ impl Call {
         self.wakes_at = None;
         self.context.on_late_timer(now.mono);
         let unacknowledged = self.context.on_caller_timer(now.mono);
+        if self.context.on_ringing_timer(now.mono) {
+            self.unacknowledged(now);
+        }
         if self.context.setup_deadline.is_some_and(|at| at <= now.mono) {
             self.context.setup_deadline = None;
             self.hang_up(EndReason::SetupTimeout, now);

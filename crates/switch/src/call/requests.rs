@@ -11,7 +11,7 @@ use tandem_sip::transaction::{ClientNonInvite, ClientTimer, ResendSchedule};
 use tandem_sip::{Builder, Message, Method, Name, StatusCode, Via, sdp};
 
 /// The methods a leg takes.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK";
 
 /// A message body with its type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl Body {
 }
 
 /// A request other than INVITE and ACK that waits for its final response.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outstanding {
     pub(super) serial: Serial,
     method: Method,

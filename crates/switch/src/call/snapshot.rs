@@ -10,6 +10,7 @@ use super::clearing;
 use super::connected::{Acknowledgement, Connected};
 use super::context::{Context, Profile};
 use super::course::Course;
+use super::early::EarlyDialogs;
 use super::identity::{Names, Serial};
 use super::invite::Heard;
 use super::requests::{Body, reason_line};
@@ -81,6 +82,7 @@ pub(super) struct OpenAttempt {
     wait: Option<(Wait, Wall)>,
     commitment: Option<Commitment>,
     early: Option<(Bytes, Body)>,
+    early_dialogs: EarlyDialogs,
     started_at: Wall,
     pdd: Option<Duration>,
 }
@@ -123,6 +125,7 @@ impl OpenAttempt {
             wait: attempt.wait.map(|(wait, until)| (wait, now.to_wall(until))),
             commitment: attempt.commitment,
             early: attempt.early.clone(),
+            early_dialogs: attempt.early_dialogs.clone(),
             started_at: now.to_wall(attempt.started),
             pdd: attempt.pdd,
         };
@@ -149,6 +152,9 @@ impl OpenAttempt {
         }
         attempt.commitment = self.commitment;
         attempt.early = self.early;
+        attempt.early_dialogs = self.early_dialogs;
+        attempt.early_dialogs.raise_cseq(CSEQ_PER_EPOCH * context.names.epoch());
+        attempt.acknowledge_provisionals(&mut context.sender(), None, now.mono);
         attempt.pdd = self.pdd;
         let elapsed = now.wall.since(self.started_at).as_millis() as u64;
         attempt.started = Mono(now.mono.0.saturating_sub(elapsed));
@@ -181,6 +187,7 @@ impl ConnectedPhase {
         callee.raise_cseq(CSEQ_PER_EPOCH * context.names.epoch());
         let answered_at = context.record.answered_at.unwrap_or(now.wall);
         let recent = now.wall.since(answered_at) < T1_64;
+        context.caller.ringing.close();
         let acknowledgement = match &self.answer {
             Some(offer) if self.delayed_offer => Acknowledgement::AwaitsAnswer { refusal: offer.refusal() },
             Some(_) | None if recent => {
@@ -281,6 +288,7 @@ impl Call {
         let transaction = caller.transaction(profile.parameters.resend);
         let mut context = Context::new((id, Names::new(token, epoch)), profile, caller, transaction, record);
         context.caller.dialog.raise_cseq(CSEQ_PER_EPOCH * epoch);
+        context.caller.ringing.raise_rseq(epoch);
         context.max_duration = max_duration;
         context.resume_seq(seq);
         for attempt in left {
@@ -308,6 +316,7 @@ impl HuntingPhase {
         // What the caller was told last is not known; a copy of its INVITE gets this.
         let trying = context.caller.respond(&context.names, StatusCode::TRYING, b"");
         context.transaction.provisional(&trying.finish());
+        context.resume_ringing(now.mono);
         let attempt = self.open.resume(context, now);
         State::Calling(Box::new(Calling::new(attempt)))
     }

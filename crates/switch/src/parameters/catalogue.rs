@@ -100,7 +100,7 @@ catalogue! {
     "SS_SIP_PUBLISH_EXPIRE", publish_expire: Duration = seconds(3600), whole(30, 7200), Seconds, EitherLeg, false,
         "Lifetime granted to a gateway's PUBLISH; when it lapses the gateway is unavailable.";
     "SS_SIP_100REL", reliable_provisionals: ReliableProvisionals = ReliableProvisionals::Off,
-        ReliableProvisionals::RANGE, None, EitherLeg, false, "Reliable provisional responses (PRACK), per leg.";
+        ReliableProvisionals::RANGE, None, EitherLeg, true, "Reliable provisional responses (PRACK), per leg.";
     "SS_SIP_NAT_KEEP_ALIVE_MESSAGE", keep_alive_message: String = "HELLO".to_owned(), Range::Text { max_bytes: 512 },
         None, No, false, "Payload of keep-alives to NAT endpoints; empty is off.";
     "SS_SIP_NAT_KEEP_ALIVE_PERIOD", keep_alive_period: Duration = seconds(30), whole(10, 86_400), Seconds, No, false,

@@ -10,7 +10,7 @@ mod leaving;
 mod messages;
 mod offers;
 mod plan;
-mod reliable_caller;
+mod reliable;
 mod ringback;
 mod screening;
 mod takeover;

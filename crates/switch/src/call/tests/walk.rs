@@ -10,11 +10,14 @@ use super::world::World;
 use crate::call::{Input, Reach};
 use crate::cdr::EndReason;
 use crate::gateway::Refusal;
+use crate::parameters::ReliableProvisionals;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-use tandem_sip::Message;
 use tandem_sip::flow::Transport;
 use tandem_sip::transaction::ResendSchedule;
+use tandem_sip::{Message, Name};
 
 const RUNS: u64 = 4_000;
 const MAX_STEPS: u64 = 60;
@@ -49,12 +52,14 @@ struct Walk {
     random: Random,
     world: World,
     heard: Vec<Heard>,
+    /// The last RSeq of each fork of each gateway.
+    rseq: BTreeMap<(SocketAddr, String), u32>,
     log: Vec<String>,
 }
 
 #[derive(Clone)]
 enum Heard {
-    Request(Message, std::net::SocketAddr),
+    Request(Message, SocketAddr),
     Response(Message),
 }
 
@@ -84,6 +89,14 @@ fn plan(random: &mut Random, plan: &mut Plan) {
     if random.chance(20) {
         let waits = [Duration::from_millis(random.below(2_000) + 1); 3];
         parameters.resend = ResendSchedule::new(&waits, random.below(4) as usize).expect("three waits");
+    }
+    if random.chance(40) {
+        plan.parameters.reliable_provisionals = ReliableProvisionals::Supported;
+        let header = *random.one_of(&["Supported", "Require"]).expect("some");
+        plan.invite_lines = format!("{header}: 100rel\r\n");
+    }
+    if random.chance(40) {
+        plan.every_gateway(|gateway| gateway.reliable_provisionals = ReliableProvisionals::Supported);
     }
     for number in 1..=plan.candidates.len() {
         let draws: [bool; 4] = std::array::from_fn(|_| random.chance(50));
@@ -120,7 +133,7 @@ impl Walk {
             plan(&mut random, world_plan);
             name_gateways(&mut random, world_plan);
         });
-        Self { random, world, heard: Vec::new(), log: Vec::new() }
+        Self { random, world, heard: Vec::new(), rseq: BTreeMap::new(), log: Vec::new() }
     }
 
     fn run(&mut self) {
@@ -231,9 +244,16 @@ impl Walk {
         };
         let status = *self.random.one_of(statuses).expect("some");
         let mut response = reply(status);
+        let tag = self.tag(&request);
         if status > 100 {
-            let tag = self.tag(&request);
             response = response.tag(&tag);
+        }
+        if request.what() == "INVITE" && (101..200).contains(&status) && self.random.chance(50) {
+            let random = 1 + self.random.below(4) as u32;
+            let in_order = self.random.chance(80);
+            let last = self.rseq.entry((gateway, tag)).or_default();
+            *last = if in_order { *last + 1 } else { random };
+            response = response.line("Require: 100rel").line(&format!("RSeq: {last}"));
         }
         if request.what() == "INVITE" && status < 300 && self.random.chance(60) {
             response = response.sdp(sdp(5_000 + 2 * self.random.below(3) as u16));
@@ -294,6 +314,9 @@ impl Walk {
         let Some(peer) = self.caller_dialog() else {
             return "no dialog yet".to_owned();
         };
+        if self.random.chance(30) {
+            return self.caller_pracks();
+        }
         let method = *self
             .random
             .one_of(&["ACK", "ACK", "ACK", "BYE", "INVITE", "OPTIONS", "INFO", "UPDATE"])
@@ -311,6 +334,28 @@ impl Walk {
         self.heard.push(Heard::Request(message.clone(), from));
         self.world.request(message, from);
         format!("caller: {method} {cseq}")
+    }
+
+    /// PRACK for one of the reliable responses; the last one most of the time.
+    fn caller_pracks(&mut self) -> String {
+        let reliable: Vec<Got> =
+            self.world.sent.iter().filter(|got| got.number(Name::RSeq).is_some()).cloned().collect();
+        let last = reliable.last().cloned().filter(|_| self.random.chance(80));
+        let Some(response) = last.or_else(|| self.random.one_of(&reliable).cloned()) else {
+            return "nothing to acknowledge".to_owned();
+        };
+        let rseq = response.value(Name::RSeq);
+        let number = if self.random.chance(95) { 7 } else { 8 };
+        self.world.caller.cseq += 1;
+        let mut peer = self.world.caller.clone();
+        peer.to = format!("<sip:4420@switch.example>;tag={}", response.tag_in_to());
+        let body = self.random.chance(40).then_some(OFFER);
+        let lines = format!("RAck: {rseq} {number} INVITE\r\n");
+        let message = peer.request_with("PRACK", peer.cseq, &lines, body);
+        let from = self.world.plan.caller_address;
+        self.heard.push(Heard::Request(message.clone(), from));
+        self.world.request(message, from);
+        format!("caller: PRACK {rseq}")
     }
 
     fn callee_speaks(&mut self) -> String {

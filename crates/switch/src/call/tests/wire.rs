@@ -2,6 +2,7 @@
 
 use super::messages::{Got, branch, what};
 use super::plan::{CALLER, GATEWAY_SIDE, address};
+use super::reliable::watch::Watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use tandem_sip::time::Mono;
@@ -33,6 +34,7 @@ pub(super) struct Wire {
     opened: BTreeSet<(String, String)>,
     /// Dialogs that a BYE of either side has ended.
     ended: BTreeSet<(String, String)>,
+    reliable: Watch,
 }
 
 impl Wire {
@@ -42,6 +44,11 @@ impl Wire {
 
     pub(super) fn next_epoch(&mut self) {
         self.epoch += 1;
+    }
+
+    /// A request that the call is given.
+    pub(super) fn on_request(&mut self, request: &Message) {
+        self.reliable.on_request(request);
     }
 
     /// A response that the call is given.
@@ -147,6 +154,7 @@ impl Wire {
         if !is_of_invite {
             return;
         }
+        self.reliable.check(got);
         let status = got.status().expect("a status");
         if status.is_success() {
             self.opened.insert((text(got.call_id()), text(got.from_tag())));

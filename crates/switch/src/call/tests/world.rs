@@ -416,6 +416,7 @@ impl World {
             (tandem_sip::flow::Transport::Udp, 1)
         };
         let flow = Flow { transport, listener, remote };
+        self.wire.on_request(&message);
         self.input(Input::Request { message, flow });
     }
 

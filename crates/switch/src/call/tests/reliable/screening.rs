@@ -1,7 +1,7 @@
-//! Reliable provisional responses (RFC 3262) on the caller's leg.
+//! What SS_SIP_100REL asks of an INVITE.
 
-use super::messages::parse;
-use super::plan::Plan;
+use super::super::messages::parse;
+use super::super::plan::Plan;
 use crate::call::{respond_outside_dialog, screen};
 use crate::parameters::ReliableProvisionals::{self, Off, Required, Supported};
 use tandem_sip::Name;

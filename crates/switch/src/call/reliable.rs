@@ -1,0 +1,123 @@
+//! The caller's PRACKs, and what their absence means (RFC 3262 §3).
+
+use super::calling::Calling;
+use super::context::Context;
+use super::requests::{Body, reason_line};
+use super::ringing::Acknowledged;
+use super::{Call, State};
+use crate::cdr::{EndReason, Origin, Release};
+use tandem_sip::flow::Flow;
+use tandem_sip::time::Now;
+use tandem_sip::{Message, StatusCode, sdp};
+
+/// A PRACK of the caller's that acknowledges something.
+struct Prack<'a> {
+    request: &'a Message,
+    source: Flow,
+    acknowledged: Acknowledged,
+    session: Session,
+}
+
+/// What a PRACK says of the session.
+#[derive(Debug)]
+enum Session {
+    /// Nothing.
+    Unchanged,
+    /// The answer to the offer in the response that it acknowledges.
+    Answer(Body),
+    /// Nothing, though that response carried an offer.
+    NotAnswered,
+    /// An offer of its own, which cannot be passed on: 488, and the session stays as it is.
+    Offer,
+}
+
+impl Session {
+    fn of(prack: &Message, acknowledged: &Acknowledged, delayed_offer: bool) -> Self {
+        let had_offer = acknowledged.response.as_ref().is_some_and(|response| response.body.is_some());
+        match (Body::sdp_of(prack), delayed_offer && had_offer) {
+            (Some(answer), true) => Session::Answer(answer),
+            (None, true) => Session::NotAnswered,
+            (Some(_), false) => Session::Offer,
+            (None, false) => Session::Unchanged,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Session::Unchanged | Session::Answer(_) | Session::NotAnswered => StatusCode::OK,
+            Session::Offer => StatusCode::NOT_ACCEPTABLE_HERE,
+        }
+    }
+}
+
+impl Call {
+    /// PRACK, in whatever early dialog of ours with the caller.
+    pub(super) fn on_prack(&mut self, request: &Message, source: Flow, now: Now) {
+        let caller = &mut self.context.caller;
+        let of_caller = request.call_id() == Some(caller.dialog.call_id())
+            && request.from_tag().unwrap_or_default() == caller.dialog.remote_tag();
+        let acknowledged = if of_caller {
+            caller.ringing.acknowledge(&self.context.names, request, caller.cseq)
+        } else {
+            Err(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST)
+        };
+        let acknowledged = match acknowledged {
+            Ok(acknowledged) => acknowledged,
+            Err(status) => return self.context.answer(request, source, status, now.mono),
+        };
+        if acknowledged.tag == caller.tag
+            && let Ok(cseq) = request.cseq()
+        {
+            // In order or not: the RAck says what it is for.
+            caller.dialog.receive(cseq.number);
+        }
+        let session = Session::of(request, &acknowledged, caller.offer.is_none());
+        let prack = Prack { request, source, acknowledged, session };
+        let is_unanswered = matches!(prack.session, Session::NotAnswered);
+        self.state = match self.take_state() {
+            State::Calling(calling) => calling.on_prack(&mut self.context, prack, now),
+            state @ (State::Routing(_)
+            | State::Admitting(_)
+            | State::Connected(_)
+            | State::Clearing(_)
+            | State::Over) => {
+                // Nothing waits to be sent next: either a final response was sent, or no gateway is heard now.
+                self.context.answer(prack.request, prack.source, prack.session.status(), now.mono);
+                state
+            }
+        };
+        if is_unanswered {
+            self.hang_up(EndReason::ProtocolError, now);
+        }
+    }
+
+    /// No PRACK came within 64·T1.
+    pub(super) fn unacknowledged(&mut self, now: Now) {
+        let status = StatusCode::SERVER_TIMEOUT;
+        let cause = EndReason::ProtocolError;
+        let release = Release { origin: Origin::Server, cause, stop: None, status };
+        self.end_setup(release, &reason_line(status, "no PRACK"), now);
+    }
+}
+
+impl Calling {
+    fn on_prack(mut self: Box<Self>, context: &mut Context, prack: Prack<'_>, now: Now) -> State {
+        let Prack { request, source, acknowledged, session } = prack;
+        if let Session::Answer(answer) = &session
+            && let Some(described) = context.caller.described_under(acknowledged.tag)
+            && described.attempt == self.attempt.index
+            && self.attempt.early_dialogs.answer(&described.remote_tag, answer)
+        {
+            context.record.codec = sdp::first_codec(answer.content());
+        }
+        let next = context.caller.ringing.next(acknowledged.tag, now.mono);
+        // Else an heir would wait for this PRACK in vain, and send the response under a number that was used.
+        let after = Some(self.commit(context, now));
+        context.answer_after(request, source, session.status(), after, now.mono);
+        if let Some(next) = &next {
+            context.ring_reliably(next, after);
+        }
+        self.attempt.acknowledge_provisionals(&mut context.sender(), after, now.mono);
+        self.release_answer(context, now)
+    }
+}
