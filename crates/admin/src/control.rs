@@ -1,6 +1,7 @@
 //! What the API asks of the node.
 
-use crate::view::{CallFilter, CallPage, CallView, GatewayView};
+use crate::view::{BanView, CallFilter, CallPage, CallView, GatewayView};
+use std::net::IpAddr;
 use std::pin::Pin;
 
 /// A future that the API awaits; at most [`crate::REQUEST_TIMEOUT`], then the request is answered 504.
@@ -19,6 +20,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// All gateways, mapping and routing.
     fn gateways(&self) -> BoxFuture<'_, Vec<GatewayView>>;
+
+    /// The sources that are banned, by address.
+    fn bans(&self) -> Vec<BanView>;
+
+    /// Lifts the ban of an address. `false` if it is not banned.
+    fn lift_ban(&self, source: IpAddr) -> bool;
 
     /// Whether new calls may be sent here.
     fn ready(&self) -> Readiness;

@@ -3,6 +3,7 @@
 //! The crate knows nothing of SIP. It asks a [`Control`], which the binary implements on the node.
 
 mod auth;
+mod bans;
 mod calls;
 mod control;
 mod gateways;
@@ -18,6 +19,6 @@ pub use problem::Problem;
 pub use server::{MAX_REQUESTS_IN_FLIGHT, REQUEST_TIMEOUT, router, serve};
 pub use timestamp::Timestamp;
 pub use view::{
-    CallFilter, CallPage, CallSort, CallState, CallView, DEFAULT_PAGE, FailureView, GatewayKind, GatewayList,
-    GatewayState, GatewayView, MAX_LAST_FAILURES, MAX_PAGE, SortOrder,
+    BanList, BanView, CallFilter, CallPage, CallSort, CallState, CallView, DEFAULT_PAGE, FailureView,
+    GatewayKind, GatewayList, GatewayState, GatewayView, MAX_LAST_FAILURES, MAX_PAGE, SortOrder,
 };

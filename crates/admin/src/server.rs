@@ -3,7 +3,7 @@
 use crate::auth::{Tokens, require_token};
 use crate::control::Control;
 use crate::problem::Problem;
-use crate::{calls, gateways, health};
+use crate::{bans, calls, gateways, health};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
@@ -88,7 +88,9 @@ fn api_routes() -> OpenApiRouter<Arc<dyn Control>> {
     let routes = OpenApiRouter::new()
         .routes(routes!(calls::list))
         .routes(routes!(calls::show, calls::hang_up))
-        .routes(routes!(gateways::list));
+        .routes(routes!(gateways::list))
+        .routes(routes!(bans::list))
+        .routes(routes!(bans::lift));
     #[cfg(feature = "fault-injection")]
     let routes = routes.routes(routes!(calls::panic));
     routes

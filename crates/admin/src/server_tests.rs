@@ -3,7 +3,8 @@
 use super::*;
 use crate::control::{BoxFuture, HangUp, Readiness};
 use crate::{
-    CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView, Timestamp, Token,
+    BanView, CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView, Timestamp,
+    Token,
 };
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, header};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tower::ServiceExt;
 
 const PRESENT: &str = "0a1b";
+const BANNED: &str = "198.51.100.7";
 
 #[derive(Default)]
 struct OneCall {
@@ -87,6 +89,15 @@ impl Control for OneCall {
         })
     }
 
+    fn bans(&self) -> Vec<BanView> {
+        let at = |ms: u64| Timestamp::from_unix_ms(1_772_366_400_000 + ms);
+        vec![BanView { source: BANNED.into(), since: at(0), until: at(300_000), left_s: 250 }]
+    }
+
+    fn lift_ban(&self, source: std::net::IpAddr) -> bool {
+        source.to_string() == BANNED
+    }
+
     fn ready(&self) -> Readiness {
         if self.draining { Readiness::NotReady { why: "draining".into() } } else { Readiness::Ready }
     }
@@ -144,7 +155,7 @@ async fn documented() -> Vec<(String, String)> {
     paths
         .iter()
         .flat_map(|(path, item)| {
-            let path = path.replace("{id}", PRESENT);
+            let path = path.replace("{id}", PRESENT).replace("{address}", BANNED);
             let methods: Vec<String> = item.as_object().expect("a path item").keys().cloned().collect();
             methods.into_iter().map(move |method| (method.to_uppercase(), path.clone()))
         })
@@ -226,6 +237,16 @@ async fn hanging_up_is_202_for_a_call_and_404_for_none() {
     assert!(!control.hung_up.load(Ordering::Relaxed));
     assert_eq!(ask(&router, "DELETE", "/api/v1/calls/0a1b", None).await.status, 202);
     assert!(control.hung_up.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn lifting_a_ban_is_204_for_a_source_that_is_banned_404_for_another_and_400_for_none() {
+    let bans = ask(&open(), "GET", "/api/v1/bans", None).await.json();
+    assert_eq!(bans["bans"][0]["source"], BANNED);
+    for (address, status) in [(BANNED, 204), ("198.51.100.8", 404), ("somebody", 400)] {
+        let answer = ask(&open(), "DELETE", &format!("/api/v1/bans/{address}"), None).await;
+        assert_eq!(answer.status, status, "{address}");
+    }
 }
 
 #[tokio::test]

@@ -238,6 +238,28 @@ pub struct GatewayList {
     pub gateways: Vec<GatewayView>,
 }
 
+/// A source that is not listened to.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BanView {
+    /// An address, or the /64 network of an IPv6 address.
+    pub source: String,
+    /// When it was banned.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When it is listened to again.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Timestamp,
+    /// How long that is, in seconds.
+    pub left_s: u64,
+}
+
+/// All bans.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BanList {
+    /// By address.
+    pub bans: Vec<BanView>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

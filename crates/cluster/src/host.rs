@@ -529,6 +529,7 @@ mod tests {
                     name: "customer".into(),
                     sources: Vec::new(),
                     limits: tandem_switch::gateway::Limits::default(),
+                    per_source: tandem_switch::gateway::SourceLimits::default(),
                     trusted: false,
                     pass_headers: Vec::new(),
                     number_rules: NumberRules::default(),

@@ -3,9 +3,11 @@
 use crate::error::ConfigError;
 use crate::section::Section;
 use crate::warning::{self, Warning};
-use crate::{Secret, environment, gateways, later, sections, tree};
+use crate::{Secret, environment, gateways, later, limits, sections, tree};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
+use tandem_switch::admission::{Allowance, BanRules};
 use tandem_switch::gateway::{MappingGateway, RoutingGateway};
 use tandem_switch::parameters::{Overrides, Parameters};
 
@@ -91,11 +93,16 @@ pub struct NodeLimits {
     pub max_calls: u32,
     /// `cps`: new calls per second; by default unlimited.
     pub cps: Option<u32>,
+    /// `stranger_rate` (default 100 messages/s), `ban_after` (50 bad messages, 0 for never), `ban_window` (60 s) and
+    /// `ban_time` (5 min): what may be sent from each address that is no gateway's.
+    pub strangers: Allowance,
 }
 
 impl Default for NodeLimits {
     fn default() -> Self {
-        Self { max_calls: 20_000, cps: None }
+        let ban = BanRules { after: 50, window: Duration::from_secs(60), time: Duration::from_secs(300) };
+        let strangers = Allowance { stranger: true, messages: Some(100), ban: Some(ban) };
+        Self { max_calls: 20_000, cps: None, strangers }
     }
 }
 
@@ -185,7 +192,7 @@ impl Config {
         let config = Config {
             node: sections::node(&mut root),
             listen: sections::listen(&mut root),
-            limits: sections::limits(&mut root),
+            limits: limits::limits(&mut root),
             admin: sections::admin(&mut root),
             cdr: sections::cdr(&mut root),
             mapping_gateways: gateways::mapping(&mut root, &parameters),

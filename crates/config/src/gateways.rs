@@ -58,6 +58,7 @@ pub(crate) fn mapping(root: &mut Section, parameters: &Parameters) -> Vec<Config
             name: Arc::from(name.map(|spot| spot.value).unwrap_or_default()),
             sources,
             limits: gateway_limits(&mut section),
+            per_source: crate::limits::per_source(&mut section),
             trusted: switch(&mut section, "trusted"),
             pass_headers: pass_headers(&mut section),
             number_rules: number_rules(&mut section),

@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod gateways;
 mod later;
+mod limits;
 mod numbers;
 mod place;
 mod presets;

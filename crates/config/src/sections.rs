@@ -1,9 +1,9 @@
 //! The sections about the node itself.
 
-use crate::config::{Admin, Cdr, CdrSink, JsonlTarget, Listen, Node, NodeLimits};
+use crate::config::{Admin, Cdr, CdrSink, JsonlTarget, Listen, Node};
 use crate::error::{ConfigError, Feature, Problem};
 use crate::place::Place;
-use crate::section::{Section, Spot, list, text, whole};
+use crate::section::{Section, Spot, list, text};
 use crate::tree::{self, Value};
 use crate::values::{bind, name, reachable};
 use crate::{PARAMETERS, Secret};
@@ -145,20 +145,6 @@ pub(crate) fn transport(section: &mut Section) {
         _ => Err(Problem::NotA { expected: "udp, tcp or tls" }),
     };
     section.read("transport", read);
-}
-
-/// `[limits]`.
-pub(crate) fn limits(root: &mut Section) -> NodeLimits {
-    let mut limits = NodeLimits::default();
-    let Some(mut section) = root.section("limits") else {
-        return limits;
-    };
-    if let Some(max_calls) = section.read("max_calls", whole(CALLS, "calls")) {
-        limits.max_calls = max_calls.value;
-    }
-    limits.cps = section.read("cps", whole(CPS, "calls/s")).map(|spot| spot.value);
-    root.adopt(section);
-    limits
 }
 
 /// `[store]`: checked, and in memory.

@@ -2,6 +2,7 @@
 
 use crate::call_actor::{Beginning, CallActor, CallMessage, branch_of};
 use crate::directory::CallHandle;
+use crate::guards::Sender;
 use crate::ongoing::RequestKey;
 use crate::registration::{Place, Registration};
 use crate::shared::Shared;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use ractor::ActorRuntime;
 use std::sync::Arc;
 use tandem_sip::flow::{Flow, Transport};
+use tandem_sip::time::Mono;
 use tandem_sip::{Limits, Message, Method, Name, ParseError, ResponseHead, StatusCode};
 use tandem_switch::call::{
     Call, CallId, Input, Refused, Serial, Setup, Token, respond_outside_dialog, screen,
@@ -18,16 +20,23 @@ use tandem_switch::gateway::MappingGateway;
 use tandem_telemetry::{AdmissionRefusal, Direction, ParseReject};
 use tandem_transport::Event;
 
-/// Seconds after which a caller that was not admitted may try again.
-const RETRY_AFTER_S: u32 = 5;
+/// Seconds after which a caller that was not admitted may try again, at the earliest.
+const RETRY_AFTER_S: u64 = 5;
+
+/// Over so many seconds more those that were not admitted are spread.
+const RETRY_AFTER_JITTER_S: u64 = 6;
 
 /// A ping of RFC 5626 §3.5.1, and the answer to it.
 const PING: &[u8] = b"\r\n\r\n";
 const PONG: &[u8] = b"\r\n";
 
-/// No new calls now.
-fn unavailable() -> Refused {
-    Refused::and(StatusCode::SERVICE_UNAVAILABLE, Name::RetryAfter, RETRY_AFTER_S.to_string())
+/// How the call of a message was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    /// By a token of ours, which nobody else can have made.
+    ByToken,
+    /// By what the caller's transaction repeats.
+    ByTransaction,
 }
 
 /// Hands what arrives at the sockets to the calls it belongs to, and answers what belongs to none.
@@ -52,6 +61,9 @@ impl Dispatcher {
     }
 
     fn on_datagram(&self, flow: Flow, bytes: Bytes) {
+        let now = self.shared.clock.mono();
+        let (guards, source) = (&self.shared.guards, flow.remote.ip());
+        let Some(sender) = guards.admit(now, source, &self.shared.sources) else { return };
         if let Some(tap) = &self.shared.tap
             && let Some(listener) = self.shared.listeners.get(usize::from(flow.listener))
         {
@@ -63,13 +75,22 @@ impl Dispatcher {
             Err(error) => return self.on_unreadable(flow, &bytes, &error),
         };
         self.shared.count(Direction::Received, message.raw());
-        if !message.is_request() {
-            return self.on_response(message);
+        let call = if !message.is_request() {
+            self.on_response(message)
+        } else if let Err(rejection) = message.validate() {
+            self.reject_malformed(flow, &message, rejection.status, rejection.reason);
+            None
+        } else {
+            self.on_request(flow, message)
+        };
+        if call == Some(Named::ByToken) && sender == Sender::Stranger {
+            self.shared.guards.vouch(flow.remote.ip());
         }
-        if let Err(rejection) = message.validate() {
-            return self.reject_malformed(flow, &message, rejection.status, rejection.reason);
-        }
-        self.on_request(flow, message);
+    }
+
+    /// Takes note of a message that nobody sends who means well.
+    fn on_offence(&self, flow: Flow) {
+        self.shared.guards.on_offence(self.shared.clock.mono(), flow.remote.ip());
     }
 
     fn on_unreadable(&self, flow: Flow, bytes: &[u8], error: &ParseError) {
@@ -88,11 +109,13 @@ impl Dispatcher {
             ParseError::TooManyHeaders(_) => ParseReject::TooManyHeaders,
         };
         self.shared.metrics.parse_rejects.of(reason).inc();
+        self.on_offence(flow);
     }
 
     /// A malformed request is answered where it can be (RFC 3261 §21.4.1); ACK never is.
     fn reject_malformed(&self, flow: Flow, request: &Message, status: StatusCode, reason: &'static str) {
         self.shared.metrics.parse_rejects.of(ParseReject::MalformedRequest).inc();
+        self.on_offence(flow);
         if request.method() == Some(Method::Ack) {
             return;
         }
@@ -102,40 +125,50 @@ impl Dispatcher {
         self.answer(flow, request, &response);
     }
 
-    fn on_response(&self, response: Message) {
+    fn on_response(&self, response: Message) -> Option<Named> {
         if response.validate().is_err() {
-            return self.shared.metrics.parse_rejects.of(ParseReject::MalformedResponse).inc();
+            self.shared.metrics.parse_rejects.of(ParseReject::MalformedResponse).inc();
+            return None;
         }
         let token =
             response.top_via().ok().and_then(|via| Token::of_branch(via.branch()?, &self.shared.keys));
         match token.and_then(|token| self.shared.calls.find(token.id)) {
-            Some(call) => self.hand_over(&call, Input::Response(response)),
+            Some(call) => {
+                self.hand_over(&call, Input::Response(response));
+                return Some(Named::ByToken);
+            }
             None => self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc(),
         }
+        None
     }
 
-    fn on_request(&self, flow: Flow, request: Message) {
+    fn on_request(&self, flow: Flow, request: Message) -> Option<Named> {
         if let Some(tag) = request.to_tag() {
             let token = Token::parse(tag, &self.shared.keys);
-            return match token.and_then(|token| self.shared.calls.find(token.id)) {
-                Some(call) => self.hand_over(&call, Input::Request { message: request, flow }),
-                None => self.answer_outside_dialog(flow, &request),
-            };
+            if let Some(call) = token.and_then(|token| self.shared.calls.find(token.id)) {
+                self.hand_over(&call, Input::Request { message: request, flow });
+                return Some(Named::ByToken);
+            }
+            self.answer_outside_dialog(flow, &request);
+            return None;
         }
         // Only these are of an INVITE's transaction; another method under its branch is another's (RFC 3261 §17.2.3).
         if !matches!(request.method(), Some(Method::Invite | Method::Cancel | Method::Ack)) {
-            return self.answer_outside_dialog(flow, &request);
+            self.answer_outside_dialog(flow, &request);
+            return None;
         }
         let ids = self.shared.keys.all().filter_map(|key| CallId::of(&request, key));
         for id in ids {
             if let Some(call) = self.shared.calls.find(id) {
-                return self.hand_over(&call, Input::Request { message: request, flow });
+                self.hand_over(&call, Input::Request { message: request, flow });
+                return Some(Named::ByTransaction);
             }
         }
         match request.method() {
             Some(Method::Invite) => self.begin_call(flow, request),
             Some(_) | None => self.answer_outside_dialog(flow, &request),
         }
+        None
     }
 
     fn hand_over(&self, call: &CallHandle, input: Input) {
@@ -155,7 +188,10 @@ impl Dispatcher {
             }
             // Whoever asks whether calls may come here is told.
             Some(Method::Options) if self.shared.is_draining() => {
-                Some(unavailable().response(request, flow.remote, &tag))
+                Some(self.unavailable(request).response(request, flow.remote, &tag))
+            }
+            Some(Method::Register) if self.shared.overload.shedding().sheds_registrations() => {
+                Some(self.unavailable(request).response(request, flow.remote, &tag))
             }
             Some(_) | None => {
                 let sources = self.shared.sources.load();
@@ -178,12 +214,22 @@ impl Dispatcher {
         let Some(gateway) = sources.find(flow.remote.ip()) else {
             self.shared.metrics.admission_refused.of(AdmissionRefusal::UnknownSource).inc();
             tracing::debug!(source = %flow.remote.ip(), "INVITE from a source that is no mapping gateway's");
+            self.on_offence(flow);
             return self.refuse(flow, &invite, &Refused::with(StatusCode::FORBIDDEN));
         };
+        let Some(id) = CallId::of(&invite, &self.shared.keys.current) else { return };
+        let now = self.shared.clock.mono();
+        if self.shared.overload.was_refused(now, id) {
+            self.shared.metrics.resends.of(Direction::Received).inc();
+            return self.refuse(flow, &invite, &self.unavailable(&invite));
+        }
+        // First what costs least.
+        if let Err(refusal) = self.admit_source(now, flow, id, gateway) {
+            return self.refuse_admission((now, id), flow, &invite, refusal);
+        }
         if let Err(refused) = screen(&invite, &gateway.parameters) {
             return self.refuse(flow, &invite, &refused);
         }
-        let Some(id) = CallId::of(&invite, &self.shared.keys.current) else { return };
         let request = RequestKey::of(&invite, &self.shared.keys.current);
         match self.admit((id, request), gateway) {
             Ok(Place::Taken(registration)) => self.start_call(flow, invite, gateway.clone(), registration),
@@ -191,11 +237,50 @@ impl Dispatcher {
             Ok(Place::TakenByAFork) => {
                 self.refuse(flow, &invite, &Refused::with(StatusCode::LOOP_DETECTED));
             }
-            Err(refusal) => {
-                self.shared.metrics.admission_refused.of(refusal).inc();
-                self.refuse(flow, &invite, &unavailable());
-            }
+            Err(refusal) => self.refuse_admission((now, id), flow, &invite, refusal),
         }
+    }
+
+    /// What is asked of a new call before anything of it is kept.
+    fn admit_source(
+        &self,
+        now: Mono,
+        flow: Flow,
+        id: CallId,
+        gateway: &MappingGateway,
+    ) -> Result<(), AdmissionRefusal> {
+        if self.shared.is_draining() {
+            return Err(AdmissionRefusal::Draining);
+        }
+        if self.shared.overload.shedding().sheds(id) {
+            return Err(AdmissionRefusal::Overload);
+        }
+        match gateway.per_source.cps {
+            Some(limit) if !self.shared.guards.admit_call(now, flow.remote.ip(), limit) => {
+                Err(AdmissionRefusal::SourceCps)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Refuses a new call for lack of room; copies of its INVITE get the same answer.
+    fn refuse_admission(
+        &self,
+        (now, id): (Mono, CallId),
+        flow: Flow,
+        invite: &Message,
+        refusal: AdmissionRefusal,
+    ) {
+        self.shared.metrics.admission_refused.of(refusal).inc();
+        self.shared.overload.note_refused(now, id);
+        self.refuse(flow, invite, &self.unavailable(invite));
+    }
+
+    /// Not now. Not all are told to come back at the same time.
+    fn unavailable(&self, request: &Message) -> Refused {
+        let draw = CallId::of(request, &self.shared.keys.current).map_or(0, CallId::draw);
+        let retry_after_s = RETRY_AFTER_S + draw % RETRY_AFTER_JITTER_S;
+        Refused::and(StatusCode::SERVICE_UNAVAILABLE, Name::RetryAfter, retry_after_s.to_string())
     }
 
     fn admit(
@@ -203,9 +288,6 @@ impl Dispatcher {
         request: (CallId, Option<RequestKey>),
         gateway: &Arc<MappingGateway>,
     ) -> Result<Place, AdmissionRefusal> {
-        if self.shared.is_draining() {
-            return Err(AdmissionRefusal::Draining);
-        }
         if !self.shared.wheel.has_room() {
             return Err(AdmissionRefusal::NodeCalls);
         }

@@ -10,10 +10,12 @@ mod dispatch;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod gateway_actor;
+mod guards;
 mod labels;
 mod listener_actor;
 mod local_address;
 mod ongoing;
+mod overload;
 mod registration;
 mod shared;
 mod supervisors;

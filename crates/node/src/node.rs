@@ -9,8 +9,10 @@ use crate::directory::Directory;
 #[cfg(feature = "fault-injection")]
 use crate::faults::{Fault, Faults};
 use crate::gateway_actor::{GatewayHandle, GatewayMessage, GatewayReport};
+use crate::guards::Guards;
 use crate::local_address::LocalAddresses;
 use crate::ongoing::Ongoing;
+use crate::overload::{self, Overload};
 use crate::shared::{Listener, Shared};
 use crate::supervisors::{CallSupervisor, Child, Keeper, NodeSupervisor};
 use crate::tap::Tap;
@@ -19,7 +21,7 @@ use arc_swap::ArcSwap;
 use ractor::{ActorCell, ActorRef, ActorRuntime, ActorStatus, SpawnErr, call_t};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,6 +29,7 @@ use std::time::Duration;
 use tandem_config::{Config, Listen};
 use tandem_sip::time::Now;
 use tandem_store::{MemoryLimits, MemoryStore, Owner};
+use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Input, TokenKeys};
 use tandem_switch::cdr::EndReason;
 use tandem_switch::gateway::{GatewayState, LastFailure, Limits, MappingGateway, SourceTable, Statistics};
@@ -71,6 +74,7 @@ pub struct Node {
     root_lives: watch::Receiver<()>,
     sinks: Arc<Sinks>,
     wheel: JoinHandle<()>,
+    measuring: JoinHandle<()>,
 }
 
 /// How a node stopped.
@@ -139,6 +143,8 @@ impl Node {
             gateways: routing.iter().map(handle).collect(),
             routes: ArcSwap::from_pointee(RouteTable::new(routing)),
             admission: Admission::new(limits, &mapping, &metrics),
+            guards: Guards::new(config, &metrics),
+            overload: Overload::default(),
             metrics,
             draining: AtomicBool::new(false),
             tap,
@@ -151,7 +157,8 @@ impl Node {
         let (alive, root_lives) = watch::channel(());
         let root = start_tree(&shared, &sinks, alive).await?;
         let wheel = tokio::spawn(turn_wheel(shared.clone()));
-        Ok(Self { shared, root, root_lives, sinks, wheel })
+        let measuring = tokio::spawn(overload::measure(shared.clone()));
+        Ok(Self { shared, root, root_lives, sinks, wheel, measuring })
     }
 
     /// The node's name.
@@ -180,6 +187,8 @@ impl Node {
         let total = |read: fn(&UdpCounts) -> u64| counts.iter().map(read).sum();
         dropped.of(DropReason::ReceiveBuffer).raise_to(total(|counts| counts.receive_dropped));
         dropped.of(DropReason::Truncated).raise_to(total(|counts| counts.truncated));
+        // Counts those that hold.
+        self.shared.guards.bans(self.shared.clock.mono());
         metrics.encode()
     }
 
@@ -274,6 +283,16 @@ impl Node {
             .collect()
     }
 
+    /// The sources that are not listened to, by address.
+    pub fn bans(&self) -> Vec<Banned> {
+        self.shared.guards.bans(self.shared.clock.mono())
+    }
+
+    /// Listens again to a source that is banned. `false` if it is not.
+    pub fn lift_ban(&self, source: IpAddr) -> bool {
+        self.shared.guards.lift(source)
+    }
+
     /// Refuses new calls from now on, with 503 and Retry-After.
     pub fn begin_drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
@@ -318,6 +337,7 @@ impl Node {
         let _ = tokio::time::timeout(FAREWELL, parting).await;
         let cdrs_lost = self.sinks.close(&self.shared).await;
         self.wheel.abort();
+        self.measuring.abort();
         if self.root.stop_and_wait(None, Some(FAREWELL)).await.is_err() && self.is_running() {
             tracing::warn!("the node's actors did not stop in time");
         }

@@ -7,8 +7,10 @@ use crate::directory::Directory;
 #[cfg(feature = "fault-injection")]
 use crate::faults::Faults;
 use crate::gateway_actor::GatewayHandle;
+use crate::guards::Guards;
 use crate::local_address::LocalAddresses;
 use crate::ongoing::Ongoing;
+use crate::overload::Overload;
 use crate::tap::{Tap, Tapped};
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
@@ -18,6 +20,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tandem_sip::Uri;
 use tandem_sip::dialog::DEFAULT_PORT;
 use tandem_sip::flow::{Flow, Transport};
@@ -47,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) routes: ArcSwap<RouteTable>,
     pub(crate) gateways: HashMap<GatewayName, Arc<GatewayHandle>>,
     pub(crate) admission: Admission,
+    pub(crate) guards: Guards,
+    pub(crate) overload: Overload,
     pub(crate) draining: AtomicBool,
     pub(crate) tap: Option<Tap>,
     /// Supervisors of calls; each call is linked to one of them.
@@ -73,6 +78,12 @@ impl Shared {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// How long messages wait at the sockets at least, where they wait longest.
+    pub(crate) fn standing_at_sockets(&self) -> Duration {
+        let standing = |listener: &Listener| listener.socket.stats().standing();
+        self.listeners.iter().map(standing).max().unwrap_or_default()
     }
 
     /// Sends a message by its flow.

@@ -6,7 +6,7 @@ use crate::random::Random;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tandem_switch::gateway::{Limits, MappingGateway, NumberRules, RoutingGateway};
+use tandem_switch::gateway::{Limits, MappingGateway, NumberRules, RoutingGateway, SourceLimits};
 use tandem_switch::parameters::{AttemptParameters, CallParameters};
 
 /// The fewest calls of a run.
@@ -202,6 +202,7 @@ impl Source {
             name: self.name.into(),
             sources: vec![self.network.parse().expect("a network")],
             limits: self.limits,
+            per_source: SourceLimits::default(),
             trusted: false,
             pass_headers: Vec::new(),
             number_rules: NumberRules {

@@ -1,5 +1,6 @@
 //! What the switch decides, as pure state machines: the call, routing, failover, gateways, parameters, CDRs.
 
+pub mod admission;
 pub mod call;
 pub mod cdr;
 pub mod failover;

@@ -44,6 +44,15 @@ pub(crate) struct Gateways {
     api: Api,
 }
 
+#[derive(clap::Args)]
+pub(crate) struct Bans {
+    #[command(flatten)]
+    api: Api,
+    /// Lift the ban of this address instead of listing.
+    #[arg(long, value_name = "ADDRESS")]
+    lift: Option<std::net::IpAddr>,
+}
+
 impl Api {
     fn request(&self, method: &str, path: &str) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.api.trim_end_matches('/'));
@@ -148,6 +157,19 @@ impl Gateways {
             "pdd_ms",
         ];
         self.api.print(&answer, "gateways", &columns)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Bans {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        if let Some(address) = &self.lift {
+            self.api.request("DELETE", &format!("/api/v1/bans/{}", escape(&address.to_string())))?;
+            output::print(&format!("listening to {address} again\n"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let answer = self.api.request("GET", "/api/v1/bans")?;
+        self.api.print(&answer, "bans", &["source", "since", "until", "left_s"])?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,12 +1,14 @@
 //! The node as the API sees it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use tandem_admin::{
-    BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayKind, GatewayState,
-    GatewayView, HangUp, Readiness, Timestamp,
+    BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayKind,
+    GatewayState, GatewayView, HangUp, Readiness, Timestamp,
 };
 use tandem_node::{GatewayReport, MappingReport, Node};
 use tandem_sip::time::Wall;
+use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Stage};
 use tandem_switch::cdr::{AttemptOutcome, EndReason, failure_name};
 use tandem_switch::failover::Failure;
@@ -49,6 +51,21 @@ impl Control for NodeControl {
             let routing = self.node.routing_gateways().await;
             mapping.iter().map(mapping_view).chain(routing.iter().map(routing_view)).collect()
         })
+    }
+
+    fn bans(&self) -> Vec<BanView> {
+        let now = self.node.now();
+        let view = |ban: Banned| BanView {
+            source: ban.source.to_string(),
+            since: timestamp(Wall(now.wall.0.saturating_sub(now.mono.since(ban.since).as_millis() as u64))),
+            until: timestamp(Wall(now.wall.0 + ban.until.since(now.mono).as_millis() as u64)),
+            left_s: ban.until.since(now.mono).as_secs(),
+        };
+        self.node.bans().into_iter().map(view).collect()
+    }
+
+    fn lift_ban(&self, source: IpAddr) -> bool {
+        self.node.lift_ban(source)
     }
 
     fn ready(&self) -> Readiness {

@@ -44,6 +44,8 @@ enum Command {
     Calls(client::Calls),
     /// List the gateways of a running switch: state, slots, ASR, ACD, PDD.
     Gateways(client::Gateways),
+    /// List the sources that a running switch does not listen to, or lift a ban.
+    Bans(client::Bans),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Init(init) => init.execute(),
         Command::Calls(calls) => calls.execute(),
         Command::Gateways(gateways) => gateways.execute(),
+        Command::Bans(bans) => bans.execute(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("tandem: {error:#}");

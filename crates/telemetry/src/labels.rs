@@ -233,6 +233,10 @@ labels! {
         GatewayUnavailable = "gateway_unavailable",
         /// The node is being drained.
         Draining = "draining",
+        /// Messages wait too long: part of the new calls is shed.
+        Overload = "overload",
+        /// The limit of new calls per second of one address of a mapping gateway.
+        SourceCps = "source_cps",
     }
 }
 

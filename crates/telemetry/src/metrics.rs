@@ -112,6 +112,12 @@ metric_table! {
     pub parse_rejects: CounterBy<ParseReject> = "tandem_sip_rejects_total";
     /// Datagrams dropped at the sockets.
     pub datagrams_dropped: CounterBy<DropReason> = "tandem_datagrams_dropped_total";
+    /// Sources that were banned for bad messages.
+    pub bans: Counter = "tandem_bans_total";
+    /// Sources that are banned now.
+    pub banned_sources: Gauge = "tandem_banned_sources";
+    /// New calls that are shed because messages wait too long, in thousandths of all.
+    pub new_calls_shed: Gauge = "tandem_new_calls_shed_per_mille";
     /// ICMP errors about datagrams of ours.
     pub unreachable: Counter = "tandem_unreachable_total";
 

@@ -1,6 +1,8 @@
 //! What a listener counts.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// The counters of one UDP listener, since it was bound. Reading them blocks nobody.
 #[derive(Debug, Default)]
@@ -14,6 +16,7 @@ pub struct UdpStats {
     pub(crate) sent: Counter,
     pub(crate) send_dropped: Counter,
     pub(crate) send_errors: Counter,
+    pub(crate) queue: Queue,
 }
 
 /// A reading of [`UdpStats`], in datagrams where nothing else is said.
@@ -52,6 +55,48 @@ impl UdpStats {
             sent: self.sent.get(),
             send_dropped: self.send_dropped.get(),
             send_errors: self.send_errors.get(),
+        }
+    }
+
+    /// For how long the kernel's receive buffer has not been empty: at least so long does whatever is in it wait, unless
+    /// nobody reads the socket.
+    pub fn standing(&self) -> Duration {
+        self.queue.standing()
+    }
+}
+
+/// Since when a queue has not been emptied.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// When a clock was first looked at.
+    began: OnceLock<Instant>,
+    /// Milliseconds after that, plus one; 0 while the queue is known to have been emptied.
+    since: AtomicU64,
+}
+
+impl Queue {
+    fn now_ms(&self) -> u64 {
+        self.began.get_or_init(Instant::now).elapsed().as_millis() as u64
+    }
+
+    /// It was read, and nothing is left.
+    pub(crate) fn emptied(&self) {
+        if self.since.load(Ordering::Relaxed) != 0 {
+            self.since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// It was read, and something is left.
+    pub(crate) fn more_left(&self) {
+        if self.since.load(Ordering::Relaxed) == 0 {
+            self.since.store(self.now_ms() + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn standing(&self) -> Duration {
+        match self.since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_millis((self.now_ms() + 1).saturating_sub(since)),
         }
     }
 }

@@ -251,7 +251,13 @@ impl UdpListener {
             }
             drop(guard);
             match received {
-                Ok(_) => failures = 0,
+                Ok(drained) => {
+                    failures = 0;
+                    match drained {
+                        Drained::Empty => self.stats.queue.emptied(),
+                        Drained::MoreLeft => self.stats.queue.more_left(),
+                    }
+                }
                 Err(errno) => {
                     self.stats.receive_errors.add(1);
                     failures += 1;

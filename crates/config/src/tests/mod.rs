@@ -1,5 +1,6 @@
 mod environment;
 mod gateways;
+mod limits;
 mod node;
 mod presets;
 mod robustness;

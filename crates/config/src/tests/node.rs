@@ -13,7 +13,8 @@ fn without_a_file_the_defaults_hold() {
     assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
     assert_eq!(config.listen, [Listen { bind: address("0.0.0.0:5060"), advertise: None }]);
     assert_eq!(config.admin.bind, address("127.0.0.1:8080"));
-    assert_eq!(config.limits, NodeLimits { max_calls: 20_000, cps: None });
+    assert_eq!(config.limits, NodeLimits::default());
+    assert_eq!((config.limits.max_calls, config.limits.cps), (20_000, None));
     assert_eq!((config.node.name, config.node.cluster), (None, "tandem".to_owned()));
     assert!(config.cdr.sinks.is_empty() && config.routing_gateways.is_empty());
     assert_eq!(warnings(""), ["SS_GATEWAY_SWITCH_LIMIT = None lets a call try every gateway that matches"]);
@@ -57,7 +58,7 @@ fn every_section_is_read() {
         Listen { bind: address("[2001:db8::1]:5060"), advertise: None },
     ];
     assert_eq!(config.listen, listen);
-    assert_eq!(config.limits, NodeLimits { max_calls: 100, cps: Some(10) });
+    assert_eq!(config.limits, NodeLimits { max_calls: 100, cps: Some(10), ..NodeLimits::default() });
     assert_eq!(config.admin.tokens[1].expose(), "two");
     let targets = [JsonlTarget::Stdout, JsonlTarget::File(PathBuf::from("/var/log/cdr.jsonl"))];
     assert_eq!(config.cdr.sinks, targets.map(|target| CdrSink::Jsonl { target }));

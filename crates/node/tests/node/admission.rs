@@ -39,7 +39,7 @@ async fn ten_get_through(plan: Plan, refusal: &str) {
         // Each is answered, by 100 or by 503.
         let (answer, _) = caller.wait("answer", |message| !message.is_request()).await;
         if answer.status().is_some_and(|status| status.code() == 503) {
-            assert_eq!(answer.number(Name::RetryAfter), Some(Ok(5)));
+            assert!(matches!(answer.number(Name::RetryAfter), Some(Ok(5..=10))));
             refused += 1;
         }
     }

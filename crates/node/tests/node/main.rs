@@ -6,6 +6,7 @@ mod calls;
 mod ends;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod guards;
 mod records;
 mod sockets;
 mod strangers;

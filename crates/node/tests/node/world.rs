@@ -18,6 +18,8 @@ pub(crate) const FORGOTTEN: Duration = Duration::from_secs(45);
 #[derive(Debug)]
 pub(crate) struct Plan {
     listen: Vec<String>,
+    /// The customer's networks.
+    pub(crate) sources: String,
     /// Lines of the customer's section.
     pub(crate) customer: String,
     /// Lines of `[parameters]`.
@@ -44,6 +46,7 @@ impl Plan {
         let sinks = vec![folder.join("cdr.jsonl").display().to_string()];
         Plan {
             listen: vec!["127.0.0.1:0".into()],
+            sources: "\"127.0.0.0/8\", \"::1/128\"".into(),
             customer: String::new(),
             parameters: "SS_CDR_RECORD_NONCONNECT = \"On\"\n".into(),
             sections: String::new(),
@@ -74,14 +77,14 @@ impl Plan {
     }
 
     fn text(&self) -> String {
-        let Plan { customer, parameters, sections, vendors, .. } = self;
+        let Plan { sources, customer, parameters, sections, vendors, .. } = self;
         let listen: String =
             self.listen.iter().map(|bind| format!("[[listen]]\nbind = \"{bind}\"\n")).collect();
         let sink = |path: &String| format!("{{ type = \"jsonl\", path = {path:?} }}");
         let sinks = self.sinks.iter().map(sink).collect::<Vec<_>>().join(", ");
         format!(
             "{listen}\n{sections}\n[cdr]\nsinks = [{sinks}]\n[parameters]\n{parameters}\n[[mapping_gateway]]\n\
-             name = \"customer\"\nsources = [\"127.0.0.0/8\", \"::1/128\"]\n{customer}\n{vendors}"
+             name = \"customer\"\nsources = [{sources}]\n{customer}\n{vendors}"
         )
     }
 

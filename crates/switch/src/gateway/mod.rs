@@ -28,6 +28,8 @@ pub struct MappingGateway {
     pub sources: Vec<IpNet>,
     /// Concurrent calls and calls per second.
     pub limits: Limits,
+    /// What each of its addresses may send.
+    pub per_source: SourceLimits,
     /// Whether its identity headers are believed.
     pub trusted: bool,
     /// Headers of its messages that reach the other leg.
@@ -75,6 +77,15 @@ pub struct Limits {
     /// Concurrent calls.
     pub max_calls: Option<u32>,
     /// New calls per second.
+    pub cps: Option<u32>,
+}
+
+/// Bounds on what each address of a mapping gateway may send; `None` is no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceLimits {
+    /// Messages per second; more are dropped unread.
+    pub messages: Option<u32>,
+    /// New calls per second; more get 503.
     pub cps: Option<u32>,
 }
 

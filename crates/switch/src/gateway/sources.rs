@@ -46,7 +46,7 @@ impl SourceTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::{Limits, NumberRules};
+    use crate::gateway::{Limits, NumberRules, SourceLimits};
     use crate::parameters::{Overrides, Parameters};
 
     fn gateway(name: &str, sources: &[&str]) -> Arc<MappingGateway> {
@@ -54,6 +54,7 @@ mod tests {
             name: name.into(),
             sources: sources.iter().map(|source| source.parse().expect("a network")).collect(),
             limits: Limits::default(),
+            per_source: SourceLimits::default(),
             trusted: false,
             pass_headers: Vec::new(),
             number_rules: NumberRules::default(),

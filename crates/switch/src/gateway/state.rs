@@ -1,6 +1,7 @@
 //! A gateway as it runs: who holds its slots, and how its calls went.
 
 use super::Limits;
+use crate::admission::Pace;
 use crate::call::CallId;
 use crate::failover::Failure;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,8 @@ pub struct GatewayState {
     slots: BTreeSet<Holder>,
     /// When the calls of the last second began.
     recent: VecDeque<Mono>,
+    /// Spreads them over the second.
+    pace: Pace,
     slices: VecDeque<Slice>,
     last_failures: VecDeque<LastFailure>,
 }
@@ -117,6 +120,7 @@ impl GatewayState {
             limits,
             slots: BTreeSet::new(),
             recent: VecDeque::new(),
+            pace: Pace::default(),
             slices: VecDeque::new(),
             last_failures: VecDeque::new(),
         }
@@ -137,7 +141,7 @@ impl GatewayState {
             while self.recent.front().is_some_and(|began| now.mono.since(*began) >= CPS_WINDOW) {
                 self.recent.pop_front();
             }
-            if self.recent.len() >= limit as usize {
+            if self.recent.len() >= limit as usize || !self.pace.take(now.mono, limit, burst(limit)) {
                 return Err(Refusal::Cps);
             }
             self.recent.push_back(now.mono);
@@ -234,6 +238,12 @@ impl GatewayState {
     }
 }
 
+/// How many of the calls per second may begin at once: a tenth, or a handful where there are not many. Without it a
+/// crowd would use a second's calls up in its first moment, and all who come later in that second were refused.
+fn burst(cps: u32) -> u32 {
+    (cps / 10).max(cps.min(10))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,6 +284,21 @@ mod tests {
         assert_eq!(gateway.admit(at(1_000), holder(3)), Ok(()));
         assert_eq!(gateway.admit(at(1_001), holder(4)), Err(Refusal::Cps));
         assert_eq!(gateway.cps(Mono(1_001)), 2);
+    }
+
+    #[test]
+    fn under_an_overload_calls_are_admitted_evenly_and_at_the_whole_rate() {
+        let mut gateway = state(None, Some(200));
+        let mut admitted = [0; 100];
+        for number in 0..10_000_u32 {
+            let mut id = [0; 12];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            let holder = Holder { call: CallId(id), attempt: 0 };
+            admitted[number as usize / 100] += u32::from(gateway.admit(at(number.into()), holder).is_ok());
+        }
+        assert_eq!(admitted[..10].iter().sum::<u32>(), 200, "never more than the limit in a second");
+        assert!(admitted.iter().all(|tenth| *tenth <= 40), "{admitted:?}");
+        assert!(admitted[10..].iter().sum::<u32>() >= 9 * 198);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::call::{
     Action, Call, CallId, Event, Input, Looked, Seq, Setup, Snapshot, Sought, Stage, Token, TokenKeys, screen,
 };
 use crate::cdr::{EndReason, Release};
-use crate::gateway::{Holder, Limits, MappingGateway, NumberRules, Outcome, Refusal};
+use crate::gateway::{Holder, Limits, MappingGateway, NumberRules, Outcome, Refusal, SourceLimits};
 use bincode::Options;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -551,6 +551,7 @@ fn mapping_gateway(plan: &Plan) -> MappingGateway {
         name: "customer".into(),
         sources: Vec::new(),
         limits: Limits::default(),
+        per_source: SourceLimits::default(),
         trusted: plan.trusted,
         pass_headers: plan.pass_headers.clone(),
         number_rules: NumberRules::default(),
