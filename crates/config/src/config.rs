@@ -3,11 +3,12 @@
 use crate::error::ConfigError;
 use crate::section::Section;
 use crate::warning::{self, Warning};
-use crate::{Secret, environment, gateways, later, limits, sections, tree};
+use crate::{Secret, environment, gateways, later, limits, routing, sections, tree};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use tandem_switch::admission::{Allowance, BanRules};
+use tandem_switch::emergency::EmergencyNumbers;
 use tandem_switch::gateway::{MappingGateway, RoutingGateway};
 use tandem_switch::parameters::{Overrides, Parameters};
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[cdr]`.
     pub cdr: Cdr,
+    /// `[routing]`.
+    pub routing: Routing,
     /// `[parameters]`: the system's values.
     pub parameters: Parameters,
     /// `[[mapping_gateway]]`, in the file's order.
@@ -40,6 +43,7 @@ impl Default for Config {
             limits: NodeLimits::default(),
             admin: Admin::default(),
             cdr: Cdr::default(),
+            routing: Routing::default(),
             parameters: Parameters::default(),
             mapping_gateways: Vec::new(),
             routing_gateways: Vec::new(),
@@ -147,6 +151,14 @@ pub enum JsonlTarget {
     File(PathBuf),
 }
 
+/// `[routing]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// `emergency_numbers`: called numbers, as dialled or after the mapping gateway's rules, whose calls no limit on
+    /// their length ends; by default none.
+    pub emergency: EmergencyNumbers,
+}
+
 /// A `[[mapping_gateway]]`.
 #[derive(Clone, Debug)]
 pub struct ConfiguredMapping {
@@ -195,6 +207,7 @@ impl Config {
             limits: limits::limits(&mut root),
             admin: sections::admin(&mut root),
             cdr: sections::cdr(&mut root),
+            routing: routing::routing(&mut root),
             mapping_gateways: gateways::mapping(&mut root, &parameters),
             routing_gateways: gateways::routing(&mut root, &parameters),
             parameters,

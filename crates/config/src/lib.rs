@@ -21,6 +21,7 @@ mod limits;
 mod numbers;
 mod place;
 mod presets;
+mod routing;
 mod secret;
 mod section;
 mod sections;
@@ -33,7 +34,7 @@ mod tests;
 
 pub use config::{
     Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Credentials, JsonlTarget, Listen,
-    Loaded, Node, NodeLimits,
+    Loaded, Node, NodeLimits, Routing,
 };
 pub use error::{ConfigError, Feature, Problem};
 pub use place::Place;

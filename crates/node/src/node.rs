@@ -142,6 +142,7 @@ impl Node {
             sources: ArcSwap::from_pointee(SourceTable::new(&mapping)),
             gateways: routing.iter().map(handle).collect(),
             routes: ArcSwap::from_pointee(RouteTable::new(routing)),
+            emergency: config.routing.emergency.clone(),
             admission: Admission::new(limits, &mapping, &metrics),
             guards: Guards::new(config, &metrics),
             overload: Overload::default(),

@@ -26,6 +26,7 @@ use tandem_sip::dialog::DEFAULT_PORT;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_store::{Owner, Store};
 use tandem_switch::call::{CallId, Candidate, Looked, Reach, Sought, Target, TokenKeys};
+use tandem_switch::emergency::EmergencyNumbers;
 use tandem_switch::gateway::{GatewayName, RoutingGateway, SourceTable};
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{Direction, DropReason, Method, Metrics, StatusClass};
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) sources: ArcSwap<SourceTable>,
     pub(crate) routes: ArcSwap<RouteTable>,
     pub(crate) gateways: HashMap<GatewayName, Arc<GatewayHandle>>,
+    /// Numbers whose calls no limit on their length ends.
+    pub(crate) emergency: EmergencyNumbers,
     pub(crate) admission: Admission,
     pub(crate) guards: Guards,
     pub(crate) overload: Overload,
@@ -170,9 +173,11 @@ impl Shared {
     }
 
     /// Where a call may go: number rules and the route table.
-    pub(crate) fn look_up(&self, id: CallId, mapping_gateway: &str, called: &str) -> Looked {
+    pub(crate) fn look_up(&self, id: CallId, mapping_gateway: &str, dialled: &str) -> Looked {
         let mapping = self.admission.mapping_gateway(mapping_gateway);
-        let called = mapping.map_or_else(|| called.to_owned(), |gateway| gateway.number_rules.apply(called));
+        let called =
+            mapping.map_or_else(|| dialled.to_owned(), |gateway| gateway.number_rules.apply(dialled));
+        let emergency = self.emergency.contains(dialled) || self.emergency.contains(&called);
         let gateways = self.routes.load().candidates(&called, id.draw(), |_| true);
         let candidate = |gateway: &Arc<RoutingGateway>| {
             let flow = self.flow_to(gateway.address)?;
@@ -186,6 +191,6 @@ impl Shared {
             })
         };
         let routes = gateways.iter().filter_map(candidate).collect();
-        Looked { called, routes, ..Looked::default() }
+        Looked { called, routes, emergency, ..Looked::default() }
     }
 }

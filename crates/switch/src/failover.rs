@@ -114,7 +114,7 @@ pub fn is_user_busy(status: StatusCode) -> bool {
 /// The status that the caller gets for its last attempt's failure, before the mapping gateway's cause map.
 ///
 /// A timeout is 408 and an unreachable gateway 503. A gateway's 503 becomes 500 (RFC 3261 §16.7 step 6): it speaks of
-/// that gateway, not of us. A redirection, a challenge or an extension that was not followed becomes 500 as well, since
+/// that gateway, not of us. A redirection, a challenge, an extension or a session interval that was not followed becomes 500 as well, since
 /// what it would ask of the caller cannot be answered on its leg.
 pub fn status_for_caller(failure: Failure) -> StatusCode {
     match failure {
@@ -125,7 +125,7 @@ pub fn status_for_caller(failure: Failure) -> StatusCode {
         Failure::TransportError => StatusCode::SERVICE_UNAVAILABLE,
         Failure::UnusableAnswer => StatusCode::SERVER_INTERNAL_ERROR,
         Failure::Status(status) => match status.code() {
-            300..=399 | 401 | 407 | 420 | 421 | 503 => StatusCode::SERVER_INTERNAL_ERROR,
+            300..=399 | 401 | 407 | 420..=422 | 503 => StatusCode::SERVER_INTERNAL_ERROR,
             _ => status,
         },
     }

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod call;
 pub mod cdr;
+pub mod emergency;
 pub mod failover;
 pub mod gateway;
 pub mod parameters;

@@ -95,6 +95,10 @@ fn a_refused_key_shows_file_line_path_value_range_and_unit() {
             "tandem.toml:1: listen[0].bind: is missing; needed is an address and port such as 0.0.0.0:5060",
         ),
         ("listen = []", "tandem.toml:1: listen: is empty; needed is at least one listener"),
+        (
+            "[routing]\nemergency_numbers = [\"112\", \"\"]",
+            "tandem.toml:2: routing.emergency_numbers[1] = \"\": is not a called number of 1 to 32 digits, '+', '*' or '#'",
+        ),
         ("listen = 3", "tandem.toml:1: listen = 3: is a whole number, not a list"),
         ("limits = 3", "tandem.toml:1: limits = 3: is a whole number, not a table"),
         (
@@ -256,4 +260,19 @@ fn credentials_show_neither_in_debug_nor_in_errors() {
     );
     let errors = Config::parse(&wrong, []).expect_err("a wrong configuration");
     assert!(!format!("{errors:?}").contains("s3cret"));
+}
+
+#[test]
+fn emergency_numbers_are_listed_under_routing() {
+    let config = load("[routing]\nemergency_numbers = [\"112\", \"+44999\"]");
+    assert_eq!(config.routing.emergency.iter().collect::<Vec<_>>(), ["+44999", "112"]);
+    assert_eq!(load("").routing.emergency.iter().count(), 0);
+    let many: Vec<_> = (0..65).map(|number| format!("\"{number}\"")).collect();
+    let text = format!("[routing]\nemergency_numbers = [{}]", many.join(", "));
+    assert_eq!(
+        errors(&text),
+        [
+            "tandem.toml:2: routing.emergency_numbers[64] = \"64\": is not among the first 64, which are the most there can be"
+        ]
+    );
 }

@@ -1,12 +1,10 @@
 //! What messages say about session timers.
 
+use super::OPTION_TAG;
 use crate::header::{HeaderError, SessionExpires};
 use crate::{Builder, Message, Name};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-
-/// The option tag of RFC 4028.
-const TIMER: &[u8] = b"timer";
 
 /// What an INVITE or UPDATE, its 2xx or its 422 says about session timers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +23,7 @@ impl TimerHeaders {
     /// # Errors
     /// Session-Expires or Min-SE cannot be read.
     pub fn of(message: &Message) -> Result<Self, HeaderError> {
-        let lists = |name| message.items(name).any(|tag| tag.eq_ignore_ascii_case(TIMER));
+        let lists = |name| message.items(name).any(|tag| tag.eq_ignore_ascii_case(OPTION_TAG.as_bytes()));
         Ok(Self {
             expires: message.session_expires().transpose()?,
             min_se: message.number(Name::MinSe).transpose()?,
@@ -40,7 +38,7 @@ impl TimerHeaders {
 }
 
 /// What a message of ours says about session timers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimerLines {
     /// Session-Expires.
     pub expires: Option<SessionExpires>,
@@ -56,10 +54,10 @@ impl TimerLines {
     /// Adds the header lines to a message.
     pub fn put(&self, mut builder: Builder) -> Builder {
         if self.supported {
-            builder = builder.header(Name::Supported, TIMER);
+            builder = builder.header(Name::Supported, OPTION_TAG);
         }
         if self.required {
-            builder = builder.header(Name::Require, TIMER);
+            builder = builder.header(Name::Require, OPTION_TAG);
         }
         if let Some(expires) = self.expires {
             builder = builder.header_fmt(Name::SessionExpires, format_args!("{expires}"));

@@ -15,5 +15,5 @@ pub use headers::{TimerHeaders, TimerLines};
 pub use schedule::{Hangup, Schedule, SessionPolicy};
 pub use timer::{Agreed, Due, FrozenTimer, RefreshOutcome, Refreshes, SessionTimer, TooSmall};
 
-/// The smallest Session-Expires and Min-SE there is, in seconds (RFC 4028 §5).
-pub const SMALLEST_MIN_SE: u32 = 90;
+/// The option tag of RFC 4028.
+pub const OPTION_TAG: &str = "timer";

@@ -83,6 +83,8 @@ pub struct Looked {
     pub routes: Vec<Candidate>,
     /// The longest conversation allowed, over and above the parameters.
     pub max_duration: Option<Duration>,
+    /// Whether it goes to an emergency service: then no limit on its length holds.
+    pub emergency: bool,
     /// Header lines (name, value) that the callee's side gets besides.
     pub headers: Vec<(String, String)>,
 }
@@ -212,6 +214,8 @@ pub enum Again {
     Challenge,
     /// 3xx (§8.1.3.4).
     Redirect,
+    /// 422 (RFC 4028 §7.3).
+    SessionInterval,
     /// The place before it did not respond, could not be reached, or answered 503 (RFC 3263 §4.3).
     NextTarget,
 }

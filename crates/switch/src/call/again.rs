@@ -4,13 +4,15 @@ use super::action::{Action, Again, Event};
 use super::calling::Calling;
 use super::context::Context;
 use super::invite::Head;
+use super::session::callee_policy;
 use super::snapshot::OpenAttempt;
 use crate::failover::Failure;
+use tandem_sip::session_timer::TimerLines;
 use tandem_sip::time::Now;
-use tandem_sip::{Message, StatusCode};
+use tandem_sip::{Message, Name, StatusCode};
 
 impl Calling {
-    /// Goes on inside the attempt after its INVITE has failed, with `_response` if there is one.
+    /// Goes on inside the attempt after its INVITE has failed, with `response` if there is one.
     ///
     /// # Errors
     /// Gives itself back where nothing is left to be tried: the attempt has failed.
@@ -18,13 +20,17 @@ impl Calling {
         mut self: Box<Self>,
         context: &mut Context,
         failure: Failure,
-        _response: Option<&Message>,
+        response: Option<&Message>,
         now: Now,
     ) -> Result<Box<Self>, Box<Self>> {
         let stays = match failure {
             Failure::InviteTimeout | Failure::TransportError => {
                 self.report_target(context);
                 self.try_next_target(context, now)
+            }
+            Failure::Status(StatusCode::SESSION_INTERVAL_TOO_SMALL) => {
+                let min_se = response.and_then(|response| response.number(Name::MinSe)?.ok());
+                self.lengthen_session(context, min_se.unwrap_or_default(), now)
             }
             Failure::Status(StatusCode::SERVICE_UNAVAILABLE) => self.try_next_target(context, now),
             Failure::TryingTimeout
@@ -50,6 +56,19 @@ impl Calling {
         let flow = self.attempt.current.head.target.flow;
         context.out.push(Action::Send { flow, message, after });
         true
+    }
+
+    /// Asks once more with the longer session that the gateway wants (RFC 4028 §7.3); once, and only if it is longer.
+    fn lengthen_session(&mut self, context: &mut Context, min_se: u32, now: Now) -> bool {
+        let policy = callee_policy(context.parameters(), &self.attempt.candidate.parameters);
+        let (sent, longer) = (self.attempt.current.head.timer, policy.invite_lines(min_se));
+        let is_first = sent == policy.invite_lines(0);
+        let asked = |lines: TimerLines| lines.expires.map_or(0, |expires| expires.secs);
+        if !is_first || asked(longer) <= asked(sent) {
+            return false;
+        }
+        let head = Head { timer: longer, ..self.attempt.current.head.next(&mut context.names) };
+        self.invite_again(context, head, Again::SessionInterval, now)
     }
 
     fn report_target(&self, context: &mut Context) {

@@ -7,6 +7,7 @@ use super::early::{Arrival, EarlyDialogs, offered};
 use super::identity::{Names, Serial};
 use super::invite::{Common, Head, Heard, Invite, SentInvite, gateway_uri, gone_elsewhere};
 use super::requests::{Body, via};
+use super::session::callee_policy;
 use super::snapshot::CSEQ_PER_EPOCH;
 use super::unwanted::UnwantedAnswer;
 use crate::failover::{Commitment, Failure};
@@ -118,7 +119,8 @@ impl Attempt {
         let serial = to.names.next();
         let uri = gateway_uri(&candidate);
         let common = Common { serial, candidate: &candidate, uri: &uri };
-        let head = Head::first(serial, target);
+        let timer = callee_policy(to.parameters, &candidate.parameters).invite_lines(0);
+        let head = Head::first(serial, target, timer);
         let (invite, message) = Invite::start(common, head, (to.names, to.caller), to.parameters.resend, now);
         let wait = response_wait(&candidate, to.parameters, now);
         let mut attempt = Self::new((index, serial), (candidate, uri), invite, now);

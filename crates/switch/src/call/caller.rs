@@ -14,6 +14,7 @@ use tandem_sip::dialog::{Dialog, DialogError};
 use tandem_sip::flow::Flow;
 use tandem_sip::header::Quoted;
 use tandem_sip::reliable::OPTION_TAG;
+use tandem_sip::session_timer::TimerHeaders;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ResendSchedule, ServerInvite};
 use tandem_sip::{Builder, Message, Name, NameAddr, ResponseHead, StatusCode};
@@ -49,6 +50,8 @@ pub(super) struct CallerLeg {
     pub(super) max_breadth: Option<u32>,
     /// The sequence number of the INVITE.
     pub(super) cseq: u32,
+    /// What the INVITE says about session timers.
+    pub(super) timer: TimerHeaders,
 }
 
 /// One early dialog of one attempt.
@@ -109,6 +112,7 @@ impl CallerLeg {
             max_forwards: max_forwards.saturating_sub(1),
             max_breadth: invite.number(Name::MaxBreadth).and_then(Result::ok),
             cseq,
+            timer: TimerHeaders::of(invite).unwrap_or_default(),
         })
     }
 

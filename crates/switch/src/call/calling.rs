@@ -18,6 +18,7 @@ use crate::failover::{Failure, Verdict, judge};
 use bytes::Bytes;
 use tandem_sip::dialog::Dialog;
 use tandem_sip::reliable::Sending;
+use tandem_sip::session_timer::TimerHeaders;
 use tandem_sip::time::{Mono, Now};
 use tandem_sip::{Message, StatusCode};
 
@@ -231,7 +232,8 @@ impl Calling {
         };
         self.show_early_dialog(context, response, answer.as_ref());
         let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
-        Connected::enter(context, self.attempt, dialog, (answer, passed), now)
+        let timer = TimerHeaders::of(response).unwrap_or_default();
+        Connected::enter(context, self.attempt, dialog, (answer, passed, timer), now)
     }
 
     /// The INVITE has failed, with `response` if there is one: the attempt goes on by itself where it can.

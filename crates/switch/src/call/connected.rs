@@ -7,11 +7,13 @@ use super::clearing::{Clearing, Ending};
 use super::context::{Context, Hunt};
 use super::identity::Serial;
 use super::requests::{Body, reason_line};
+use super::session::{self, Demand, Sessions};
 use super::snapshot::{ConnectedPhase, Phase};
 use crate::cdr::{EndReason, Origin};
 use bytes::Bytes;
 use tandem_sip::dialog::{Dialog, Order};
 use tandem_sip::flow::Flow;
+use tandem_sip::session_timer::TimerHeaders;
 use tandem_sip::time::{Mono, Now};
 use tandem_sip::transaction::Acknowledged;
 use tandem_sip::{Message, Method, StatusCode, sdp};
@@ -24,8 +26,8 @@ pub(super) struct Connected {
     /// The dialog with the callee.
     pub(super) callee: Dialog,
     pub(super) acknowledgement: Acknowledgement,
-    /// When the conversation has lasted long enough.
-    pub(super) ends_at: Option<Mono>,
+    /// What bounds it in time.
+    pub(super) sessions: Sessions,
     /// Whether an earlier owner of the call may have had the caller's ACK: then its absence says nothing.
     pub(super) acknowledgement_unknown: bool,
 }
@@ -60,7 +62,7 @@ impl Connected {
         context: &mut Context,
         attempt: Attempt,
         callee: Dialog,
-        (answer, passed): (Option<Body>, Bytes),
+        (answer, passed, timer): (Option<Body>, Bytes, TimerHeaders),
         now: Now,
     ) -> State {
         let acknowledgement = match &answer {
@@ -78,14 +80,9 @@ impl Connected {
             context.record.codec = sdp::first_codec(answer.content());
         }
         context.emit(Event::Answered);
-        let limits = [
-            context.parameters().max_duration,
-            attempt.candidate.parameters.max_duration,
-            context.max_duration,
-        ];
-        let ends_at = limits.into_iter().flatten().min().map(|longest| now.mono + longest);
+        let sessions = Sessions::begin(context, &attempt.candidate.parameters, &timer, now.mono);
         let mut connected =
-            Box::new(Self { attempt, callee, acknowledgement, ends_at, acknowledgement_unknown: false });
+            Box::new(Self { attempt, callee, acknowledgement, sessions, acknowledgement_unknown: false });
         let phase = Phase::Connected(Box::new(ConnectedPhase::take(&connected, answer.clone(), now)));
         let after = Some(context.commit(phase, now));
         if let Acknowledgement::Sent { ack, after: follows } = &mut connected.acknowledgement {
@@ -95,6 +92,7 @@ impl Connected {
             context.out.push(Action::Send { flow, message: ack.clone(), after });
         }
         let builder = context.caller.respond(&context.names, StatusCode::OK, &passed);
+        let builder = session::first_answer(context.parameters(), &context.caller).put(builder);
         let response = (StatusCode::OK, Body::close(answer.as_ref(), builder));
         context.response_after = after;
         context.caller.send_final(&mut context.out, &mut context.transaction, response, after, now.mono);
@@ -188,19 +186,19 @@ impl Connected {
         if unacknowledged && !self.acknowledgement_unknown {
             return self.end(context, Ending::by_server(EndReason::ProtocolError, "no ACK"), now);
         }
-        if self.ends_at.is_some_and(|at| at <= now.mono) {
-            return self.end(
-                context,
-                Ending::by_server(EndReason::MaxDuration, "maximum call duration"),
-                now,
-            );
+        match self.sessions.on_timer(now.mono) {
+            Some(Demand::End(cause)) => {
+                return self.end(context, Ending::by_server(cause, cause.as_str()), now);
+            }
+            Some(Demand::Refresh(party) | Demand::Probe(party)) => self.sessions.on_busy(party, now.mono),
+            None => {}
         }
         self.attempt.on_late_timer(&mut context.out, now.mono);
         State::Connected(self)
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.ends_at.into_iter().chain(self.attempt.deadline()).min()
+        self.sessions.deadline().into_iter().chain(self.attempt.deadline()).min()
     }
 }
 

@@ -72,6 +72,8 @@ pub(super) struct Context {
     asked: Vec<Asked>,
     /// The longest conversation that the look-up allowed.
     pub(super) max_duration: Option<Duration>,
+    /// Whether it goes to an emergency service, and no limit on its length holds.
+    pub(super) emergency: bool,
     /// When a call that is not answered is ended (`SS_SETUP_TIMEOUT`).
     pub(super) setup_deadline: Option<Mono>,
     /// The commit that the last response to the caller's INVITE follows, also when it is sent again.
@@ -100,6 +102,7 @@ impl Context {
             answered: VecDeque::new(),
             asked: Vec::new(),
             max_duration: None,
+            emergency: false,
             setup_deadline: None,
             response_after: None,
             seq: 0,

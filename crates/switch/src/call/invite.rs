@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tandem_sip::reliable::OPTION_TAG;
+use tandem_sip::session_timer::TimerLines;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ClientInvite, ClientTimer, InviteResponse, ResendSchedule, T1_64};
 use tandem_sip::{Builder, Message, Method, Name, StatusCode};
@@ -25,6 +26,8 @@ pub(super) struct Head {
     pub(super) target: Target,
     /// The Request-URI where it is not the gateway's own: that of a followed redirection.
     pub(super) redirected: Option<Arc<str>>,
+    /// What it says about session timers.
+    pub(super) timer: TimerLines,
 }
 
 /// What all INVITEs of one attempt have in common.
@@ -66,12 +69,11 @@ pub(super) struct SentInvite {
 
 impl Head {
     /// The first INVITE of an attempt.
-    pub(super) fn first(serial: Serial, target: Target) -> Self {
-        Self { serial, cseq: invite_cseq(serial), target, redirected: None }
+    pub(super) fn first(serial: Serial, target: Target, timer: TimerLines) -> Self {
+        Self { serial, cseq: invite_cseq(serial), target, redirected: None, timer }
     }
 
     /// That of a further INVITE to the same target: another branch, the next sequence number.
-    #[expect(dead_code, reason = "what answers a challenge begins with it")]
     pub(super) fn next(&self, names: &mut Names) -> Self {
         let serial = names.next();
         Self { serial, cseq: (self.cseq + 1).max(invite_cseq(serial)), ..self.clone() }
@@ -111,7 +113,7 @@ impl Head {
         if let Some(breadth) = caller.max_breadth {
             request = request.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
         }
-        request = with_lines(request, &caller.passed);
+        request = with_lines(self.timer.put(request), &caller.passed);
         if of.candidate.trusted {
             request = with_lines(request, &caller.identity);
         }

@@ -29,6 +29,7 @@ mod requests;
 mod ringing;
 mod routing;
 mod screen;
+mod session;
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,7 @@ impl Routing {
     pub(super) fn on_looked(self, context: &mut Context, looked: Looked, now: Now) -> State {
         context.record.called_routed = Some(looked.called);
         context.max_duration = looked.max_duration;
+        context.emergency = looked.emergency;
         if !looked.headers.is_empty() {
             let mut lines = BytesMut::from(&context.caller.passed[..]);
             for (name, value) in looked.headers {

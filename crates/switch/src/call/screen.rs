@@ -4,6 +4,7 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 use tandem_sip::header::{MediaType, find_param};
 use tandem_sip::reliable::OPTION_TAG as RELIABLE;
+use tandem_sip::session_timer::{TimerHeaders, TooSmall};
 use tandem_sip::uri::Scheme;
 use tandem_sip::{Message, Name, ResponseHead, StatusCode, Uri};
 
@@ -96,6 +97,7 @@ pub fn screen(invite: &Message, parameters: &CallParameters) -> Result<Screened,
         Some(Err(_)) => return Err(Refused::with(StatusCode::BAD_REQUEST)),
     }
     screen_extensions(invite, parameters)?;
+    screen_session(invite, parameters)?;
     // A call that is to take another's place (RFC 3891 §3), which would be a second call if it were ignored.
     if invite.first(Name::Replaces).is_some() {
         return Err(Refused::with(StatusCode::DECLINE));
@@ -180,11 +182,19 @@ fn screen_extensions(invite: &Message, parameters: &CallParameters) -> Result<()
     Ok(())
 }
 
+/// Whether the session interval that the caller asks for is long enough (RFC 4028 §9).
+fn screen_session(invite: &Message, parameters: &CallParameters) -> Result<(), Refused> {
+    let asked = TimerHeaders::of(invite).map_err(|_| Refused::with(StatusCode::BAD_REQUEST))?;
+    parameters.session.screen(&asked).map_err(|TooSmall { min_se }| {
+        Refused::and(StatusCode::SESSION_INTERVAL_TOO_SMALL, Name::MinSe, min_se.to_string())
+    })
+}
+
 /// The option tags that a Require on the caller's leg may name (RFC 3261 §20.32, §20.37).
 fn option_tags(parameters: &CallParameters) -> &'static str {
     match parameters.reliable_provisionals {
-        ReliableProvisionals::Off => "",
-        ReliableProvisionals::Supported | ReliableProvisionals::Required => RELIABLE,
+        ReliableProvisionals::Off => "timer",
+        ReliableProvisionals::Supported | ReliableProvisionals::Required => "100rel, timer",
     }
 }
 

@@ -14,6 +14,7 @@ use super::early::EarlyDialogs;
 use super::identity::{Names, Serial};
 use super::invite::Heard;
 use super::requests::{Body, reason_line};
+use super::session::{self, FrozenSessions, Sessions};
 use super::{Call, CallId, State};
 use crate::cdr::{AttemptOutcome, CallRecord, EndReason, Origin, Release};
 use crate::failover::{Commitment, Failure};
@@ -33,9 +34,6 @@ pub(super) const CSEQ_PER_EPOCH: u32 = 1000;
 /// The longest that a deadline of a call in set-up can lie ahead (the largest of its parameters).
 const LONGEST_SETUP_WAIT: Duration = Duration::from_secs(3600);
 
-/// The longest conversation that is timed.
-const LONGEST_CALL: Duration = Duration::from_secs(u32::MAX as u64);
-
 /// A call's state, as it was committed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -48,6 +46,7 @@ pub struct Snapshot {
     caller: CallerLeg,
     record: CallRecord,
     max_duration: Option<Duration>,
+    emergency: bool,
     left: Vec<LeftAttempt>,
     phase: Phase,
 }
@@ -110,7 +109,7 @@ pub(super) struct ConnectedPhase {
     answer: Option<Body>,
     /// Whether that was the callee's offer, which the caller's ACK answers.
     delayed_offer: bool,
-    ends_at: Option<Wall>,
+    sessions: FrozenSessions,
 }
 
 impl OpenAttempt {
@@ -173,7 +172,7 @@ impl ConnectedPhase {
             callee: connected.callee.clone(),
             answer,
             delayed_offer: matches!(connected.acknowledgement, Acknowledgement::AwaitsAnswer { .. }),
-            ends_at: connected.ends_at.map(|at| now.to_wall(at)),
+            sessions: connected.sessions.freeze(now),
         }
     }
 
@@ -201,17 +200,18 @@ impl ConnectedPhase {
         };
         if recent {
             let builder = context.caller.respond(&context.names, StatusCode::OK, b"");
+            let builder = session::first_answer(context.parameters(), &context.caller).put(builder);
             let response = (StatusCode::OK, Body::close(self.answer.as_ref(), builder));
             context.caller.send_final(&mut context.out, &mut context.transaction, response, None, now.mono);
         } else {
             context.transaction = ServerInvite::over(context.parameters().resend);
         }
-        let ends_at = self.ends_at.map(|at| now.to_mono(at, LONGEST_CALL));
+        let sessions = Sessions::thaw(context, &attempt.candidate.parameters, self.sessions, now);
         State::Connected(Box::new(Connected {
             attempt,
             callee,
             acknowledgement,
-            ends_at,
+            sessions,
             acknowledgement_unknown: true,
         }))
     }
@@ -230,6 +230,7 @@ impl Snapshot {
             caller: context.caller.clone(),
             record: context.record.clone(),
             max_duration: context.max_duration,
+            emergency: context.emergency,
             left: left
                 .map(|attempt| LeftAttempt {
                     index: attempt.index,
@@ -280,8 +281,19 @@ impl Call {
     ///
     /// Names that are given from now on carry the epoch; sequence numbers start above those of all epochs before.
     pub fn restore(snapshot: Snapshot, epoch: u32, node: Arc<str>, now: Now) -> (Self, Vec<Action>) {
-        let Snapshot { id, token, seq, profile, caller, mut record, max_duration, left, phase, .. } =
-            snapshot;
+        let Snapshot {
+            id,
+            token,
+            seq,
+            profile,
+            caller,
+            mut record,
+            max_duration,
+            emergency,
+            left,
+            phase,
+            ..
+        } = snapshot;
         if record.nodes.last() != Some(&node) {
             record.nodes.push(node);
         }
@@ -290,6 +302,7 @@ impl Call {
         context.caller.dialog.raise_cseq(CSEQ_PER_EPOCH * epoch);
         context.caller.ringing.raise_rseq(epoch);
         context.max_duration = max_duration;
+        context.emergency = emergency;
         context.resume_seq(seq);
         for attempt in left {
             attempt.resume(&mut context, now);

@@ -1,8 +1,9 @@
 //! The values a call keeps from its start to its end, whatever is configured meanwhile.
 
-use super::ReliableProvisionals;
+use super::{NoTimerAction, ReliableProvisionals};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tandem_sip::session_timer::SessionPolicy;
 use tandem_sip::transaction::ResendSchedule;
 
 /// What holds for the whole call: the system's values with the mapping gateway's overrides.
@@ -26,6 +27,12 @@ pub struct CallParameters {
     pub setup_timeout: Option<Duration>,
     /// `SS_SIP_100REL` towards the caller.
     pub reliable_provisionals: ReliableProvisionals,
+    /// `SS_SIP_SESSION_…` for the caller's leg; the callee's has the interval of its own gateway.
+    pub session: SessionPolicy,
+    /// `SS_SIP_NO_TIMER_REINVITE_INTERVAL`; `None` is off.
+    pub no_timer: Option<Duration>,
+    /// `SS_SIP_NO_TIMER_ACTION`.
+    pub no_timer_action: NoTimerAction,
     /// `SS_CDR_RECORD_NONCONNECT`.
     pub record_nonconnect: bool,
 }
@@ -47,6 +54,12 @@ pub struct AttemptParameters {
     pub max_duration: Option<Duration>,
     /// `SS_SIP_100REL` towards this gateway.
     pub reliable_provisionals: ReliableProvisionals,
+    /// The Session-Expires that this gateway is asked for, in seconds (`SS_SIP_SESSION_TTL`).
+    pub session_expires_s: u32,
+    /// `SS_SIP_NO_TIMER_REINVITE_INTERVAL`; `None` is off.
+    pub no_timer: Option<Duration>,
+    /// The same, if it is this gateway's own value: then it also bounds the calls of callers without session timers.
+    pub no_timer_cap: Option<Duration>,
     /// `stop_switching_response_code`: statuses of this gateway that end the hunt, sorted.
     pub stop_codes: Vec<u16>,
 }

@@ -79,24 +79,24 @@ catalogue! {
         "A provisional with SDP commits the call to the gateway.";
     "SS_SIP_USER_AGENT_STOP_SWITCH_AFTER_INVITE_TIMEOUT", stop_switch_after_invite_timeout: bool = false, Range::OnOff,
         None, Attempt, true, "An INVITE timeout ends the call instead of trying the next gateway.";
-    "SS_SIP_SESSION_TTL", session_ttl: Duration = seconds(600), whole(60, 86_400), Seconds, EitherLeg, false,
+    "SS_SIP_SESSION_TTL", session_ttl: Duration = seconds(600), whole(60, 86_400), Seconds, EitherLeg, true,
         "Session-Expires that the switch asks for.";
-    "SS_SIP_SESSION_UPDATE_SEGMENT", session_update_segment: u32 = 2, whole(2, 10), Count, No, false,
+    "SS_SIP_SESSION_UPDATE_SEGMENT", session_update_segment: u32 = 2, whole(2, 10), Count, No, true,
         "Parts the session's lifetime is divided into for refreshes.";
     "SS_SIP_SESSION_REFRESH_SCHEDULE", session_refresh_schedule: RefreshSchedule = RefreshSchedule::Divide,
-        RefreshSchedule::RANGE, None, No, false,
+        RefreshSchedule::RANGE, None, No, true,
         "Refresh at each lifetime ÷ segment (divide), or once the last segment begins (late).";
     "SS_SIP_SESSION_TIMEOUT_EARLY_HANGUP", session_early_hangup: Duration = seconds(0), whole(0, 3600), Seconds, No,
-        false, "Shifts the hang-up of a session that was not refreshed.";
+        true, "Shifts the hang-up of a session that was not refreshed.";
     "SS_SIP_SESSION_EARLY_HANGUP_MODE", session_early_hangup_mode: EarlyHangupMode = EarlyHangupMode::Grace,
-        EarlyHangupMode::RANGE, None, No, false,
+        EarlyHangupMode::RANGE, None, No, true,
         "Whether early hang-up is a grace after the expiry or a margin before it.";
-    "SS_SIP_SESSION_MIN_SE", session_min_se: Duration = seconds(90), whole(90, 3600), Seconds, No, false,
+    "SS_SIP_SESSION_MIN_SE", session_min_se: Duration = seconds(90), whole(90, 3600), Seconds, No, true,
         "Smallest Session-Expires accepted; a smaller one gets 422.";
     "SS_SIP_NO_TIMER_REINVITE_INTERVAL", no_timer_interval: Duration = seconds(7200), whole(0, 86_400), Seconds,
-        EitherLeg, false, "Longest conversation of a party without session timers; 0 is off.";
+        EitherLeg, true, "Longest conversation of a party without session timers; 0 is off.";
     "SS_SIP_NO_TIMER_ACTION", no_timer_action: NoTimerAction = NoTimerAction::Hangup, NoTimerAction::RANGE, None, No,
-        false, "What the no-timer interval does: end the call, or probe the party with a re-INVITE.";
+        true, "What the no-timer interval does: end the call, or probe the party with a re-INVITE.";
     "SS_SIP_PUBLISH_EXPIRE", publish_expire: Duration = seconds(3600), whole(30, 7200), Seconds, EitherLeg, false,
         "Lifetime granted to a gateway's PUBLISH; when it lapses the gateway is unavailable.";
     "SS_SIP_100REL", reliable_provisionals: ReliableProvisionals = ReliableProvisionals::Off,

@@ -34,6 +34,11 @@ impl Overrides {
         self.set.is_empty()
     }
 
+    /// Whether the gateway has a value of its own for that parameter.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.set.contains_key(name)
+    }
+
     /// The gateway's own values as written in a configuration, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Definition, String)> {
         self.set.values().map(|row| (*row, (row.access.print)(&self.values, row)))

@@ -3,7 +3,9 @@
 use super::catalogue::{CATALOGUE, Parameters, definition};
 use super::definition::{Definition, Source, Unit};
 use super::error::ParameterError;
-use super::{AttemptParameters, CallParameters, Overrides};
+use super::{AttemptParameters, CallParameters, EarlyHangupMode, Overrides, RefreshSchedule};
+use std::time::Duration;
+use tandem_sip::session_timer::{Hangup, Schedule, SessionPolicy};
 use tandem_sip::transaction::ResendSchedule;
 
 /// A parameter's value in force, as `tandem check` and the API show it.
@@ -77,6 +79,28 @@ impl Parameters {
             .expect("the catalogue admits 1 to 10 waits of at most 60 s")
     }
 
+    /// How sessions are kept up (`SS_SIP_SESSION_…`).
+    fn session_policy(&self) -> SessionPolicy {
+        SessionPolicy {
+            interval_secs: seconds(self.session_expires()),
+            min_se_secs: seconds(self.session_min_se),
+            segment: self.session_update_segment,
+            schedule: match self.session_refresh_schedule {
+                RefreshSchedule::Divide => Schedule::Divide,
+                RefreshSchedule::Late => Schedule::Late,
+            },
+            hangup: match self.session_early_hangup_mode {
+                EarlyHangupMode::Grace => Hangup::Grace(self.session_early_hangup),
+                EarlyHangupMode::Margin => Hangup::Margin(self.session_early_hangup),
+            },
+        }
+    }
+
+    /// `SS_SIP_NO_TIMER_REINVITE_INTERVAL`, where 0 is off.
+    fn no_timer(&self) -> Option<Duration> {
+        Some(self.no_timer_interval).filter(|interval| !interval.is_zero())
+    }
+
     /// What a call from a mapping gateway with these overrides keeps.
     pub fn call(&self, mapping_gateway: &Overrides) -> CallParameters {
         let own = self.with(mapping_gateway);
@@ -90,6 +114,9 @@ impl Parameters {
             max_duration: own.max_call_duration,
             setup_timeout: own.setup_timeout,
             reliable_provisionals: own.reliable_provisionals,
+            session: own.session_policy(),
+            no_timer: own.no_timer(),
+            no_timer_action: own.no_timer_action,
             record_nonconnect: own.record_nonconnect,
         }
     }
@@ -107,7 +134,15 @@ impl Parameters {
             until_connect: own.switch_until_connect,
             max_duration: own.max_call_duration,
             reliable_provisionals: own.reliable_provisionals,
+            session_expires_s: seconds(own.session_expires()),
+            no_timer: own.no_timer(),
+            no_timer_cap: own.no_timer().filter(|_| routing_gateway.has("SS_SIP_NO_TIMER_REINVITE_INTERVAL")),
             stop_codes,
         }
     }
+}
+
+/// Whole seconds; the catalogue admits no value that does not fit.
+fn seconds(value: Duration) -> u32 {
+    u32::try_from(value.as_secs()).unwrap_or(u32::MAX)
 }

@@ -417,7 +417,9 @@ fn requests_after_the_end_are_481_but_for_bye() {
 
 #[test]
 fn a_conversation_leaves_no_deadline_but_its_own() {
-    let (mut world, _) = talking();
+    let mut world = World::with(|plan| plan.parameters.no_timer = None);
+    world.answered_by(1);
+    world.caller_acks(None);
     // Copies of the INVITE and of its 2xx can arrive for 64·T1.
     world.wait(33);
     assert_eq!(world.next_wake(), None);

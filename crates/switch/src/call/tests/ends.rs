@@ -38,7 +38,7 @@ fn the_smallest_maximum_duration_wins_and_counts_from_the_answer() {
         world.advance(1);
         let bye = world.at(1, "BYE");
         let other = world.at_caller("BYE");
-        assert_eq!(bye.reasons(), ["SIP 408 maximum call duration"]);
+        assert_eq!(bye.reasons(), ["SIP 408 max duration"]);
         assert_eq!(other.reasons(), bye.reasons());
         world.nothing_more();
         let record = world.finish();

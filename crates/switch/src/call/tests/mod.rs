@@ -13,6 +13,7 @@ mod plan;
 mod reliable;
 mod ringback;
 mod screening;
+mod session_setup;
 mod takeover;
 mod targets;
 mod timeouts;

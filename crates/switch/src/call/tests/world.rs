@@ -230,6 +230,7 @@ impl World {
             called: "4420".to_owned(),
             routes: self.plan.candidates.clone(),
             max_duration: self.plan.looked_max_duration,
+            emergency: self.plan.emergency,
             headers: self.plan.looked_headers.clone(),
         }
     }

@@ -45,7 +45,7 @@ fn unsupported_names_what_is_not_known_and_nothing_else() {
 #[test]
 fn options_says_whether_100rel_is_supported() {
     let options = Plan::default().invite().replace("INVITE", "OPTIONS");
-    for (parameter, expected) in [(Off, ""), (Supported, "100rel"), (Required, "100rel")] {
+    for (parameter, expected) in [(Off, "timer"), (Supported, "100rel, timer"), (Required, "100rel, timer")] {
         let mut plan = Plan::default();
         plan.parameters.reliable_provisionals = parameter;
         let source = plan.caller_address;
