@@ -444,7 +444,9 @@ fn a_copy_of_the_422_gets_its_ack_again() {
     // The INVITE timeout runs anew.
     world.wait(9);
     world.reply(1, &second, reply(180));
-    world.at(1, "INVITE");
+    world.at_caller("180");
+    world.wait(9);
+    assert_eq!(world.attempted(), ["one"]);
 }
 
 #[test]
