@@ -14,6 +14,7 @@ mod faults;
 mod http;
 mod load;
 mod lost;
+mod names;
 mod place;
 mod process;
 mod refused;

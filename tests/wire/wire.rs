@@ -4,7 +4,7 @@ use crate::place::Place;
 use crate::silent::Silent;
 use crate::sipp::{Scenario, Sipp};
 use crate::switch::Switch;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::net::SocketAddrV4;
 
 /// Gateways are tried in the order in which they are added; each takes every number. The customer at
@@ -93,6 +93,17 @@ impl Wire {
         self.configure(name, address, "");
     }
 
+    /// A gateway that is known by a name; who plays it, its hosts say.
+    pub(crate) fn gateway_by_name(&mut self, name: &str, host: &str) {
+        self.configure(name, host, "");
+    }
+
+    /// A host of a gateway that is known by a name.
+    pub(crate) fn host(&self, name: &str, scenario: Scenario) -> (SocketAddrV4, Sipp) {
+        let address = self.place.gateway_port();
+        (address, Sipp::gateway(&self.place, name, address, &scenario))
+    }
+
     /// The switch, ready for calls.
     pub(crate) fn start(&self) -> Switch {
         self.start_with(&[])
@@ -113,7 +124,7 @@ impl Wire {
         Sipp::caller(&self.place, self.place.stranger, switch.sip, &scenario)
     }
 
-    fn configure(&mut self, name: &str, address: SocketAddrV4, lines: &str) {
+    fn configure(&mut self, name: &str, address: impl Display, lines: &str) {
         self.priority += 1;
         let prefixes = if lines.contains("prefixes") { "" } else { "prefixes = [\"\"]" };
         let priority = self.priority;

@@ -20,5 +20,5 @@ pub use server::{MAX_REQUESTS_IN_FLIGHT, REQUEST_TIMEOUT, router, serve};
 pub use timestamp::Timestamp;
 pub use view::{
     BanList, BanView, CallFilter, CallPage, CallSort, CallState, CallView, DEFAULT_PAGE, FailureView,
-    GatewayKind, GatewayList, GatewayState, GatewayView, MAX_LAST_FAILURES, MAX_PAGE, SortOrder,
+    GatewayKind, GatewayList, GatewayState, GatewayView, MAX_LAST_FAILURES, MAX_PAGE, SortOrder, TargetView,
 };

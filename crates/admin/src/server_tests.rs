@@ -3,8 +3,8 @@
 use super::*;
 use crate::control::{BoxFuture, HangUp, Readiness};
 use crate::{
-    BanView, CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView, Timestamp,
-    Token,
+    BanView, CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView, TargetView,
+    Timestamp, Token,
 };
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, header};
@@ -73,7 +73,12 @@ impl Control for OneCall {
             vec![GatewayView {
                 name: "vendor".into(),
                 kind: GatewayKind::Routing,
-                address: "192.0.2.9:5060".into(),
+                address: "vendor.example.com".into(),
+                targets: vec![TargetView {
+                    transport: "udp".into(),
+                    address: "192.0.2.9:5060".into(),
+                    failed: false,
+                }],
                 state: GatewayState::Available,
                 why: None,
                 calls: 1,

@@ -193,8 +193,10 @@ pub struct GatewayView {
     pub name: String,
     /// Which side of the switch it is on.
     pub kind: GatewayKind,
-    /// Routing: `host:port`. Mapping: its source networks, separated by commas.
+    /// Routing: its address or name as configured. Mapping: its source networks, separated by commas.
     pub address: String,
+    /// Routing: where its calls are sent at present, best first; none while its name leads nowhere.
+    pub targets: Vec<TargetView>,
     /// Whether it gets calls.
     pub state: GatewayState,
     /// Why it is in that state, unless it is plainly available.
@@ -217,6 +219,17 @@ pub struct GatewayView {
     pub pdd_ms: Option<u64>,
     /// The latest failed attempts, newest first, at most ten.
     pub last_failures: Vec<FailureView>,
+}
+
+/// One place of a gateway.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TargetView {
+    /// `udp`, `tcp` or `tls`.
+    pub transport: String,
+    /// Its address and port.
+    pub address: String,
+    /// A call failed there within the last half minute, so it comes after the others.
+    pub failed: bool,
 }
 
 /// An attempt that a gateway failed.

@@ -21,6 +21,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// `[limits]`: what the whole node admits.
     pub limits: NodeLimits,
+    /// `[dns]`.
+    pub dns: Dns,
     /// `[admin]`.
     pub admin: Admin,
     /// `[cdr]`.
@@ -41,6 +43,7 @@ impl Default for Config {
             node: Node::default(),
             listen: vec![Listen::default()],
             limits: NodeLimits::default(),
+            dns: Dns::default(),
             admin: Admin::default(),
             cdr: Cdr::default(),
             routing: Routing::default(),
@@ -107,6 +110,23 @@ impl Default for NodeLimits {
         let ban = BanRules { after: 50, window: Duration::from_secs(60), time: Duration::from_secs(300) };
         let strangers = Allowance { stranger: true, messages: Some(100), ban: Some(ban) };
         Self { max_calls: 20_000, cps: None, strangers }
+    }
+}
+
+/// `[dns]`: how gateways by name are found (RFC 3263).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// `servers`: those that are asked, at most 8; without any, the system's.
+    pub servers: Vec<SocketAddr>,
+    /// `timeout`: how long they may take over one question, which is asked once more; default 1 s.
+    pub timeout: Duration,
+    /// `serve_stale`: how long the last answer goes on serving after it has lapsed while DNS is silent; default 1 h.
+    pub serve_stale: Duration,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { servers: Vec::new(), timeout: Duration::from_secs(1), serve_stale: Duration::from_secs(3600) }
     }
 }
 
@@ -205,6 +225,7 @@ impl Config {
             node: sections::node(&mut root),
             listen: sections::listen(&mut root),
             limits: limits::limits(&mut root),
+            dns: sections::dns(&mut root),
             admin: sections::admin(&mut root),
             cdr: sections::cdr(&mut root),
             routing: routing::routing(&mut root),

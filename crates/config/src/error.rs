@@ -199,9 +199,6 @@ fn suggestion(nearest: Option<&str>) -> String {
 /// What the configuration has words for, but this release does not do. Refused rather than ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Feature {
-    /// Names in place of addresses (RFC 3263).
-    #[error("gateways by name are not supported in this release; write an IP address")]
-    GatewayByName,
     /// TCP and TLS.
     #[error("this release speaks UDP only")]
     Transport,

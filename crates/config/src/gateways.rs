@@ -6,7 +6,7 @@ use crate::error::Problem;
 use crate::numbers::{cause_map, dialled, number_rules, pass_headers, stop_codes};
 use crate::section::{Section, Spot, flag, text, whole};
 use crate::sections::{CALLS, CPS, overrides, transport};
-use crate::values::{duration, gateway_address, name, network};
+use crate::values::{GATEWAY_ADDRESS, duration, gateway_address, name, network};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ fn routing_gateway(
     name: Option<Spot<String>>,
     parameters: &Parameters,
 ) -> Option<ConfiguredRouting> {
-    let address = section.need("address", "an address such as 192.0.2.1:5060", gateway_address);
+    let address = section.need("address", GATEWAY_ADDRESS, gateway_address);
     transport(section);
     let number = |spot: Option<Spot<u32>>, default| spot.map_or(default, |spot| spot.value);
     let overrides = overrides(section);

@@ -33,7 +33,7 @@ mod warning;
 mod tests;
 
 pub use config::{
-    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Credentials, JsonlTarget, Listen,
+    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Credentials, Dns, JsonlTarget, Listen,
     Loaded, Node, NodeLimits, Routing,
 };
 pub use error::{ConfigError, Feature, Problem};

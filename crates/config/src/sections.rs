@@ -1,11 +1,11 @@
 //! The sections about the node itself.
 
-use crate::config::{Admin, Cdr, CdrSink, JsonlTarget, Listen, Node};
+use crate::config::{Admin, Cdr, CdrSink, Dns, JsonlTarget, Listen, Node};
 use crate::error::{ConfigError, Feature, Problem};
 use crate::place::Place;
 use crate::section::{Section, Spot, list, text};
 use crate::tree::{self, Value};
-use crate::values::{bind, name, reachable};
+use crate::values::{bind, dns_server, duration, name, reachable};
 use crate::{PARAMETERS, Secret};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -17,6 +17,15 @@ pub(crate) const CALLS: RangeInclusive<u32> = 1..=1_000_000;
 
 /// Bounds of every limit on new calls per second.
 pub(crate) const CPS: RangeInclusive<u32> = 1..=100_000;
+
+/// Bounds of the wait for DNS servers, in seconds.
+const DNS_TIMEOUT: RangeInclusive<u32> = 1..=5;
+
+/// Bounds of the time that lapsed answers of DNS serve, in seconds.
+const SERVE_STALE: RangeInclusive<u32> = 0..=86_400;
+
+/// The most DNS servers.
+const MAX_DNS_SERVERS: usize = 8;
 
 const ROLES: [&str; 3] = ["edge", "call", "media"];
 
@@ -145,6 +154,27 @@ pub(crate) fn transport(section: &mut Section) {
         _ => Err(Problem::NotA { expected: "udp, tcp or tls" }),
     };
     section.read("transport", read);
+}
+
+/// `[dns]`.
+pub(crate) fn dns(root: &mut Section) -> Dns {
+    let mut dns = Dns::default();
+    let Some(mut section) = root.section("dns") else {
+        return dns;
+    };
+    let servers = section.read_list("servers", dns_server).unwrap_or_default();
+    if let Some(beyond) = servers.get(MAX_DNS_SERVERS) {
+        section.report(beyond.error(Problem::NotA { expected: "one of at most 8 servers" }));
+    }
+    dns.servers = servers.into_iter().map(|spot| spot.value).collect();
+    if let Some(timeout) = section.read("timeout", duration(DNS_TIMEOUT)) {
+        dns.timeout = timeout.value;
+    }
+    if let Some(serve_stale) = section.read("serve_stale", duration(SERVE_STALE)) {
+        dns.serve_stale = serve_stale.value;
+    }
+    root.adopt(section);
+    dns
 }
 
 /// `[store]`: checked, and in memory.

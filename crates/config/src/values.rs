@@ -1,14 +1,23 @@
 //! Texts as the types they stand for.
 
-use crate::error::{Feature, Problem};
+use crate::error::Problem;
 use crate::section::text;
 use crate::tree::Node;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tandem_sip::locate::Wanted;
+use tandem_switch::gateway::GatewayAddress;
 
 /// The port of SIP over UDP (RFC 3261 §19.1.2).
 const SIP_PORT: u16 = 5060;
+
+/// The port of DNS (RFC 1035 §4.2).
+const DNS_PORT: u16 = 53;
+
+/// The most characters of a host name, and of one of its labels.
+const MAX_HOST_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
 
 /// The most characters of a name.
 const MAX_NAME: usize = 64;
@@ -34,17 +43,20 @@ pub(crate) fn reachable(node: Node) -> Result<SocketAddr, Problem> {
     if is_reachable(address) { Ok(address) } else { Err(Problem::NotA { expected }) }
 }
 
-/// A gateway's address; without a port, 5060.
-pub(crate) fn gateway_address(node: Node) -> Result<SocketAddr, Problem> {
-    const FORM: Problem = Problem::NotA { expected: "an address such as 192.0.2.1:5060" };
+/// What a gateway's address looks like.
+pub(crate) const GATEWAY_ADDRESS: &str =
+    "an address such as 192.0.2.1:5060 or a name such as sip.example.com";
+
+/// A gateway's address, at port 5060 without one, or its name.
+pub(crate) fn gateway_address(node: Node) -> Result<GatewayAddress, Problem> {
+    const FORM: Problem = Problem::NotA { expected: GATEWAY_ADDRESS };
     let text = text(node)?;
     let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let ip = bracketed.unwrap_or(&text).parse::<IpAddr>().map(|ip| SocketAddr::new(ip, SIP_PORT));
     match text.parse::<SocketAddr>().or(ip) {
-        Ok(address) if is_reachable(address) => Ok(address),
+        Ok(address) if is_reachable(address) => Ok(GatewayAddress::At(address)),
         Ok(_) => Err(FORM),
-        Err(_) if is_host_name(&text) => Err(Problem::NotInRelease(Feature::GatewayByName)),
-        Err(_) => Err(FORM),
+        Err(_) => host_name(&text).map(GatewayAddress::Named).ok_or(FORM),
     }
 }
 
@@ -53,20 +65,36 @@ fn is_reachable(address: SocketAddr) -> bool {
     address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
 }
 
-/// Whether a text is a host name with or without a port (RFC 3261 §25.1: the last label begins with a letter, which
-/// tells a name from a mistyped address).
-fn is_host_name(text: &str) -> bool {
-    let (host, port) = text.split_once(':').unwrap_or((text, "5060"));
+/// A host name with or without a port (RFC 3261 §25.1: the last label begins with a letter, which tells a name from a
+/// mistyped address), as long as DNS lets it be (RFC 1035 §2.3.4).
+fn host_name(text: &str) -> Option<Wanted> {
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse::<u16>().ok().filter(|port| *port != 0)?)),
+        None => (text, None),
+    };
     let host = host.strip_suffix('.').unwrap_or(host);
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+        matches!(label.len(), 1..=MAX_LABEL)
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
     let last_is_alphabetic = host
         .rsplit('.')
         .next()
         .is_some_and(|last| last.starts_with(|first: char| first.is_ascii_alphabetic()));
-    host.split('.').all(label) && last_is_alphabetic && port.parse::<u16>().is_ok_and(|port| port != 0)
+    let is_name = host.len() <= MAX_HOST_NAME && host.split('.').all(label) && last_is_alphabetic;
+    is_name.then(|| Wanted::new(host, port, None))
+}
+
+/// A DNS server's address; without a port, 53.
+pub(crate) fn dns_server(node: Node) -> Result<SocketAddr, Problem> {
+    const FORM: Problem =
+        Problem::NotA { expected: "the address of a DNS server such as 192.0.2.53 or 192.0.2.53:5353" };
+    let text = text(node)?;
+    let ip = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
+    text.parse::<SocketAddr>().or(ip).ok().filter(|address| is_reachable(*address)).ok_or(FORM)
 }
 
 /// A network, or one address.

@@ -15,9 +15,9 @@ use std::time::Duration;
 use tandem_cluster::{CallHost, ClaimResult, Effect, Write, WriteResult};
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
-use tandem_sip::{Message, ResponseHead, StatusCode};
+use tandem_sip::{Message, ResponseHead, StatusCode, locate};
 use tandem_store::{CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, StoreError, StoreFuture, StoredCall, codec};
-use tandem_switch::call::{Action, Call, CallId, CallStatus, Event, Input, Serial, Snapshot};
+use tandem_switch::call::{Action, Call, CallId, CallStatus, Event, Input, Serial, Snapshot, Sought};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome, Refusal};
 use tandem_telemetry::Direction;
 
@@ -175,10 +175,7 @@ impl CallState {
                     Some(self.host.handle(Input::Looked(looked), now))
                 }
                 Effect::Admit(gateway, holder) => self.ask_gateway(gateway, holder, now),
-                Effect::Resolve(attempt, of) => {
-                    let targets = self.shared.resolve(&of);
-                    Some(self.host.handle(Input::Resolved { attempt, targets }, now))
-                }
+                Effect::Resolve(attempt, of) => self.resolve(attempt, &of, now),
                 Effect::Release(gateway, holder, outcome) => {
                     self.registration.release(&gateway, holder, Some(outcome));
                     None
@@ -220,6 +217,23 @@ impl CallState {
         }
         let result = Err(Refusal::Unavailable);
         Some(self.host.handle(Input::Admitted { gateway, attempt: holder.attempt, result }, now))
+    }
+
+    /// Finds out where that is reached; what is not known is asked for, and the answer comes later.
+    fn resolve(&mut self, attempt: u16, of: &Sought, now: Now) -> Option<Vec<Effect>> {
+        let call = self.registration.id();
+        let wanted = match self.shared.reach(call, attempt, of) {
+            Ok(targets) => return Some(self.host.handle(Input::Resolved { attempt, targets }, now)),
+            Err(wanted) => wanted,
+        };
+        let (shared, myself) = (self.shared.clone(), self.myself.clone());
+        tokio::spawn(async move {
+            let outcome = shared.locations.locate(wanted).await;
+            let targets = shared.targets(call, attempt, &outcome);
+            // The call may have ended meanwhile.
+            let _ = myself.cast(CallMessage::Result(Input::Resolved { attempt, targets }));
+        });
+        None
     }
 
     /// Gives the store a write. A store in memory has done it at once; any other answers later.
@@ -364,6 +378,8 @@ impl CallState {
                 tracing::debug!(call = %id, %gateway, ?why, "INVITE again within the attempt");
             }
             Event::TargetFailed { gateway, flow } => {
+                let target = locate::Target { transport: flow.transport, address: flow.remote };
+                self.shared.locations.note_failed(target);
                 tracing::debug!(call = %id, %gateway, ?flow, "no response, or no way there");
             }
             Event::AttemptFailed { gateway, failure } => {

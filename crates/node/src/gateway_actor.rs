@@ -3,6 +3,7 @@
 use crate::call_actor::CallMessage;
 #[cfg(feature = "fault-injection")]
 use crate::faults::Fault;
+use crate::locations::GatewayTarget;
 use crate::shared::Shared;
 use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -34,6 +35,8 @@ pub(crate) enum GatewayMessage {
 pub struct GatewayReport {
     /// Its configuration.
     pub gateway: Arc<RoutingGateway>,
+    /// Where its calls are sent at present, best first; empty while its name leads nowhere.
+    pub targets: Vec<GatewayTarget>,
     /// Slots in use.
     pub calls: usize,
     /// Figures over the statistics window.
@@ -172,6 +175,7 @@ impl Actor for GatewayActor {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(GatewayReport {
                     gateway: self.handle.gateway.clone(),
+                    targets: self.shared.locations.report(&self.handle.gateway.address),
                     calls: state.calls(),
                     statistics: state.statistics(now.mono),
                     last_failures,

@@ -33,7 +33,9 @@ impl Guards {
             let allowance = Allowance { messages: gateway.per_source.messages, ..Allowance::default() };
             (gateway.name.clone(), allowance)
         });
-        let vendors = config.routing_gateways.iter().map(|configured| configured.gateway.address.ip());
+        // The hosts of a gateway by name are known from their first response on.
+        let vendors = config.routing_gateways.iter();
+        let vendors = vendors.filter_map(|configured| configured.gateway.address.fixed()).map(|at| at.ip());
         Self {
             shards: (0..SHARDS).map(|_| Mutex::new(Guard::new(SHARDS))).collect(),
             strangers: config.limits.strangers,

@@ -14,6 +14,7 @@ mod guards;
 mod labels;
 mod listener_actor;
 mod local_address;
+mod locations;
 mod ongoing;
 mod overload;
 mod registration;
@@ -28,5 +29,6 @@ pub use directory::MAILBOX_MAX;
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;
 pub use gateway_actor::GatewayReport;
+pub use locations::GatewayTarget;
 pub use node::{MappingReport, Node, StartError, Stopped};
 pub use tap::{Tap, Tapped};

@@ -11,6 +11,7 @@ use crate::faults::{Fault, Faults};
 use crate::gateway_actor::{GatewayHandle, GatewayMessage, GatewayReport};
 use crate::guards::Guards;
 use crate::local_address::LocalAddresses;
+use crate::locations::Locations;
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
 use crate::shared::{Listener, Shared};
@@ -27,6 +28,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tandem_config::{Config, Listen};
+use tandem_sip::flow::Transport;
+use tandem_sip::locate::{Family, Offers};
 use tandem_sip::time::Now;
 use tandem_store::{MemoryLimits, MemoryStore, Owner};
 use tandem_switch::admission::Banned;
@@ -35,7 +38,7 @@ use tandem_switch::cdr::EndReason;
 use tandem_switch::gateway::{GatewayState, LastFailure, Limits, MappingGateway, SourceTable, Statistics};
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{CallState, DropReason, Metrics, RaiseTo};
-use tandem_transport::{BindError, SocketLimits, UdpCounts, UdpListener};
+use tandem_transport::{BindError, ResolverError, SocketLimits, UdpCounts, UdpListener};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -61,6 +64,9 @@ pub enum StartError {
     /// An actor.
     #[error("cannot start the node's actors: {0}")]
     Actors(#[from] SpawnErr),
+    /// The names of gateways cannot be looked up.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
     /// The operating system gives no random numbers.
     #[error("no random numbers for the keys: {0}")]
     Random(getrandom::Error),
@@ -75,6 +81,7 @@ pub struct Node {
     sinks: Arc<Sinks>,
     wheel: JoinHandle<()>,
     measuring: JoinHandle<()>,
+    look_ups: JoinHandle<()>,
 }
 
 /// How a node stopped.
@@ -126,6 +133,7 @@ impl Node {
         key[..8].copy_from_slice(&key_low.to_ne_bytes());
         key[8..].copy_from_slice(&key_high.to_ne_bytes());
         let name: Arc<str> = name.into();
+        let locations = Locations::new(config, &offers(&listeners), clock, &metrics)?;
         let shared = Arc::new(Shared {
             owner: Owner { node: name.clone(), boot },
             hint: hint_of(&name),
@@ -139,6 +147,7 @@ impl Node {
             ongoing: Ongoing::default(),
             listeners,
             local_addresses: LocalAddresses::default(),
+            locations,
             sources: ArcSwap::from_pointee(SourceTable::new(&mapping)),
             gateways: routing.iter().map(handle).collect(),
             routes: ArcSwap::from_pointee(RouteTable::new(routing)),
@@ -159,7 +168,11 @@ impl Node {
         let root = start_tree(&shared, &sinks, alive).await?;
         let wheel = tokio::spawn(turn_wheel(shared.clone()));
         let measuring = tokio::spawn(overload::measure(shared.clone()));
-        Ok(Self { shared, root, root_lives, sinks, wheel, measuring })
+        let look_ups = tokio::spawn({
+            let shared = shared.clone();
+            async move { shared.locations.run().await }
+        });
+        Ok(Self { shared, root, root_lives, sinks, wheel, measuring, look_ups })
     }
 
     /// The node's name.
@@ -339,6 +352,7 @@ impl Node {
         let cdrs_lost = self.sinks.close(&self.shared).await;
         self.wheel.abort();
         self.measuring.abort();
+        self.look_ups.abort();
         if self.root.stop_and_wait(None, Some(FAREWELL)).await.is_err() && self.is_running() {
             tracing::warn!("the node's actors did not stop in time");
         }
@@ -375,6 +389,12 @@ fn bind(place: u16, listen: &Listen) -> Result<Listener, BindError> {
         None => Some(bound.to_string().into()),
     };
     Ok(Listener { socket, advertised })
+}
+
+/// What the listeners have to reach gateways by.
+fn offers(listeners: &[Listener]) -> Offers {
+    let family = |listener: &Listener| Family::of(listener.socket.local_addr().ip());
+    listeners.iter().map(|listener| (Transport::Udp, family(listener))).collect()
 }
 
 fn random() -> Result<[u64; 3], StartError> {

@@ -9,6 +9,7 @@ use crate::faults::Faults;
 use crate::gateway_actor::GatewayHandle;
 use crate::guards::Guards;
 use crate::local_address::LocalAddresses;
+use crate::locations::Locations;
 use crate::ongoing::Ongoing;
 use crate::overload::Overload;
 use crate::tap::{Tap, Tapped};
@@ -22,15 +23,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tandem_sip::Uri;
-use tandem_sip::dialog::DEFAULT_PORT;
 use tandem_sip::flow::{Flow, Transport};
+use tandem_sip::locate::Wanted;
 use tandem_store::{Owner, Store};
 use tandem_switch::call::{CallId, Candidate, Looked, Reach, Sought, Target, TokenKeys};
 use tandem_switch::emergency::EmergencyNumbers;
-use tandem_switch::gateway::{GatewayName, RoutingGateway, SourceTable};
+use tandem_switch::gateway::{GatewayAddress, GatewayName, RoutingGateway, SourceTable};
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{Direction, DropReason, Method, Metrics, StatusClass};
-use tandem_transport::{SendError, Sent, UdpListener};
+use tandem_transport::{Outcome, SendError, Sent, UdpListener};
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) ongoing: Ongoing,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) local_addresses: LocalAddresses,
+    pub(crate) locations: Locations,
     pub(crate) sources: ArcSwap<SourceTable>,
     pub(crate) routes: ArcSwap<RouteTable>,
     pub(crate) gateways: HashMap<GatewayName, Arc<GatewayHandle>>,
@@ -161,15 +163,34 @@ impl Shared {
         Some(Flow { transport: Transport::Udp, listener: u16::try_from(place).ok()?, remote })
     }
 
-    /// Where that is reached. Only addresses are known; a name leads nowhere.
-    pub(crate) fn resolve(&self, of: &Sought) -> Vec<Target> {
-        let remote = match of {
-            Sought::Gateway(name) => self.gateways.get(name).map(|handle| handle.gateway.address),
-            Sought::Uri(uri) => Uri::parse(uri.as_bytes()).ok().and_then(|uri| uri.socket_addr(DEFAULT_PORT)),
+    /// Where that is reached, for one attempt of a call. `Err`: that has to be asked for.
+    pub(crate) fn reach(&self, call: CallId, attempt: u16, of: &Sought) -> Result<Vec<Target>, Wanted> {
+        let wanted = match of {
+            Sought::Gateway(name) => match self.gateways.get(name).map(|handle| &handle.gateway.address) {
+                Some(GatewayAddress::Named(wanted)) => Some(wanted.clone()),
+                Some(GatewayAddress::At(remote)) => return Ok(self.target_at(*remote).into_iter().collect()),
+                None => None,
+            },
+            Sought::Uri(uri) => Uri::parse(uri.as_bytes()).ok().and_then(|uri| Wanted::of_uri(&uri)),
         };
-        let flow = remote.and_then(|remote| self.flow_to(remote));
-        let target = |flow: Flow| Target { flow, local: self.local_name(flow.listener, flow.remote) };
-        flow.into_iter().map(target).collect()
+        let Some(wanted) = wanted else { return Ok(Vec::new()) };
+        match self.locations.known(&wanted) {
+            Some(outcome) => Ok(self.targets(call, attempt, &outcome)),
+            None => Err(wanted),
+        }
+    }
+
+    /// The targets of one attempt of a call where a name leads.
+    pub(crate) fn targets(&self, call: CallId, attempt: u16, outcome: &Outcome) -> Vec<Target> {
+        let Ok(located) = outcome else { return Vec::new() };
+        // Each attempt draws its own order among equals.
+        let targets = self.locations.targets(located, call.draw().wrapping_add(attempt.into()));
+        targets.into_iter().filter_map(|target| self.target_at(target.address)).collect()
+    }
+
+    fn target_at(&self, remote: SocketAddr) -> Option<Target> {
+        let flow = self.flow_to(remote)?;
+        Some(Target { flow, local: self.local_name(flow.listener, remote) })
     }
 
     /// Where a call may go: number rules and the route table.
@@ -180,10 +201,13 @@ impl Shared {
         let emergency = self.emergency.contains(dialled) || self.emergency.contains(&called);
         let gateways = self.routes.load().candidates(&called, id.draw(), |_| true);
         let candidate = |gateway: &Arc<RoutingGateway>| {
-            let flow = self.flow_to(gateway.address)?;
+            let reach = match &gateway.address {
+                GatewayAddress::At(remote) => Reach::At(self.target_at(*remote)?),
+                GatewayAddress::Named(wanted) => Reach::Named(wanted.to_string().into()),
+            };
             Some(Candidate {
                 gateway: gateway.name.clone(),
-                reach: Reach::At(Target { flow, local: self.local_name(flow.listener, gateway.address) }),
+                reach,
                 called: gateway.number_rules.apply(&called),
                 trusted: gateway.trusted,
                 pass_headers: gateway.pass_headers.as_slice().into(),

@@ -6,7 +6,9 @@ use crate::random::Random;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tandem_switch::gateway::{Limits, MappingGateway, NumberRules, RoutingGateway, SourceLimits};
+use tandem_switch::gateway::{
+    GatewayAddress, Limits, MappingGateway, NumberRules, RoutingGateway, SourceLimits,
+};
 use tandem_switch::parameters::{AttemptParameters, CallParameters};
 
 /// The fewest calls of a run.
@@ -264,7 +266,7 @@ impl Gateway {
     pub(crate) fn configured(&self, parameters: Arc<AttemptParameters>) -> RoutingGateway {
         RoutingGateway {
             name: self.name.as_str().into(),
-            address: self.address,
+            address: GatewayAddress::At(self.address),
             prefixes: vec![self.prefix.to_owned()],
             priority: self.priority,
             weight: self.weight,

@@ -93,13 +93,13 @@ fn order_by_weight(group: &mut [&Arc<RoutingGateway>], draw: &mut Draw) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::{Limits, NumberRules};
+    use crate::gateway::{GatewayAddress, Limits, NumberRules};
     use crate::parameters::{Overrides, Parameters};
 
     fn gateway(name: &str, prefixes: &[&str], priority: u32, weight: u32) -> Arc<RoutingGateway> {
         Arc::new(RoutingGateway {
             name: name.into(),
-            address: "192.0.2.1:5060".parse().expect("an address"),
+            address: GatewayAddress::At("192.0.2.1:5060".parse().expect("an address")),
             prefixes: prefixes.iter().map(ToString::to_string).collect(),
             priority,
             weight,

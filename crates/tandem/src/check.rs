@@ -43,7 +43,7 @@ fn report(loaded: &Loaded) -> Result<String, fmt::Error> {
     for routing in &config.routing_gateways {
         let gateway = &routing.gateway;
         let prefixes: Vec<_> = gateway.prefixes.iter().map(|prefix| format!("'{prefix}'")).collect();
-        let (name, address) = (&gateway.name, gateway.address);
+        let (name, address) = (&gateway.name, &gateway.address);
         writeln!(
             out,
             "  {name:<20} at {address}, prefixes {}, priority {}",

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tandem_admin::{
     BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayKind,
-    GatewayState, GatewayView, HangUp, Readiness, Timestamp,
+    GatewayState, GatewayView, HangUp, Readiness, TargetView, Timestamp,
 };
-use tandem_node::{GatewayReport, MappingReport, Node};
+use tandem_node::{GatewayReport, GatewayTarget, MappingReport, Node};
 use tandem_sip::time::Wall;
 use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Stage};
@@ -135,7 +135,17 @@ fn routing_view(report: &GatewayReport) -> GatewayView {
     let gateway = &report.gateway;
     let load = Load { calls: report.calls, limits: gateway.limits, disabled: gateway.disabled };
     let place = (GatewayKind::Routing, gateway.address.to_string());
-    view(&gateway.name, place, &load, &report.statistics, &report.last_failures)
+    let targets = report.targets.iter().map(target_view).collect();
+    let view = view(&gateway.name, place, &load, &report.statistics, &report.last_failures);
+    GatewayView { targets, ..view }
+}
+
+fn target_view(target: &GatewayTarget) -> TargetView {
+    TargetView {
+        transport: target.target.transport.via_name().to_ascii_lowercase(),
+        address: target.target.address.to_string(),
+        failed: target.failed,
+    }
 }
 
 struct Load {
@@ -168,6 +178,7 @@ fn view(
         name: name.to_owned(),
         kind,
         address,
+        targets: Vec::new(),
         state,
         why,
         calls: u32::try_from(load.calls).unwrap_or(u32::MAX),

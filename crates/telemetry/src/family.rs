@@ -55,8 +55,8 @@ impl Family for Gauge {
     }
 }
 
-/// A counter for each value of a label.
-#[derive(Debug)]
+/// A counter for each value of a label. Clones count together.
+#[derive(Clone, Debug)]
 pub struct CounterBy<L> {
     children: Vec<Counter>,
     label: PhantomData<fn(L)>,

@@ -217,6 +217,28 @@ labels! {
         Acl = "acl",
     }
 
+    /// What came of looking a name up in DNS.
+    DnsResult as "result" {
+        /// It leads somewhere.
+        Found = "found",
+        /// It leads nowhere that a request could be sent to.
+        Absent = "absent",
+        /// DNS did not answer.
+        Unanswered = "unanswered",
+        /// It was not asked: too many names were being looked up.
+        Busy = "busy",
+    }
+
+    /// Where the targets of a name were from.
+    DnsSource as "source" {
+        /// A valid answer was at hand.
+        Cache = "cache",
+        /// DNS was silent, and the last answer had lapsed.
+        Stale = "stale",
+        /// A look-up was waited for.
+        Waited = "waited",
+    }
+
     /// Why a new call was not admitted.
     AdmissionRefusal as "reason" {
         /// The node's limit of calls.

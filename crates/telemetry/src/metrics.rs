@@ -5,8 +5,8 @@ use crate::family::{
     Seconds,
 };
 use crate::labels::{
-    AdmissionRefusal, AttemptOutcome, CallState, Direction, DropReason, EndReason, Method, Origin,
-    ParseReject, StatusClass,
+    AdmissionRefusal, AttemptOutcome, CallState, Direction, DnsResult, DnsSource, DropReason, EndReason,
+    Method, Origin, ParseReject, StatusClass,
 };
 use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
@@ -43,6 +43,15 @@ pub struct LatenessBuckets;
 
 impl Buckets for LatenessBuckets {
     const BOUNDS_S: &'static [f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+}
+
+/// Look-ups in DNS, of several steps each.
+#[derive(Debug)]
+pub struct DnsBuckets;
+
+impl Buckets for DnsBuckets {
+    const BOUNDS_S: &'static [f64] =
+        &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 }
 
 /// A line of the reference.
@@ -120,6 +129,13 @@ metric_table! {
     pub new_calls_shed: Gauge = "tandem_new_calls_shed_per_mille";
     /// ICMP errors about datagrams of ours.
     pub unreachable: Counter = "tandem_unreachable_total";
+
+    /// Look-ups of names in DNS that are over, by what came of them.
+    pub dns_look_ups: CounterBy<DnsResult> = "tandem_dns_look_ups_total";
+    /// Time that look-ups of names in DNS took.
+    pub dns_look_up_seconds: Seconds<DnsBuckets> = "tandem_dns_look_up_seconds";
+    /// Questions of calls where a name leads, by where the answer was from.
+    pub dns_answers: CounterBy<DnsSource> = "tandem_dns_answers_total";
 
     /// Calls in progress through a gateway.
     gateway_calls: GaugeByGateway = "tandem_gateway_calls";

@@ -46,7 +46,8 @@ impl World {
             };
             written.lock().expect("no test panics while it holds it").push(word);
         };
-        let resolver = Resolver::new(&settings, offers, move || Mono(read.load(Ordering::SeqCst)), observe);
+        let resolver =
+            Resolver::new(Some(&settings), offers, move || Mono(read.load(Ordering::SeqCst)), observe);
         World { dns, resolver: Arc::new(resolver.expect("servers are given")), clock, seen }
     }
 
@@ -213,6 +214,16 @@ async fn a_target_that_failed_comes_last_for_a_while() {
     assert_eq!(world.resolver.targets(&located, 0)[1], first);
     world.turn_to(30);
     assert_eq!(world.resolver.targets(&located, 0)[0], first);
+}
+
+#[tokio::test]
+async fn without_dns_there_are_only_addresses() {
+    let offers: Offers = [(Transport::Udp, Family::V4)].into_iter().collect();
+    let resolver = Resolver::new(None, offers, || Mono(0), |_| {}).expect("nothing is needed");
+    let address = Wanted::new("127.0.0.1", Some(5070), None);
+    let known = resolver.known(&address).expect("it is known").expect("it is an address");
+    assert_eq!(known.targets(0)[0].address.to_string(), "127.0.0.1:5070");
+    assert_eq!(Arc::new(resolver).locate(&gateway()).await, Err(LocateError::Unanswered));
 }
 
 #[tokio::test]

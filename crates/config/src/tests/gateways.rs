@@ -1,5 +1,6 @@
 use super::*;
 use std::time::Duration;
+use tandem_sip::locate::Wanted;
 
 #[test]
 fn a_gateway_needs_little() {
@@ -82,28 +83,43 @@ fn addresses_are_ip_literals_with_5060_unless_given() {
 }
 
 #[test]
-fn a_gateway_by_name_is_refused_for_now() {
-    let error = |address: &str| {
-        errors(&format!("[[routing_gateway]]\nname = \"v\"\naddress = \"{address}\"")).remove(0)
+fn a_gateway_has_an_address_or_a_name() {
+    let named = |text: &str| {
+        let config = load(&format!("[[routing_gateway]]\nname = \"v\"\naddress = \"{text}\""));
+        config.routing_gateways[0].gateway.address.named().cloned()
     };
-    for name in ["sip.example.com", "sip.example.com:5080", "gw1", "sip.example.com."] {
-        assert_eq!(
-            error(name),
-            format!(
-                "tandem.toml:3: routing_gateway[0].address = \"{name}\": \
-                 gateways by name are not supported in this release; write an IP address"
-            )
-        );
+    for (text, host, port) in [
+        ("sip.example.com", "sip.example.com", None),
+        ("SIP.Example.com:5080", "sip.example.com", Some(5080)),
+        ("gw1", "gw1", None),
+        ("sip.example.com.", "sip.example.com", None),
+    ] {
+        assert_eq!(named(text), Some(Wanted::new(host, port, None)), "{text}");
     }
-    for neither in
-        ["192.0.2.300", "192.0.2.20:0", "0.0.0.0:5060", "224.0.0.1:5060", "a b", "", "x:99999", ":5060"]
-    {
+    assert_eq!(named("192.0.2.1"), None);
+    let long_label = format!("{}.example", "a".repeat(64));
+    let long_name = vec!["label"; 50].join(".");
+    for neither in [
+        "192.0.2.300",
+        "192.0.2.20:0",
+        "0.0.0.0:5060",
+        "224.0.0.1:5060",
+        "a b",
+        "",
+        "x:99999",
+        "x:0",
+        ":5060",
+        "sip:example.com",
+        "-a.example",
+        &long_label,
+        &long_name,
+    ] {
         assert_eq!(
-            error(neither),
-            format!(
+            errors(&format!("[[routing_gateway]]\nname = \"v\"\naddress = \"{neither}\"")),
+            [format!(
                 "tandem.toml:3: routing_gateway[0].address = \"{neither}\": \
-                 is not an address such as 192.0.2.1:5060"
-            )
+                 is not an address such as 192.0.2.1:5060 or a name such as sip.example.com"
+            )]
         );
     }
 }

@@ -1,7 +1,8 @@
 use super::*;
-use crate::{CdrSink, JsonlTarget, Listen, NodeLimits, Place};
+use crate::{CdrSink, Dns, JsonlTarget, Listen, NodeLimits, Place};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -39,6 +40,10 @@ fn every_section_is_read() {
         cps = 10
         [store]
         url = "memory:"
+        [dns]
+        servers = ["192.0.2.53", "[2001:db8::53]:5353", "::1"]
+        timeout = "1500ms"
+        serve_stale = "0s"
         [admin]
         bind = "127.0.0.1:9090"
         tokens = ["one", "two"]
@@ -59,6 +64,12 @@ fn every_section_is_read() {
     ];
     assert_eq!(config.listen, listen);
     assert_eq!(config.limits, NodeLimits { max_calls: 100, cps: Some(10), ..NodeLimits::default() });
+    let dns = Dns {
+        servers: ["192.0.2.53:53", "[2001:db8::53]:5353", "[::1]:53"].map(address).to_vec(),
+        timeout: Duration::from_millis(1500),
+        serve_stale: Duration::ZERO,
+    };
+    assert_eq!(config.dns, dns);
     assert_eq!(config.admin.tokens[1].expose(), "two");
     let targets = [JsonlTarget::Stdout, JsonlTarget::File(PathBuf::from("/var/log/cdr.jsonl"))];
     assert_eq!(config.cdr.sinks, targets.map(|target| CdrSink::Jsonl { target }));
@@ -275,4 +286,24 @@ fn emergency_numbers_are_listed_under_routing() {
             "tandem.toml:2: routing.emergency_numbers[64] = \"64\": is not among the first 64, which are the most there can be"
         ]
     );
+}
+
+#[test]
+fn dns_settings_out_of_range_are_refused() {
+    let dns = |keys: &str| errors(&format!("[dns]\n{keys}"));
+    for (keys, problem) in [
+        ("timeout = \"6s\"", "dns.timeout = \"6s\": out of range 1–5 s"),
+        ("serve_stale = \"25h\"", "dns.serve_stale = \"25h\": out of range 0–86400 s"),
+        (
+            "servers = [\"dns.example.com\"]",
+            "dns.servers[0] = \"dns.example.com\": is not the address of a DNS server such as 192.0.2.53 or \
+             192.0.2.53:5353",
+        ),
+        ("server = []", "dns.server: unknown key; did you mean servers?"),
+    ] {
+        assert_eq!(dns(keys), [format!("tandem.toml:2: {problem}")]);
+    }
+    let nine: Vec<_> = (1..=9).map(|last| format!("\"192.0.2.{last}\"")).collect();
+    let errors = dns(&format!("servers = [{}]", nine.join(", ")));
+    assert_eq!(errors, ["tandem.toml:2: dns.servers[8] = \"192.0.2.9\": is not one of at most 8 servers"]);
 }

@@ -7,6 +7,7 @@ mod ends;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod guards;
+mod names;
 mod records;
 mod sockets;
 mod strangers;

@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, Dialled, unique};
 use crate::until::{SOON, until};
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,7 +70,7 @@ impl Plan {
     }
 
     /// Adds a vendor, called after those before it.
-    pub(crate) fn vendor(&mut self, name: &str, address: SocketAddr, lines: &str) {
+    pub(crate) fn vendor(&mut self, name: &str, address: impl Display, lines: &str) {
         let priority = self.vendors.matches("[[").count() + 1;
         self.vendors.push_str(&format!(
             "[[routing_gateway]]\nname = \"{name}\"\naddress = \"{address}\"\npriority = {priority}\n{lines}\n"

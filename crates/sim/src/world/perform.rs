@@ -142,18 +142,20 @@ impl World {
         let life = &self.lives[life];
         let called = self.mapping[life.mapping].number_rules.apply(called);
         let gateways = self.routes.candidates(&called, life.id.draw(), |_| true);
-        let candidate = |gateway: &Arc<RoutingGateway>| Candidate {
-            gateway: gateway.name.clone(),
-            reach: Reach::At(Target {
-                flow: Flow { transport: Transport::Udp, listener: 0, remote: gateway.address },
-                local: SWITCH.into(),
-            }),
-            called: gateway.number_rules.apply(&called),
-            trusted: gateway.trusted,
-            pass_headers: gateway.pass_headers.as_slice().into(),
-            parameters: gateway.parameters.clone(),
+        // All carriers of the plan have an address.
+        let candidate = |gateway: &Arc<RoutingGateway>| {
+            let remote = gateway.address.fixed()?;
+            let flow = Flow { transport: Transport::Udp, listener: 0, remote };
+            Some(Candidate {
+                gateway: gateway.name.clone(),
+                reach: Reach::At(Target { flow, local: SWITCH.into() }),
+                called: gateway.number_rules.apply(&called),
+                trusted: gateway.trusted,
+                pass_headers: gateway.pass_headers.as_slice().into(),
+                parameters: gateway.parameters.clone(),
+            })
         };
-        let mut routes: Vec<_> = gateways.iter().map(candidate).collect();
+        let mut routes: Vec<_> = gateways.iter().filter_map(candidate).collect();
         self.saboteur.routes(&mut routes);
         Looked { called, routes, ..Looked::default() }
     }

@@ -1,8 +1,10 @@
 //! Gateways: as they are configured, and as they run.
 
+mod address;
 mod sources;
 mod state;
 
+pub use address::GatewayAddress;
 pub use sources::SourceTable;
 
 pub use state::{
@@ -12,7 +14,6 @@ pub use state::{
 use crate::parameters::{AttemptParameters, CallParameters};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub struct RoutingGateway {
     /// Unique among the routing gateways.
     pub name: GatewayName,
     /// Where its INVITEs are sent.
-    pub address: SocketAddr,
+    pub address: GatewayAddress,
     /// Prefixes of called numbers that it takes; an empty one matches all.
     pub prefixes: Vec<String>,
     /// Lower is tried first.

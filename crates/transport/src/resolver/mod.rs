@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tandem_sip::locate::{
-    ASK_AGAIN, Cache, FailedTargets, Known, LocateError, Located, Locator, Offers, Step, Target, Wanted,
+    ASK_AGAIN, Answer, Cache, FailedTargets, Known, LocateError, Located, Locator, Offers, Step, Target,
+    Wanted,
 };
 use tandem_sip::time::Mono;
 use thiserror::Error;
@@ -80,7 +81,8 @@ type Observer = Box<dyn Fn(Seen<'_>) + Send + Sync>;
 
 /// Locates names. Shared by all who ask.
 pub struct Resolver {
-    dns: Dns,
+    /// `None`: there are no servers, and nothing is answered.
+    dns: Option<Dns>,
     offers: Offers,
     clock: Clock,
     observer: Observer,
@@ -102,24 +104,24 @@ impl fmt::Debug for Resolver {
 }
 
 impl Resolver {
-    /// A resolver for a node whose listeners have what `offers` says. `clock` tells the time, `observer` is told what
-    /// happens.
+    /// A resolver for a node whose listeners have what `offers` says; without settings it knows only addresses. `clock`
+    /// tells the time, `observer` is told what happens.
     ///
     /// # Errors
     /// No servers are configured, and those of the system cannot be found out.
     pub fn new(
-        settings: &DnsSettings,
+        settings: Option<&DnsSettings>,
         offers: Offers,
         clock: impl Fn() -> Mono + Send + Sync + 'static,
         observer: impl Fn(Seen<'_>) + Send + Sync + 'static,
     ) -> Result<Self, ResolverError> {
         let state = State {
-            cache: Cache::new(settings.serve_stale),
+            cache: Cache::new(settings.map_or(Duration::ZERO, |settings| settings.serve_stale)),
             failed: FailedTargets::default(),
             under_way: BTreeMap::new(),
         };
         Ok(Self {
-            dns: Dns::new(settings)?,
+            dns: settings.map(Dns::new).transpose()?,
             offers,
             clock: Box::new(clock),
             observer: Box::new(observer),
@@ -130,6 +132,11 @@ impl Resolver {
 
     /// What is known of a name without asking. `None`: it has to be [asked for](Self::locate).
     pub fn known(&self, wanted: &Wanted) -> Option<Outcome> {
+        if wanted.address().is_some()
+            && let (_, Step::Done(result, _)) = Locator::start(wanted.clone(), self.offers.clone())
+        {
+            return Some(result.map(Arc::new));
+        }
         let known = self.state().cache.get(wanted, (self.clock)());
         let (outcome, seen) = match known {
             Known::Fresh(outcome) => (outcome, Seen::Fresh),
@@ -138,6 +145,15 @@ impl Resolver {
         };
         (self.observer)(seen);
         Some(outcome)
+    }
+
+    /// What is known of a name, to be shown: it counts for nothing.
+    pub fn peek(&self, wanted: &Wanted) -> Option<Arc<Located>> {
+        match self.state().cache.get(wanted, (self.clock)()) {
+            Known::Fresh(outcome) => outcome.ok(),
+            Known::Stale(located) => Some(located),
+            Known::Nothing => None,
+        }
     }
 
     /// Where a name leads: what is known, else what DNS says within [`WAIT_LIMIT`], else the last that was known.
@@ -244,7 +260,10 @@ impl Resolver {
                     for query in queries {
                         let resolver = self.clone();
                         asking.spawn(async move {
-                            let answer = resolver.dns.ask(&query).await;
+                            let answer = match &resolver.dns {
+                                Some(dns) => dns.ask(&query).await,
+                                None => Answer::Failed,
+                            };
                             (query, answer)
                         });
                     }
