@@ -19,6 +19,8 @@ mod place;
 mod process;
 mod refused;
 mod rehearsal;
+mod reliable;
+mod session;
 mod silent;
 mod sipp;
 mod stop;

@@ -10,6 +10,9 @@ mod allocations;
 #[expect(dead_code, reason = "the verdicts are for the tests of single messages")]
 mod corpus;
 mod counting;
+mod finds;
 mod mutants;
 mod mutation;
+mod sound;
+mod targets;
 mod touch;
