@@ -4,10 +4,13 @@ use crate::targets;
 use std::fs;
 use std::path::Path;
 
+/// What a fuzz target does with its bytes.
+type Target = fn(&[u8]);
+
 #[test]
 fn the_corpora_of_the_fuzzer_are_read_as_they_must_be() {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let all: [(&str, fn(&[u8])); 4] = [
+    let all: [(&str, Target); 4] = [
         ("scanner", targets::scanner),
         ("headers", targets::headers),
         ("sdp", targets::sdp),
