@@ -10,9 +10,6 @@ use thiserror::Error;
 /// The most Record-Route entries that become a route set.
 pub const MAX_ROUTES: usize = 16;
 
-/// The port of a SIP URI that names none (RFC 3261 §19.1.2).
-pub const DEFAULT_PORT: u16 = 5060;
-
 /// One dialog, early or confirmed, as one of its two ends sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialog {
@@ -30,6 +27,16 @@ pub struct Dialog {
     /// In the order in which requests visit them.
     route_set: Vec<Bytes>,
     flow: Flow,
+    side: Side,
+}
+
+/// Which end of a dialog is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Side {
+    /// The peer's request began it.
+    Server,
+    /// Ours did.
+    Client,
 }
 
 /// Why a message makes no dialog.
@@ -82,6 +89,7 @@ impl Dialog {
             },
             route_set: routes(request)?,
             flow,
+            side: Side::Server,
         })
     }
 
@@ -107,6 +115,7 @@ impl Dialog {
             remote_target: target(response).unwrap_or_else(|_| Bytes::copy_from_slice(request_uri)),
             route_set,
             flow,
+            side: Side::Client,
         })
     }
 
@@ -201,21 +210,27 @@ impl Dialog {
     }
 
     /// Where requests of this dialog are sent: the first route or the target if it is an address, else where the
-    /// peer's message came from.
+    /// peer's message came from. A peer that opened the connection itself is reached by it as long as it is at the same
+    /// address: it may be behind a firewall, or listen nowhere.
     pub fn flow(&self) -> Flow {
+        let default_port = self.flow.transport.default_port();
         let next_hop = match self.route_set.first() {
-            Some(route) => NameAddr::parse(route).ok().and_then(|address| socket_addr(address.uri)),
-            None => socket_addr(&self.remote_target),
+            Some(route) => {
+                NameAddr::parse(route).ok().and_then(|address| socket_addr(address.uri, default_port))
+            }
+            None => socket_addr(&self.remote_target, default_port),
         };
+        let has_connected = self.side == Side::Server && self.flow.transport.is_reliable();
         match next_hop {
+            Some(remote) if has_connected && remote.ip() == self.flow.remote.ip() => self.flow,
             Some(remote) if remote.is_ipv4() == self.flow.remote.is_ipv4() => Flow { remote, ..self.flow },
             Some(_) | None => self.flow,
         }
     }
 }
 
-fn socket_addr(uri: &[u8]) -> Option<SocketAddr> {
-    Uri::parse(uri).ok()?.socket_addr(DEFAULT_PORT)
+fn socket_addr(uri: &[u8], default_port: u16) -> Option<SocketAddr> {
+    Uri::parse(uri).ok()?.socket_addr(default_port)
 }
 
 fn is_loose(route: &[u8]) -> bool {

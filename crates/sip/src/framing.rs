@@ -28,6 +28,8 @@ pub enum FrameError {
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
+        /// The message up to and with its empty line, to answer 513 before closing; empty unless the head is complete.
+        head: Bytes,
     },
     /// No Content-Length, one that is no number, or several (RFC 3261 §18.3, §20.14). The head can still be parsed, to
     /// answer 400 before closing.
@@ -148,11 +150,11 @@ impl StreamFramer {
             let Some(offset) = memchr::memchr(b'\n', &self.buffer[self.searched..]) else {
                 self.searched = self.buffer.len();
                 let is_too_large = self.searched > limit;
-                return if is_too_large { Err(FrameError::TooLarge { limit }) } else { Ok(None) };
+                return if is_too_large { Err(too_large(limit)) } else { Ok(None) };
             };
             let (start, next) = (self.line_at, self.searched + offset + 1);
             if next > limit {
-                return Err(FrameError::TooLarge { limit });
+                return Err(too_large(limit));
             }
             if start == 0 && !message::is_start_line(&self.buffer[..physical_line(&self.buffer, 0).0]) {
                 return Err(FrameError::NotSip);
@@ -171,8 +173,16 @@ impl StreamFramer {
             return Err(FrameError::ContentLength { head: self.buffer.split_to(body_at).freeze() });
         };
         let length = usize::try_from(body).ok().and_then(|body| body.checked_add(body_at));
-        length.filter(|length| *length <= limit).ok_or(FrameError::TooLarge { limit })
+        match length.filter(|length| *length <= limit) {
+            Some(length) => Ok(length),
+            None => Err(FrameError::TooLarge { limit, head: self.buffer.split_to(body_at).freeze() }),
+        }
     }
+}
+
+/// A message that is too large before its head is complete.
+fn too_large(limit: usize) -> FrameError {
+    FrameError::TooLarge { limit, head: Bytes::new() }
 }
 
 /// The one Content-Length of a head.
@@ -263,8 +273,10 @@ mod tests {
 
     #[test]
     fn what_exceeds_the_limit_ends_the_stream() {
-        let too_large = || vec![Err(FrameError::TooLarge { limit: 300 })];
-        assert_eq!(frames(&["BYE sip:h SIP/2.0\r\nl: 299\r\n\r\n"]), too_large());
+        let too_large = || vec![Err(too_large(300))];
+        let announced = "BYE sip:h SIP/2.0\r\nl: 299\r\n\r\n";
+        let with_head = FrameError::TooLarge { limit: 300, head: announced.into() };
+        assert_eq!(frames(&[announced]), [Err(with_head)]);
         assert_eq!(frames(&["BYE sip:h SIP/2.0\r\nl: 99999999999999999999\r\n\r\n"]).len(), 1);
         assert_eq!(frames(&["BYE sip:h SIP/2.0\r\n", &"X: 1\r\n".repeat(60)]), too_large());
         assert_eq!(frames(&[&"x".repeat(301), OPTIONS]), too_large());
