@@ -1,18 +1,23 @@
-//! Sockets: datagrams in batches, ICMP errors as events, sends that never wait. Linux only. And the resolver of names.
+//! Sockets: datagrams in batches with ICMP errors as events, connections with bounded queues, sends that never wait.
+//! Linux only. And the resolver of names.
 //!
-//! The sockets move bytes and know nothing of SIP. A listener hands batches of [`Event`]s to a callback and is told
-//! what to send; a transport that joins later (TCP, TLS) speaks to its user in the same events.
+//! This crate moves messages and knows of SIP only where one ends. A [`UdpListener`] hands batches of [`Event`]s to a
+//! callback; a [`StreamListener`] tells its [`StreamUser`] what comes in by its connections.
 
+mod error;
 mod icmp;
 mod readiness;
 mod receive;
 mod resolver;
 mod stats;
+mod stream;
 mod udp;
 
+pub use error::{BindError, SendError};
 pub use resolver::{DnsSettings, MAX_UNDER_WAY, Outcome, Resolver, ResolverError, Seen, WAIT_LIMIT};
-pub use stats::{UdpCounts, UdpStats};
-pub use udp::{BindError, BufferKind, CappedBuffer, SendError, Sent, SocketLimits, UdpListener};
+pub use stats::{StreamCounts, StreamStats, UdpCounts, UdpStats};
+pub use stream::{Fate, Hold, Origin, Pause, Peer, StreamLimits, StreamListener, StreamUser};
+pub use udp::{BufferKind, CappedBuffer, Sent, SocketLimits, UdpListener};
 
 use bytes::Bytes;
 use std::net::SocketAddr;

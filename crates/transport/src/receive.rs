@@ -106,6 +106,7 @@ fn datagram(message: &RecvMsg<'_, '_, SockaddrStorage>, listener: u16, stats: &U
     let source = message.address.as_ref().and_then(to_socket_addr)?;
     let bytes = message.iovs().next().map_or_else(Bytes::new, Bytes::copy_from_slice);
     stats.received.add(1);
+    stats.bytes_received.add(bytes.len() as u64);
     Some(Event::Datagram { listener, source, bytes })
 }
 

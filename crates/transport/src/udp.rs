@@ -1,6 +1,7 @@
 //! A UDP listener: one socket for both directions (RFC 3261 §18.1.1, RFC 3581 §4).
 
 use crate::Event;
+use crate::error::{BindError, SendError};
 use crate::icmp::ErrorQueue;
 use crate::readiness;
 use crate::receive::{BATCH, Buffers, Drained};
@@ -64,68 +65,6 @@ pub enum Sent {
     Now,
     /// The socket's send buffer is full: dropped, as UDP may. The transaction will resend.
     Dropped,
-}
-
-/// A listener could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// The address cannot be bound (in use, not ours, not permitted).
-    #[error("UDP listener {listener} cannot bind {address}: {source}")]
-    Address {
-        /// The listener's number.
-        listener: u16,
-        /// The address that was asked for.
-        address: SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The socket could not be made or does not take a needed option.
-    #[error("UDP listener {listener}: {step} failed: {source}")]
-    Socket {
-        /// The listener's number.
-        listener: u16,
-        /// The option or call.
-        step: &'static str,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// `datagram_max_bytes` is zero, or more than UDP can carry.
-    #[error("UDP listener {listener}: a datagram limit of {bytes} bytes is not within 1..=65535")]
-    DatagramLimit {
-        /// The listener's number.
-        listener: u16,
-        /// The value given.
-        bytes: usize,
-    },
-}
-
-/// A datagram could not be sent to its target: a transport error in the sense of RFC 3261 §8.1.3.1 and §17.1.4.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// No way there (`EHOSTUNREACH`, `ENETUNREACH`, `EHOSTDOWN`, `ENETDOWN`).
-    #[error("{remote} cannot be reached: {source}")]
-    Unreachable {
-        /// The target.
-        remote: SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The datagram is longer than the socket or the path can carry (`EMSGSIZE`).
-    #[error("{bytes} bytes are too long for a datagram to {remote}")]
-    TooLong {
-        /// The target.
-        remote: SocketAddr,
-        /// The length of the payload.
-        bytes: usize,
-    },
-    /// The kernel refuses this target for another reason: a firewall rule, the other address family, port 0.
-    #[error("cannot send to {remote}: {source}")]
-    Refused {
-        /// The target.
-        remote: SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
 }
 
 /// A bound UDP socket. Shared by `Arc`: any thread may send while one task runs the receive loop.
@@ -201,6 +140,7 @@ impl UdpListener {
             match self.socket.send_to(bytes, remote) {
                 Ok(_) => {
                     self.stats.sent.add(1);
+                    self.stats.bytes_sent.add(bytes.len() as u64);
                     return Ok(Sent::Now);
                 }
                 Err(error) => last = judge(error, bytes.len(), remote),
