@@ -1,6 +1,7 @@
 //! The configuration as the switch uses it: defaults filled in, values in their types.
 
 use crate::error::ConfigError;
+use crate::listen::{self, Listen};
 use crate::section::Section;
 use crate::warning::{self, Warning};
 use crate::{Secret, environment, gateways, later, limits, routing, sections, tree};
@@ -75,21 +76,6 @@ pub struct Node {
 impl Default for Node {
     fn default() -> Self {
         Self { name: None, cluster: "tandem".to_owned() }
-    }
-}
-
-/// One `[[listen]]`: a UDP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// The address the socket is bound to; port 0 takes a free one.
-    pub bind: SocketAddr,
-    /// The address that peers reach the socket at, where it is another one.
-    pub advertise: Option<SocketAddr>,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self { bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060), advertise: None }
     }
 }
 
@@ -221,16 +207,17 @@ impl Config {
         let (entries, mut errors) = environment::overlay(tree::parse(text)?, environment);
         let mut root = Section::root(entries);
         let parameters = sections::parameters(&mut root);
+        let listen = listen::read(&mut root);
         let config = Config {
             node: sections::node(&mut root),
-            listen: sections::listen(&mut root),
             limits: limits::limits(&mut root),
             dns: sections::dns(&mut root),
             admin: sections::admin(&mut root),
             cdr: sections::cdr(&mut root),
             routing: routing::routing(&mut root),
             mapping_gateways: gateways::mapping(&mut root, &parameters),
-            routing_gateways: gateways::routing(&mut root, &parameters),
+            routing_gateways: gateways::routing(&mut root, &parameters, &listen),
+            listen,
             parameters,
         };
         sections::store(&mut root);

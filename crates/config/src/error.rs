@@ -184,12 +184,37 @@ pub enum Problem {
         /// The group referred to.
         group: String,
     },
+    /// A key that belongs to another transport.
+    #[error("goes with {with} only")]
+    OnlyWith {
+        /// What it goes with.
+        with: &'static str,
+    },
+    /// Nobody listens by what a gateway is to be called by.
+    #[error("no [[listen]]{}", listener(name.as_deref(), *transport, *family))]
+    NoListener {
+        /// The name of the listener that is asked for.
+        name: Option<String>,
+        /// The gateway's transport.
+        transport: Option<&'static str>,
+        /// Its address family.
+        family: Option<&'static str>,
+    },
     /// Known, but not in this release.
     #[error("{0}")]
     NotInRelease(Feature),
     /// A parameter was refused.
     #[error(transparent)]
     Parameter(ParameterError),
+}
+
+fn listener(name: Option<&str>, transport: Option<&str>, family: Option<&str>) -> String {
+    let named = name.map(|name| format!(" named {name}"));
+    let speaks = transport.map(|transport| format!(" speaks {transport}"));
+    let over = family.map(|family| format!(" over {family}"));
+    // Without a transport it is the name alone that is wrong.
+    let exists = if transport.is_none() { Some(" exists".to_owned()) } else { None };
+    [named, speaks, over, exists].into_iter().flatten().collect()
 }
 
 fn suggestion(nearest: Option<&str>) -> String {
@@ -199,9 +224,9 @@ fn suggestion(nearest: Option<&str>) -> String {
 /// What the configuration has words for, but this release does not do. Refused rather than ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Feature {
-    /// TCP and TLS.
-    #[error("this release speaks UDP only")]
-    Transport,
+    /// TLS.
+    #[error("this release speaks UDP and TCP only")]
+    Tls,
     /// Redis.
     #[error("this release keeps its state in memory only (url = \"memory:\")")]
     SharedStore,

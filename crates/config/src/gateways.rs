@@ -3,10 +3,11 @@
 use crate::Secret;
 use crate::config::{ConfiguredMapping, ConfiguredRouting, Credentials};
 use crate::error::Problem;
+use crate::listen::{self, Listen};
 use crate::numbers::{cause_map, dialled, number_rules, pass_headers, stop_codes};
 use crate::section::{Section, Spot, flag, text, whole};
-use crate::sections::{CALLS, CPS, overrides, transport};
-use crate::values::{GATEWAY_ADDRESS, duration, gateway_address, name, network};
+use crate::sections::{CALLS, CPS, overrides};
+use crate::values::{GATEWAY_ADDRESS, duration, gateway_address, name, name as name_of_listener, network};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -83,7 +84,11 @@ fn sources(section: &mut Section, networks: &mut Unique<ipnet::IpNet>) -> Vec<ip
 }
 
 /// The routing gateways, with the system's `parameters` below their own; incomplete where there are errors.
-pub(crate) fn routing(root: &mut Section, parameters: &Parameters) -> Vec<ConfiguredRouting> {
+pub(crate) fn routing(
+    root: &mut Section,
+    parameters: &Parameters,
+    listeners: &[Listen],
+) -> Vec<ConfiguredRouting> {
     let mut names = Unique::new("name");
     let mut gateways = Vec::new();
     for mut section in root.sections("routing_gateway") {
@@ -91,7 +96,7 @@ pub(crate) fn routing(root: &mut Section, parameters: &Parameters) -> Vec<Config
         if let Some(name) = &name {
             names.check(&mut section, name);
         }
-        gateways.extend(routing_gateway(&mut section, name, parameters));
+        gateways.extend(routing_gateway(&mut section, name, parameters, listeners));
         root.adopt(section);
     }
     gateways
@@ -102,9 +107,14 @@ fn routing_gateway(
     section: &mut Section,
     name: Option<Spot<String>>,
     parameters: &Parameters,
+    listeners: &[Listen],
 ) -> Option<ConfiguredRouting> {
-    let address = section.need("address", GATEWAY_ADDRESS, gateway_address);
-    transport(section);
+    let transport = section.read("transport", listen::transport).map(|spot| spot.value);
+    let address = section.need("address", GATEWAY_ADDRESS, |node| gateway_address(node, transport));
+    let listen = section.read("listen", name_of_listener);
+    if let Some(address) = &address {
+        listen::check_reach(section, address, transport, listen.as_ref(), listeners);
+    }
     let number = |spot: Option<Spot<u32>>, default| spot.map_or(default, |spot| spot.value);
     let overrides = overrides(section);
     let stop_codes = stop_codes(section);
@@ -121,6 +131,8 @@ fn routing_gateway(
     let gateway = RoutingGateway {
         name: Arc::from(name?.value),
         address: address?.value,
+        transport,
+        listen: listen.map(|spot| Arc::from(spot.value)),
         prefixes,
         priority: number(priority, 0),
         weight: number(weight, DEFAULT_WEIGHT),

@@ -18,6 +18,7 @@ mod error;
 mod gateways;
 mod later;
 mod limits;
+mod listen;
 mod numbers;
 mod place;
 mod presets;
@@ -33,10 +34,11 @@ mod warning;
 mod tests;
 
 pub use config::{
-    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Credentials, Dns, JsonlTarget, Listen,
-    Loaded, Node, NodeLimits, Routing,
+    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Credentials, Dns, JsonlTarget, Loaded,
+    Node, NodeLimits, Routing,
 };
 pub use error::{ConfigError, Feature, Problem};
+pub use listen::{Connections, Listen};
 pub use place::Place;
 pub use presets::{Preset, init_text, presets};
 pub use secret::Secret;

@@ -1,13 +1,12 @@
 //! The sections about the node itself.
 
-use crate::config::{Admin, Cdr, CdrSink, Dns, JsonlTarget, Listen, Node};
+use crate::config::{Admin, Cdr, CdrSink, Dns, JsonlTarget, Node};
 use crate::error::{ConfigError, Feature, Problem};
 use crate::place::Place;
-use crate::section::{Section, Spot, list, text};
+use crate::section::{Section, list, text};
 use crate::tree::{self, Value};
-use crate::values::{bind, dns_server, duration, name, reachable};
+use crate::values::{bind, dns_server, duration, name};
 use crate::{PARAMETERS, Secret};
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use tandem_switch::parameters::{Overrides, ParameterError, Parameters, Source};
@@ -106,54 +105,6 @@ pub(crate) fn node(root: &mut Section) -> Node {
     });
     root.adopt(section);
     node
-}
-
-/// `[[listen]]`.
-pub(crate) fn listen(root: &mut Section) -> Vec<Listen> {
-    let Some(sections) = root.filled_sections("listen", "at least one listener") else {
-        return vec![Listen::default()];
-    };
-    let mut listeners: Vec<(Spot<SocketAddr>, Listen)> = Vec::new();
-    for mut section in sections {
-        transport(&mut section);
-        for key in ["cert", "key"] {
-            if let Some(file) = section.read(key, text) {
-                section.report(file.error(Problem::NotInRelease(Feature::Transport)));
-            }
-        }
-        let address = section.need("bind", "an address and port such as 0.0.0.0:5060", bind);
-        let advertise = section.read("advertise", reachable).map(|spot| spot.value);
-        if let Some(address) = address {
-            let clash = listeners.iter().find(|(_, other)| clashes(other.bind, address.value));
-            if let Some((first, _)) = clash {
-                let problem = Problem::Duplicate { what: "listening address", first: first.key.clone() };
-                section.report(address.error(problem));
-            }
-            let listen = Listen { bind: address.value, advertise };
-            listeners.push((address, listen));
-        }
-        root.adopt(section);
-    }
-    listeners.into_iter().map(|(_, listen)| listen).collect()
-}
-
-/// Whether two sockets cannot both be bound. Port 0 never clashes: each socket gets a free port of its own.
-fn clashes(one: SocketAddr, other: SocketAddr) -> bool {
-    let wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0
-        && one.port() == other.port()
-        && one.is_ipv4() == other.is_ipv4()
-        && (wildcard || one.ip() == other.ip())
-}
-
-/// The `transport` of a listener or gateway: checked, and UDP.
-pub(crate) fn transport(section: &mut Section) {
-    let read = |node| match text(node)?.as_str() {
-        "udp" => Ok(()),
-        "tcp" | "tls" => Err(Problem::NotInRelease(Feature::Transport)),
-        _ => Err(Problem::NotA { expected: "udp, tcp or tls" }),
-    };
-    section.read("transport", read);
 }
 
 /// `[dns]`.

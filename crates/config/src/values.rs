@@ -6,11 +6,9 @@ use crate::tree::Node;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tandem_sip::flow::Transport;
 use tandem_sip::locate::Wanted;
 use tandem_switch::gateway::GatewayAddress;
-
-/// The port of SIP over UDP (RFC 3261 §19.1.2).
-const SIP_PORT: u16 = 5060;
 
 /// The port of DNS (RFC 1035 §4.2).
 const DNS_PORT: u16 = 53;
@@ -47,16 +45,17 @@ pub(crate) fn reachable(node: Node) -> Result<SocketAddr, Problem> {
 pub(crate) const GATEWAY_ADDRESS: &str =
     "an address such as 192.0.2.1:5060 or a name such as sip.example.com";
 
-/// A gateway's address, at port 5060 without one, or its name.
-pub(crate) fn gateway_address(node: Node) -> Result<GatewayAddress, Problem> {
+/// A gateway's address, at its transport's own port without one, or its name.
+pub(crate) fn gateway_address(node: Node, transport: Option<Transport>) -> Result<GatewayAddress, Problem> {
     const FORM: Problem = Problem::NotA { expected: GATEWAY_ADDRESS };
+    let default_port = transport.unwrap_or(Transport::Udp).default_port();
     let text = text(node)?;
     let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let ip = bracketed.unwrap_or(&text).parse::<IpAddr>().map(|ip| SocketAddr::new(ip, SIP_PORT));
+    let ip = bracketed.unwrap_or(&text).parse::<IpAddr>().map(|ip| SocketAddr::new(ip, default_port));
     match text.parse::<SocketAddr>().or(ip) {
         Ok(address) if is_reachable(address) => Ok(GatewayAddress::At(address)),
         Ok(_) => Err(FORM),
-        Err(_) => host_name(&text).map(GatewayAddress::Named).ok_or(FORM),
+        Err(_) => host_name(&text, transport).map(GatewayAddress::Named).ok_or(FORM),
     }
 }
 
@@ -67,7 +66,7 @@ fn is_reachable(address: SocketAddr) -> bool {
 
 /// A host name with or without a port (RFC 3261 §25.1: the last label begins with a letter, which tells a name from a
 /// mistyped address), as long as DNS lets it be (RFC 1035 §2.3.4).
-fn host_name(text: &str) -> Option<Wanted> {
+fn host_name(text: &str, transport: Option<Transport>) -> Option<Wanted> {
     let (host, port) = match text.split_once(':') {
         Some((host, port)) => (host, Some(port.parse::<u16>().ok().filter(|port| *port != 0)?)),
         None => (text, None),
@@ -85,7 +84,7 @@ fn host_name(text: &str) -> Option<Wanted> {
         .next()
         .is_some_and(|last| last.starts_with(|first: char| first.is_ascii_alphabetic()));
     let is_name = host.len() <= MAX_HOST_NAME && host.split('.').all(label) && last_is_alphabetic;
-    is_name.then(|| Wanted::new(host, port, None))
+    is_name.then(|| Wanted::new(host, port, transport))
 }
 
 /// A DNS server's address; without a port, 53.

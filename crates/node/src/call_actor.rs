@@ -20,6 +20,7 @@ use tandem_store::{CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, StoreError, Store
 use tandem_switch::call::{Action, Call, CallId, CallStatus, Event, Input, Serial, Snapshot, Sought};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome, Refusal};
 use tandem_telemetry::Direction;
+use tandem_transport::Hold;
 
 /// How long the store may take over one request.
 const STORE_LIMIT: Duration = Duration::from_secs(2);
@@ -57,6 +58,8 @@ pub(crate) struct Beginning {
     /// For an answer to the caller while nothing is stored of the call.
     pub(crate) invite: Message,
     pub(crate) flow: Flow,
+    /// Keeps the caller's connection open.
+    pub(crate) hold: Option<Hold>,
 }
 
 pub(crate) struct CallActor;
@@ -69,6 +72,7 @@ pub(crate) struct CallState {
     slot: Option<Slot>,
     /// The caller's INVITE until the first commit.
     invite: Option<(Message, Flow)>,
+    _hold: Option<Hold>,
 }
 
 impl Actor for CallActor {
@@ -81,13 +85,13 @@ impl Actor for CallActor {
         myself: ActorRef<Self::Msg>,
         beginning: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let Beginning { shared, registration, call, actions, invite, flow } = beginning;
+        let Beginning { shared, registration, call, actions, invite, flow, hold } = beginning;
         #[cfg(feature = "fault-injection")]
         shared.faults.strike(Fault::CallStart);
         let now = shared.clock.now();
         let (host, effects) = CallHost::start(shared.name.clone(), call, actions, now);
-        let mut state =
-            CallState { shared, myself, registration, host, slot: None, invite: Some((invite, flow)) };
+        let invite = Some((invite, flow));
+        let mut state = CallState { shared, myself, registration, host, slot: None, invite, _hold: hold };
         state.perform(effects, now);
         Ok(state)
     }
@@ -226,10 +230,10 @@ impl CallState {
             Ok(targets) => return Some(self.host.handle(Input::Resolved { attempt, targets }, now)),
             Err(wanted) => wanted,
         };
-        let (shared, myself) = (self.shared.clone(), self.myself.clone());
+        let (shared, myself, of) = (self.shared.clone(), self.myself.clone(), of.clone());
         tokio::spawn(async move {
             let outcome = shared.locations.locate(wanted).await;
-            let targets = shared.targets(call, attempt, &outcome);
+            let targets = shared.targets(call, attempt, &of, &outcome);
             // The call may have ended meanwhile.
             let _ = myself.cast(CallMessage::Result(Input::Resolved { attempt, targets }));
         });

@@ -120,6 +120,11 @@ impl CallHandle {
         has_room
     }
 
+    /// Whether its mailbox takes another message from the network.
+    pub(crate) fn has_room(&self) -> bool {
+        self.mailbox.waiting.load(Ordering::Relaxed) < MAILBOX_MAX
+    }
+
     /// Whether the call has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.mailbox.over.load(Ordering::Relaxed)

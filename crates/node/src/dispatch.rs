@@ -12,7 +12,7 @@ use ractor::ActorRuntime;
 use std::sync::Arc;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::time::Mono;
-use tandem_sip::{Limits, Message, Method, Name, ParseError, ResponseHead, StatusCode};
+use tandem_sip::{FrameError, Limits, Message, Method, Name, ParseError, ResponseHead, StatusCode};
 use tandem_switch::call::{
     Call, CallId, Input, Refused, Serial, Setup, Token, respond_outside_dialog, screen,
 };
@@ -39,6 +39,15 @@ enum Named {
     ByTransaction,
 }
 
+/// The call of a message, and what it is told.
+type Found = (Named, CallHandle, Input);
+
+/// A message that its call's mailbox had no room for.
+pub(crate) struct Waiting {
+    pub(crate) call: CallHandle,
+    pub(crate) message: CallMessage,
+}
+
 /// Hands what arrives at the sockets to the calls it belongs to, and answers what belongs to none.
 #[derive(Clone)]
 pub(crate) struct Dispatcher {
@@ -54,16 +63,26 @@ impl Dispatcher {
     pub(crate) fn on_event(&self, event: Event) {
         match event {
             Event::Datagram { listener, source, bytes } => {
-                self.on_datagram(Flow { transport: Transport::Udp, listener, remote: source }, bytes);
+                let flow = Flow { transport: Transport::Udp, listener, remote: source };
+                // Whoever sent it sends it again.
+                if self.on_message(flow, bytes).is_some() {
+                    self.shared.metrics.mailbox_overflow.inc();
+                }
             }
-            Event::Unreachable { sent, .. } => self.on_unreachable(&sent),
+            Event::Unreachable { sent, .. } => {
+                self.shared.metrics.unreachable.inc();
+                if let Some((call, input)) = self.undeliverable(&sent) {
+                    self.hand_over(call, input);
+                }
+            }
         }
     }
 
-    fn on_datagram(&self, flow: Flow, bytes: Bytes) {
+    /// Takes one message. What its call has no room for is given back.
+    pub(crate) fn on_message(&self, flow: Flow, bytes: Bytes) -> Option<Box<Waiting>> {
         let now = self.shared.clock.mono();
         let (guards, source) = (&self.shared.guards, flow.remote.ip());
-        let Some(sender) = guards.admit(now, source, &self.shared.sources) else { return };
+        let sender = guards.admit(now, source, &self.shared.sources)?;
         if let Some(tap) = &self.shared.tap
             && let Some(listener) = self.shared.listeners.get(usize::from(flow.listener))
         {
@@ -72,19 +91,47 @@ impl Dispatcher {
         }
         let message = match Message::parse(bytes.clone(), &self.limits) {
             Ok(message) => message,
-            Err(error) => return self.on_unreadable(flow, &bytes, &error),
+            Err(error) => {
+                self.on_unreadable(flow, &bytes, &error);
+                return None;
+            }
         };
         self.shared.count(Direction::Received, message.raw());
-        let call = if !message.is_request() {
-            self.on_response(message)
+        let (named, call, input) = if !message.is_request() {
+            self.on_response(message)?
         } else if let Err(rejection) = message.validate() {
             self.reject_malformed(flow, &message, rejection.status, rejection.reason);
-            None
+            return None;
         } else {
-            self.on_request(flow, message)
+            self.on_request(flow, message)?
         };
-        if call == Some(Named::ByToken) && sender == Sender::Stranger {
+        if named == Named::ByToken && sender == Sender::Stranger {
             self.shared.guards.vouch(flow.remote.ip());
+        }
+        self.hand_over(call, input)
+    }
+
+    /// A stream on which the next message cannot be found: what begins it is answered where it can be (RFC 3261 §18.3,
+    /// §21.5.7).
+    pub(crate) fn on_broken_stream(&self, flow: Flow, error: FrameError) {
+        let rejects = &self.shared.metrics.parse_rejects;
+        let (head, status, reason) = match error {
+            FrameError::NotSip => {
+                rejects.of(ParseReject::NotSip).inc();
+                return self.on_offence(flow);
+            }
+            FrameError::TooLarge { head, .. } => {
+                rejects.of(ParseReject::TooLong).inc();
+                (head, StatusCode::MESSAGE_TOO_LARGE, StatusCode::MESSAGE_TOO_LARGE.reason())
+            }
+            FrameError::ContentLength { head } => {
+                (head, StatusCode::BAD_REQUEST, "Content-Length is missing or wrong")
+            }
+        };
+        match Message::parse(head, &self.limits) {
+            Ok(message) if message.is_request() => self.reject_malformed(flow, &message, status, reason),
+            Ok(_) => rejects.of(ParseReject::MalformedResponse).inc(),
+            Err(_) => self.on_offence(flow),
         }
     }
 
@@ -125,7 +172,7 @@ impl Dispatcher {
         self.answer(flow, request, &response);
     }
 
-    fn on_response(&self, response: Message) -> Option<Named> {
+    fn on_response(&self, response: Message) -> Option<Found> {
         if response.validate().is_err() {
             self.shared.metrics.parse_rejects.of(ParseReject::MalformedResponse).inc();
             return None;
@@ -133,21 +180,20 @@ impl Dispatcher {
         let token =
             response.top_via().ok().and_then(|via| Token::of_branch(via.branch()?, &self.shared.keys));
         match token.and_then(|token| self.shared.calls.find(token.id)) {
-            Some(call) => {
-                self.hand_over(&call, Input::Response(response));
-                return Some(Named::ByToken);
+            Some(call) => Some((Named::ByToken, call, Input::Response(response))),
+            None => {
+                self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc();
+                None
             }
-            None => self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc(),
         }
-        None
     }
 
-    fn on_request(&self, flow: Flow, request: Message) -> Option<Named> {
+    /// The call of a request; one that has none is answered, or begins one.
+    fn on_request(&self, flow: Flow, request: Message) -> Option<Found> {
         if let Some(tag) = request.to_tag() {
             let token = Token::parse(tag, &self.shared.keys);
             if let Some(call) = token.and_then(|token| self.shared.calls.find(token.id)) {
-                self.hand_over(&call, Input::Request { message: request, flow });
-                return Some(Named::ByToken);
+                return Some((Named::ByToken, call, Input::Request { message: request, flow }));
             }
             self.answer_outside_dialog(flow, &request);
             return None;
@@ -160,8 +206,7 @@ impl Dispatcher {
         let ids = self.shared.keys.all().filter_map(|key| CallId::of(&request, key));
         for id in ids {
             if let Some(call) = self.shared.calls.find(id) {
-                self.hand_over(&call, Input::Request { message: request, flow });
-                return Some(Named::ByTransaction);
+                return Some((Named::ByTransaction, call, Input::Request { message: request, flow }));
             }
         }
         match request.method() {
@@ -171,10 +216,15 @@ impl Dispatcher {
         None
     }
 
-    fn hand_over(&self, call: &CallHandle, input: Input) {
-        if !call.offer(CallMessage::Network(input)) {
+    fn hand_over(&self, call: CallHandle, input: Input) -> Option<Box<Waiting>> {
+        let message = CallMessage::Network(input);
+        if !call.has_room() {
+            return Some(Box::new(Waiting { call, message }));
+        }
+        if !call.offer(message) {
             self.shared.metrics.mailbox_overflow.inc();
         }
+        None
     }
 
     fn answer_outside_dialog(&self, flow: Flow, request: &Message) {
@@ -319,7 +369,9 @@ impl Dispatcher {
         };
         let Some(supervisor) = self.shared.supervisor() else { return };
         let mailbox = registration.mailbox().clone();
-        let beginning = Beginning { shared: self.shared.clone(), registration, call, actions, invite, flow };
+        let hold = self.shared.hold(flow);
+        let beginning =
+            Beginning { shared: self.shared.clone(), registration, call, actions, invite, flow, hold };
         match ActorRuntime::spawn_linked_instant(None, CallActor, beginning, supervisor) {
             Ok((actor, _)) => {
                 self.shared.metrics.calls_started.inc();
@@ -334,8 +386,12 @@ impl Dispatcher {
         self.answer(flow, request, &response);
     }
 
-    /// Sends a response to where the request's top Via says (RFC 3261 §18.2.2, RFC 3581).
+    /// Sends a response by the connection of its request, or to where the request's top Via says (RFC 3261 §18.2.2,
+    /// RFC 3581).
     fn answer(&self, flow: Flow, request: &Message, response: &Bytes) {
+        if flow.transport.is_reliable() {
+            return self.send(flow, response);
+        }
         let remote = request.top_via().map_or(flow.remote, |via| via.response_address(flow.remote));
         self.send(Flow { remote, ..flow }, response);
     }
@@ -345,19 +401,18 @@ impl Dispatcher {
         let _ = self.shared.send(flow, message);
     }
 
-    /// An ICMP error: the request it quotes could not be delivered. Only a quoted token of ours is believed.
-    fn on_unreachable(&self, sent: &[u8]) {
-        self.shared.metrics.unreachable.inc();
-        if sent.starts_with(b"SIP/2.0") {
-            return;
+    /// A message of ours was not delivered.
+    pub(crate) fn on_undeliverable(&self, message: &[u8]) {
+        if let Some((call, input)) = self.undeliverable(message) {
+            // A call that has gone waits for nothing.
+            let _ = call.actor().cast(CallMessage::Result(input));
         }
-        let Some(branch) = branch_of(sent) else { return };
-        let (Some(token), Some(serial)) = (Token::of_branch(branch, &self.shared.keys), Serial::of(branch))
-        else {
-            return;
-        };
-        if let Some(call) = self.shared.calls.find(token.id) {
-            self.hand_over(&call, Input::Undeliverable(serial));
-        }
+    }
+
+    /// The call whose request was not delivered, or so an ICMP error says that quotes it. Only a token of ours is believed.
+    fn undeliverable(&self, sent: &[u8]) -> Option<(CallHandle, Input)> {
+        let branch = branch_of(sent).filter(|_| !sent.starts_with(b"SIP/2.0"))?;
+        let (token, serial) = (Token::of_branch(branch, &self.shared.keys)?, Serial::of(branch)?);
+        Some((self.shared.calls.find(token.id)?, Input::Undeliverable(serial)))
     }
 }

@@ -175,7 +175,7 @@ impl Actor for GatewayActor {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(GatewayReport {
                     gateway: self.handle.gateway.clone(),
-                    targets: self.shared.locations.report(&self.handle.gateway.address),
+                    targets: self.shared.locations.report(&self.handle.gateway),
                     calls: state.calls(),
                     statistics: state.statistics(now.mono),
                     last_failures,

@@ -3,11 +3,13 @@
 use crate::dispatch::Dispatcher;
 #[cfg(feature = "fault-injection")]
 use crate::faults::Fault;
+use crate::listeners::Socket;
 use crate::shared::Shared;
+use crate::stream_user::Streams;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tandem_transport::Event;
+use tandem_transport::{Event, UdpListener};
 use tokio::task::JoinHandle;
 
 #[derive(Clone)]
@@ -45,16 +47,28 @@ impl Drop for Farewell {
 impl ListenerActor {
     async fn receive(self, farewell: Farewell) {
         let Some(listener) = self.shared.listeners.get(usize::from(self.place)) else { return };
-        let receive = listener.socket.run(|events| {
+        let error = match &listener.socket {
+            Socket::Udp(socket) => self.receive_datagrams(socket).await,
+            Socket::Tcp(socket) => {
+                let transport = listener.socket.transport();
+                let user = Streams { shared: Arc::downgrade(&self.shared), transport };
+                socket.attach(Arc::new(user));
+                socket.run().await
+            }
+        };
+        tracing::error!(listener = self.place, %error, "the socket is broken");
+        drop(farewell);
+    }
+
+    async fn receive_datagrams(&self, socket: &UdpListener) -> std::io::Error {
+        let receive = socket.run(|events| {
             #[cfg(feature = "fault-injection")]
             self.shared.faults.strike(Fault::Listener);
             for event in events.drain(..) {
                 self.dispatch(event);
             }
         });
-        let error = receive.await;
-        tracing::error!(listener = self.place, %error, "the socket is broken");
-        drop(farewell);
+        receive.await
     }
 
     /// A datagram that makes us panic is lost, and those behind it are not.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tandem_config::Config;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::{LocateError, Located, Offers, Target, Wanted};
-use tandem_switch::gateway::GatewayAddress;
+use tandem_switch::gateway::{GatewayAddress, RoutingGateway};
 use tandem_telemetry::{DnsResult, DnsSource, Metrics};
 use tandem_transport::{DnsSettings, Outcome, Resolver, ResolverError, Seen};
 
@@ -84,10 +84,11 @@ impl Locations {
     }
 
     /// Where a gateway's calls are sent at present; empty if it is not known.
-    pub(crate) fn report(&self, address: &GatewayAddress) -> Vec<GatewayTarget> {
-        let wanted = match address {
+    pub(crate) fn report(&self, gateway: &RoutingGateway) -> Vec<GatewayTarget> {
+        let wanted = match &gateway.address {
             GatewayAddress::At(address) => {
-                let target = Target { transport: Transport::Udp, address: *address };
+                let transport = gateway.transport.unwrap_or(Transport::Udp);
+                let target = Target { transport, address: *address };
                 return vec![GatewayTarget { target, failed: false }];
             }
             GatewayAddress::Named(wanted) => wanted,

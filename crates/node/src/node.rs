@@ -10,11 +10,12 @@ use crate::directory::Directory;
 use crate::faults::{Fault, Faults};
 use crate::gateway_actor::{GatewayHandle, GatewayMessage, GatewayReport};
 use crate::guards::Guards;
+use crate::listeners::{self, Listener};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
-use crate::shared::{Listener, Shared};
+use crate::shared::Shared;
 use crate::supervisors::{CallSupervisor, Child, Keeper, NodeSupervisor};
 use crate::tap::Tap;
 use crate::wheel::Wheel;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tandem_config::{Config, Listen};
+use tandem_config::Config;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::{Family, Offers};
 use tandem_sip::time::Now;
@@ -37,8 +38,8 @@ use tandem_switch::call::{CallId, CallStatus, Input, TokenKeys};
 use tandem_switch::cdr::EndReason;
 use tandem_switch::gateway::{GatewayState, LastFailure, Limits, MappingGateway, SourceTable, Statistics};
 use tandem_switch::routing::RouteTable;
-use tandem_telemetry::{CallState, DropReason, Metrics, RaiseTo};
-use tandem_transport::{BindError, ResolverError, SocketLimits, UdpCounts, UdpListener};
+use tandem_telemetry::{CallState, Metrics};
+use tandem_transport::{BindError, ResolverError, UdpListener};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -116,7 +117,7 @@ impl Node {
         let clock = Clock::start();
         let mut listeners = Vec::new();
         for (place, listen) in config.listen.iter().enumerate() {
-            listeners.push(bind(place as u16, listen)?);
+            listeners.push(Listener::bind(place as u16, listen)?);
         }
         let metrics = Metrics::new();
         let mapping: Vec<_> =
@@ -185,22 +186,23 @@ impl Node {
         self.shared.listeners.iter().map(|listener| listener.socket.local_addr()).collect()
     }
 
+    /// How it listens at each of them.
+    pub fn transports(&self) -> Vec<Transport> {
+        self.shared.listeners.iter().map(|listener| listener.socket.transport()).collect()
+    }
+
     /// Socket buffers that the kernel made smaller than asked for.
     pub fn capped_buffers(&self) -> impl Iterator<Item = (SocketAddr, tandem_transport::CappedBuffer)> + '_ {
         self.shared.listeners.iter().flat_map(|listener| {
-            listener.socket.capped_buffers().iter().map(|capped| (listener.socket.local_addr(), *capped))
+            let capped = listener.socket.udp().map(UdpListener::capped_buffers).unwrap_or_default();
+            capped.iter().map(|capped| (listener.socket.local_addr(), *capped))
         })
     }
 
     /// The metrics, in the Prometheus text format.
     pub fn metrics_text(&self) -> String {
         let metrics = &self.shared.metrics;
-        let counts: Vec<_> =
-            self.shared.listeners.iter().map(|listener| listener.socket.stats().counts()).collect();
-        let dropped = &metrics.datagrams_dropped;
-        let total = |read: fn(&UdpCounts) -> u64| counts.iter().map(read).sum();
-        dropped.of(DropReason::ReceiveBuffer).raise_to(total(|counts| counts.receive_dropped));
-        dropped.of(DropReason::Truncated).raise_to(total(|counts| counts.truncated));
+        listeners::count(&self.shared.listeners, metrics);
         // Counts those that hold.
         self.shared.guards.bans(self.shared.clock.mono());
         metrics.encode()
@@ -349,6 +351,9 @@ impl Node {
         };
         // Who has not answered by then will find nobody here.
         let _ = tokio::time::timeout(FAREWELL, parting).await;
+        for socket in self.shared.listeners.iter().filter_map(|listener| listener.socket.stream()) {
+            socket.close();
+        }
         let cdrs_lost = self.sinks.close(&self.shared).await;
         self.wheel.abort();
         self.measuring.abort();
@@ -380,21 +385,10 @@ impl Node {
     }
 }
 
-fn bind(place: u16, listen: &Listen) -> Result<Listener, BindError> {
-    let socket = UdpListener::bind(place, listen.bind, &SocketLimits::default())?;
-    let bound = socket.local_addr();
-    let advertised = match listen.advertise {
-        Some(advertised) => Some(advertised.to_string().into()),
-        None if bound.ip().is_unspecified() => None,
-        None => Some(bound.to_string().into()),
-    };
-    Ok(Listener { socket, advertised })
-}
-
 /// What the listeners have to reach gateways by.
 fn offers(listeners: &[Listener]) -> Offers {
     let family = |listener: &Listener| Family::of(listener.socket.local_addr().ip());
-    listeners.iter().map(|listener| (Transport::Udp, family(listener))).collect()
+    listeners.iter().map(|listener| (listener.socket.transport(), family(listener))).collect()
 }
 
 fn random() -> Result<[u64; 3], StartError> {

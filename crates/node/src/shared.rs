@@ -8,8 +8,10 @@ use crate::directory::Directory;
 use crate::faults::Faults;
 use crate::gateway_actor::GatewayHandle;
 use crate::guards::Guards;
+use crate::listeners::{self, Listener, Socket};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
+use crate::next_hop::next_hop;
 use crate::ongoing::Ongoing;
 use crate::overload::Overload;
 use crate::tap::{Tap, Tapped};
@@ -18,20 +20,20 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ractor::ActorCell;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tandem_sip::Uri;
 use tandem_sip::flow::{Flow, Transport};
-use tandem_sip::locate::Wanted;
+use tandem_sip::locate::{self, Wanted};
 use tandem_store::{Owner, Store};
 use tandem_switch::call::{CallId, Candidate, Looked, Reach, Sought, Target, TokenKeys};
 use tandem_switch::emergency::EmergencyNumbers;
 use tandem_switch::gateway::{GatewayAddress, GatewayName, RoutingGateway, SourceTable};
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{Direction, DropReason, Method, Metrics, StatusClass};
-use tandem_transport::{Outcome, SendError, Sent, UdpListener};
+use tandem_transport::{Hold, Outcome, SendError, Sent, StreamListener, UdpListener};
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
@@ -66,13 +68,6 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
 }
 
-/// A socket of this node and what peers call it by.
-pub(crate) struct Listener {
-    pub(crate) socket: UdpListener,
-    /// Our `host:port` in Via and Contact; `None` where the socket takes any address and none was configured.
-    pub(crate) advertised: Option<Arc<str>>,
-}
-
 impl Shared {
     /// The supervisor of the next call.
     pub(crate) fn supervisor(&self) -> Option<ActorCell> {
@@ -102,7 +97,15 @@ impl Shared {
             let from = listener.socket.local_addr();
             tap.take(Tapped { at: self.clock.now().wall, from, to: flow.remote, message: message.clone() });
         }
-        match listener.socket.send(message, flow.remote) {
+        match &listener.socket {
+            Socket::Udp(socket) => self.send_datagram(socket, flow, message),
+            Socket::Tcp(socket) => send_by_connection(socket, flow, message),
+        }
+        .inspect_err(|error| tracing::debug!(%error, "cannot send"))
+    }
+
+    fn send_datagram(&self, socket: &UdpListener, flow: Flow, message: &Bytes) -> Result<(), SendError> {
+        match socket.send(message, flow.remote) {
             Ok(Sent::Now) => Ok(()),
             Ok(Sent::Dropped) => {
                 self.metrics.datagrams_dropped.of(DropReason::SendBuffer).inc();
@@ -110,10 +113,20 @@ impl Shared {
             }
             Err(error) => {
                 self.metrics.datagrams_dropped.of(DropReason::SendError).inc();
-                tracing::debug!(%error, "cannot send");
                 Err(error)
             }
         }
+    }
+
+    /// Sends a message by another connection that was lost with that of `flow`. `false` if there is no other way.
+    pub(crate) fn send_again(&self, flow: Flow, message: &Bytes) -> bool {
+        let socket = self.listeners.get(usize::from(flow.listener)).and_then(|one| one.socket.stream());
+        socket.is_some_and(|socket| socket.send_again(message.clone(), next_hop(message, flow)).is_ok())
+    }
+
+    /// Keeps the connection of `flow` open, if it is one, as long as what this gives.
+    pub(crate) fn hold(&self, flow: Flow) -> Option<Hold> {
+        self.listeners.get(usize::from(flow.listener))?.socket.stream()?.hold(flow.remote)
     }
 
     /// Counts a message by its first line, which every message of ours and every parsed one has.
@@ -143,54 +156,54 @@ impl Shared {
         }
     }
 
-    /// The flow to a gateway. Of several listeners of its address family it is the one at the address that leads there,
-    /// else one that takes any address, else the first.
-    fn flow_to(&self, remote: SocketAddr) -> Option<Flow> {
-        let fits = |listener: &Listener| listener.socket.local_addr().is_ipv4() == remote.is_ipv4();
-        let first = self.listeners.iter().position(fits)?;
-        let with = |wanted: IpAddr| {
-            let is_there = |listener: &Listener| listener.socket.local_addr().ip() == wanted;
-            self.listeners.iter().position(is_there)
-        };
-        let place = if self.listeners[first + 1..].iter().any(fits) {
-            let any =
-                if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-            let leading = self.local_addresses.towards(remote, self.clock.mono());
-            with(leading).or_else(|| with(any)).unwrap_or(first)
-        } else {
-            first
-        };
-        Some(Flow { transport: Transport::Udp, listener: u16::try_from(place).ok()?, remote })
+    /// The flow to a peer from the listener that leads there, or of that name; `None` if there is no such listener.
+    fn flow_to(&self, transport: Transport, remote: SocketAddr, listen: Option<&str>) -> Option<Flow> {
+        let leading = || self.local_addresses.towards(remote, self.clock.mono());
+        let place = listeners::choose(&self.listeners, (transport, remote), listen, leading)?;
+        Some(Flow { transport, listener: u16::try_from(place).ok()?, remote })
     }
 
     /// Where that is reached, for one attempt of a call. `Err`: that has to be asked for.
     pub(crate) fn reach(&self, call: CallId, attempt: u16, of: &Sought) -> Result<Vec<Target>, Wanted> {
         let wanted = match of {
-            Sought::Gateway(name) => match self.gateways.get(name).map(|handle| &handle.gateway.address) {
-                Some(GatewayAddress::Named(wanted)) => Some(wanted.clone()),
-                Some(GatewayAddress::At(remote)) => return Ok(self.target_at(*remote).into_iter().collect()),
+            Sought::Gateway(name) => match self.gateways.get(name).map(|handle| &handle.gateway) {
+                Some(gateway) => match &gateway.address {
+                    GatewayAddress::Named(wanted) => Some(wanted.clone()),
+                    GatewayAddress::At(_) => return Ok(self.target_of(gateway).into_iter().collect()),
+                },
                 None => None,
             },
             Sought::Uri(uri) => Uri::parse(uri.as_bytes()).ok().and_then(|uri| Wanted::of_uri(&uri)),
         };
         let Some(wanted) = wanted else { return Ok(Vec::new()) };
         match self.locations.known(&wanted) {
-            Some(outcome) => Ok(self.targets(call, attempt, &outcome)),
+            Some(outcome) => Ok(self.targets(call, attempt, of, &outcome)),
             None => Err(wanted),
         }
     }
 
     /// The targets of one attempt of a call where a name leads.
-    pub(crate) fn targets(&self, call: CallId, attempt: u16, outcome: &Outcome) -> Vec<Target> {
+    pub(crate) fn targets(&self, call: CallId, attempt: u16, of: &Sought, outcome: &Outcome) -> Vec<Target> {
         let Ok(located) = outcome else { return Vec::new() };
+        let gateway = match of {
+            Sought::Gateway(name) => self.gateways.get(name).map(|handle| &handle.gateway),
+            Sought::Uri(_) => None,
+        };
+        let listen = gateway.and_then(|gateway| gateway.listen.as_deref());
         // Each attempt draws its own order among equals.
         let targets = self.locations.targets(located, call.draw().wrapping_add(attempt.into()));
-        targets.into_iter().filter_map(|target| self.target_at(target.address)).collect()
+        targets.into_iter().filter_map(|target| self.target_at(target, listen)).collect()
     }
 
-    fn target_at(&self, remote: SocketAddr) -> Option<Target> {
-        let flow = self.flow_to(remote)?;
-        Some(Target { flow, local: self.local_name(flow.listener, remote) })
+    /// Where a gateway is that has one address.
+    fn target_of(&self, gateway: &RoutingGateway) -> Option<Target> {
+        let (transport, address) = (gateway.transport.unwrap_or(Transport::Udp), gateway.address.fixed()?);
+        self.target_at(locate::Target { transport, address }, gateway.listen.as_deref())
+    }
+
+    fn target_at(&self, target: locate::Target, listen: Option<&str>) -> Option<Target> {
+        let flow = self.flow_to(target.transport, target.address, listen)?;
+        Some(Target { flow, local: self.local_name(flow.listener, target.address) })
     }
 
     /// Where a call may go: number rules and the route table.
@@ -202,7 +215,7 @@ impl Shared {
         let gateways = self.routes.load().candidates(&called, id.draw(), |_| true);
         let candidate = |gateway: &Arc<RoutingGateway>| {
             let reach = match &gateway.address {
-                GatewayAddress::At(remote) => Reach::At(self.target_at(*remote)?),
+                GatewayAddress::At(_) => Reach::At(self.target_of(gateway)?),
                 GatewayAddress::Named(wanted) => Reach::Named(wanted.to_string().into()),
             };
             Some(Candidate {
@@ -217,4 +230,12 @@ impl Shared {
         let routes = gateways.iter().filter_map(candidate).collect();
         Looked { called, routes, emergency, ..Looked::default() }
     }
+}
+
+/// Sends a message by the connection of its flow, or by one to where its peer listens.
+fn send_by_connection(socket: &StreamListener, flow: Flow, message: &Bytes) -> Result<(), SendError> {
+    if let Some(sent) = socket.send_by_open(message, flow.remote) {
+        return sent;
+    }
+    socket.send(message.clone(), next_hop(message, flow))
 }

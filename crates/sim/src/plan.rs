@@ -267,6 +267,8 @@ impl Gateway {
         RoutingGateway {
             name: self.name.as_str().into(),
             address: GatewayAddress::At(self.address),
+            transport: None,
+            listen: None,
             prefixes: vec![self.prefix.to_owned()],
             priority: self.priority,
             weight: self.weight,

@@ -23,14 +23,6 @@ impl Transport {
         }
     }
 
-    /// The port of a URI or Via that names none (RFC 3261 §18.2.2, §19.1.2).
-    pub fn default_port(self) -> u16 {
-        match self {
-            Transport::Udp | Transport::Tcp => 5060,
-            Transport::Tls => 5061,
-        }
-    }
-
     /// The name in a Via header.
     pub fn via_name(self) -> &'static str {
         match self {

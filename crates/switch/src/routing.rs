@@ -100,6 +100,8 @@ mod tests {
         Arc::new(RoutingGateway {
             name: name.into(),
             address: GatewayAddress::At("192.0.2.1:5060".parse().expect("an address")),
+            transport: None,
+            listen: None,
             prefixes: prefixes.iter().map(ToString::to_string).collect(),
             priority,
             weight,

@@ -32,7 +32,8 @@ fn report(loaded: &Loaded) -> Result<String, fmt::Error> {
     for listen in &config.listen {
         let advertised =
             listen.advertise.map(|address| format!(", advertised as {address}")).unwrap_or_default();
-        writeln!(out, "  udp {}{advertised}", listen.bind)?;
+        let transport = listen.transport.via_name().to_lowercase();
+        writeln!(out, "  {transport} {}{advertised}", listen.bind)?;
     }
     writeln!(out, "\nMapping gateways (callers): {}", config.mapping_gateways.len())?;
     for mapping in &config.mapping_gateways {

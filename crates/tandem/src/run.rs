@@ -79,8 +79,8 @@ async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Re
         let (kind, asked, granted) = (capped.kind, capped.asked_bytes, capped.granted_bytes);
         tracing::warn!(%address, ?kind, asked, granted, "the kernel caps a socket buffer (net.core.rmem_max, wmem_max)");
     }
-    for address in node.listening_on() {
-        tracing::info!(%address, node = name, "listening for SIP over UDP");
+    for (address, transport) in node.listening_on().into_iter().zip(node.transports()) {
+        tracing::info!(%address, node = name, transport = transport.via_name(), "listening for SIP");
     }
     tracing::info!(address = %config.admin.bind, "serving the API");
     let tokens = Tokens::new(config.admin.tokens.iter().map(|token| Token::new(token.expose())));

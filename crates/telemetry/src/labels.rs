@@ -129,6 +129,40 @@ labels! {
         Sent = "sent",
     }
 
+    /// A transport.
+    Transport as "transport" {
+        /// Datagrams.
+        Udp = "udp",
+        /// Connections.
+        Tcp = "tcp",
+        /// Connections under TLS.
+        Tls = "tls",
+    }
+
+    /// What happened to a connection.
+    ConnectionEvent as "event" {
+        /// A peer opened it.
+        Accepted = "accepted",
+        /// We opened it.
+        Opened = "opened",
+        /// Not taken or not opened: there are as many as may be.
+        RefusedFull = "refused_full",
+        /// Not taken: its address has as many as it may have.
+        RefusedSource = "refused_source",
+        /// Not taken: the node stops, or the address is banned.
+        RefusedUser = "refused",
+        /// We could not open it.
+        ConnectFailed = "connect_failed",
+        /// The TLS handshake failed.
+        HandshakeFailed = "handshake_failed",
+        /// Reset, stalled, or no answer to a keep-alive.
+        Lost = "lost",
+        /// Closed after a long silence.
+        Idle = "idle",
+        /// Closed because what came was no SIP.
+        Broken = "broken",
+    }
+
     /// A request's method; extension methods count as one.
     Method as "method" {
         /// INVITE (RFC 3261).

@@ -8,8 +8,8 @@ mod redaction;
 
 pub use family::{Counter, CounterBy, CounterByPair, Gauge, GaugeBy, Histogram, RaiseTo, Seconds};
 pub use labels::{
-    AdmissionRefusal, AttemptOutcome, CallState, Direction, DnsResult, DnsSource, DropReason, EndReason,
-    Label, Method, Origin, ParseReject, StatusClass,
+    AdmissionRefusal, AttemptOutcome, CallState, ConnectionEvent, Direction, DnsResult, DnsSource,
+    DropReason, EndReason, Label, Method, Origin, ParseReject, StatusClass, Transport,
 };
 pub use logging::{LogFormat, LoggingError, init_logging};
 pub use metrics::{GATEWAYS_MAX, GatewayMetrics, Metrics, reference};

@@ -5,8 +5,8 @@ use crate::family::{
     Seconds,
 };
 use crate::labels::{
-    AdmissionRefusal, AttemptOutcome, CallState, Direction, DnsResult, DnsSource, DropReason, EndReason,
-    Method, Origin, ParseReject, StatusClass,
+    AdmissionRefusal, AttemptOutcome, CallState, ConnectionEvent, Direction, DnsResult, DnsSource,
+    DropReason, EndReason, Method, Origin, ParseReject, StatusClass, Transport,
 };
 use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
@@ -127,6 +127,16 @@ metric_table! {
     pub banned_sources: Gauge = "tandem_banned_sources";
     /// New calls that are shed because messages wait too long, in thousandths of all.
     pub new_calls_shed: Gauge = "tandem_new_calls_shed_per_mille";
+    /// SIP messages at the sockets.
+    pub transport_messages: CounterByPair<Direction, Transport> = "tandem_transport_messages_total";
+    /// Bytes of SIP at the sockets, without what UDP, TCP and TLS put around them.
+    pub transport_bytes: CounterByPair<Direction, Transport> = "tandem_transport_bytes_total";
+    /// Connections that are open, those whose handshake is under way included.
+    pub connections_open: GaugeBy<Transport> = "tandem_connections_open";
+    /// What happened to connections.
+    pub connections: CounterByPair<Transport, ConnectionEvent> = "tandem_connections_total";
+    /// Messages not sent because the queue of their connection was full.
+    pub messages_congested: Counter = "tandem_messages_congested_total";
     /// ICMP errors about datagrams of ours.
     pub unreachable: Counter = "tandem_unreachable_total";
 

@@ -1,5 +1,6 @@
 use super::*;
 use std::time::Duration;
+use tandem_sip::flow::Transport;
 use tandem_sip::locate::Wanted;
 
 #[test]
@@ -70,7 +71,8 @@ fn every_key_of_a_gateway_is_read() {
 #[test]
 fn addresses_are_ip_literals_with_5060_unless_given() {
     let address = |text: &str| {
-        load(&format!("[[routing_gateway]]\nname = \"v\"\naddress = \"{text}\"")).routing_gateways[0]
+        let listen = "[[listen]]\nbind = \"0.0.0.0:5060\"\n[[listen]]\nbind = \"[::]:5060\"\n";
+        load(&format!("{listen}[[routing_gateway]]\nname = \"v\"\naddress = \"{text}\"")).routing_gateways[0]
             .gateway
             .address
             .to_string()
@@ -80,6 +82,31 @@ fn addresses_are_ip_literals_with_5060_unless_given() {
     assert_eq!(address("[2001:db8::1]:5080"), "[2001:db8::1]:5080");
     assert_eq!(address("[2001:db8::1]"), "[2001:db8::1]:5060");
     assert_eq!(address("2001:db8::1"), "[2001:db8::1]:5060");
+}
+
+#[test]
+fn a_gateway_is_called_from_a_listener_of_its_transport_and_address_family() {
+    let listen = "[[listen]]\nbind = \"0.0.0.0:5060\"\n[[listen]]\nname = \"t\"\ntransport = \"tcp\"\nbind = \"[::]:5060\"\n";
+    let gateway = |keys: &str| format!("{listen}[[routing_gateway]]\nname = \"v\"\n{keys}");
+    let found = load(&gateway("address = \"[2001:db8::1]\"\ntransport = \"tcp\"\nlisten = \"t\""));
+    let found = &found.routing_gateways[0].gateway;
+    assert_eq!((found.transport, found.listen.as_deref()), (Some(Transport::Tcp), Some("t")));
+    for (keys, message) in [
+        (
+            "address = \"2001:db8::1\"",
+            "9: routing_gateway[0].address = \"2001:db8::1\": no [[listen]] speaks udp over IPv6",
+        ),
+        (
+            "address = \"192.0.2.1\"\ntransport = \"tcp\"",
+            "9: routing_gateway[0].address = \"192.0.2.1\": no [[listen]] speaks tcp over IPv4",
+        ),
+        (
+            "address = \"192.0.2.1\"\nlisten = \"t\"",
+            "10: routing_gateway[0].listen = \"t\": no [[listen]] named t speaks udp over IPv4",
+        ),
+    ] {
+        assert_eq!(errors(&gateway(keys)), [format!("tandem.toml:{message}")]);
+    }
 }
 
 #[test]
@@ -137,7 +164,7 @@ fn refused_keys_of_a_routing_gateway() {
             "prepend = \"abc\"",
             "prepend = \"abc\": is not at most 32 digits, '+', '*' or '#' to put in front of numbers",
         ),
-        ("transport = \"tcp\"", "transport = \"tcp\": this release speaks UDP only"),
+        ("transport = \"tls\"", "transport = \"tls\": this release speaks UDP and TCP only"),
         (
             "prefixes = [\"44\", \"4x\"]",
             "prefixes[1] = \"4x\": is not at most 32 digits, '+', '*' or '#' that numbers begin with",

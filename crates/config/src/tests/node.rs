@@ -1,8 +1,9 @@
 use super::*;
-use crate::{CdrSink, Dns, JsonlTarget, Listen, NodeLimits, Place};
+use crate::{CdrSink, Connections, Dns, JsonlTarget, Listen, NodeLimits, Place};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tandem_sip::flow::Transport;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -12,7 +13,7 @@ fn address(text: &str) -> SocketAddr {
 fn without_a_file_the_defaults_hold() {
     let config = load("");
     assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
-    assert_eq!(config.listen, [Listen { bind: address("0.0.0.0:5060"), advertise: None }]);
+    assert_eq!(config.listen, [Listen { bind: address("0.0.0.0:5060"), ..Listen::default() }]);
     assert_eq!(config.admin.bind, address("127.0.0.1:8080"));
     assert_eq!(config.limits, NodeLimits::default());
     assert_eq!((config.limits.max_calls, config.limits.cps), (20_000, None));
@@ -34,7 +35,13 @@ fn every_section_is_read() {
         bind = "192.0.2.1:5060"
         advertise = "198.51.100.1:5060"
         [[listen]]
+        name = "streams"
+        transport = "tcp"
         bind = "[2001:db8::1]:5060"
+        max_connections = 50
+        max_connections_per_source = 5
+        idle_timeout = "1m"
+        keep_alive = "0s"
         [limits]
         max_calls = 100
         cps = 10
@@ -59,8 +66,23 @@ fn every_section_is_read() {
     );
     assert_eq!((config.node.name.as_deref(), config.node.cluster.as_str()), (Some("a-1"), "west"));
     let listen = [
-        Listen { bind: address("192.0.2.1:5060"), advertise: Some(address("198.51.100.1:5060")) },
-        Listen { bind: address("[2001:db8::1]:5060"), advertise: None },
+        Listen {
+            bind: address("192.0.2.1:5060"),
+            advertise: Some(address("198.51.100.1:5060")),
+            ..Listen::default()
+        },
+        Listen {
+            name: Some("streams".into()),
+            transport: Transport::Tcp,
+            bind: address("[2001:db8::1]:5060"),
+            advertise: None,
+            connections: Connections {
+                max: 50,
+                per_source: 5,
+                idle: Duration::from_secs(60),
+                keep_alive: None,
+            },
+        },
     ];
     assert_eq!(config.listen, listen);
     assert_eq!(config.limits, NodeLimits { max_calls: 100, cps: Some(10), ..NodeLimits::default() });
@@ -156,11 +178,11 @@ fn what_is_not_in_this_release_is_refused() {
         ),
         (
             "[[listen]]\nbind = \"0.0.0.0:5060\"\ntransport = \"tls\"",
-            "tandem.toml:3: listen[0].transport = \"tls\": this release speaks UDP only",
+            "tandem.toml:3: listen[0].transport = \"tls\": this release speaks UDP and TCP only",
         ),
         (
             "[[listen]]\nbind = \"0.0.0.0:5060\"\ncert = \"a.pem\"",
-            "tandem.toml:3: listen[0].cert = \"a.pem\": this release speaks UDP only",
+            "tandem.toml:3: listen[0].cert = \"a.pem\": this release speaks UDP and TCP only",
         ),
         (
             "[media]\nports = \"20000-29999\"",
@@ -247,6 +269,39 @@ fn listeners_that_cannot_both_be_bound_are_refused() {
     ] {
         assert_eq!(load(&listen(binds)).listen.len(), 2);
     }
+}
+
+#[test]
+fn tcp_and_udp_listen_at_one_port_and_two_of_tcp_do_not() {
+    let listen = |transport| format!("[[listen]]\nbind = \"192.0.2.1:5060\"\ntransport = \"{transport}\"\n");
+    assert_eq!(load(&[listen("udp"), listen("tcp")].concat()).listen.len(), 2);
+    let message =
+        "tandem.toml:5: listen[1].bind = \"192.0.2.1:5060\": is the same listening address as listen[0].bind";
+    assert_eq!(errors(&[listen("tcp"), listen("tcp")].concat()), [message]);
+}
+
+#[test]
+fn what_goes_for_connections_is_refused_where_there_are_none() {
+    let keys = [
+        ("max_connections", "5", "5"),
+        ("max_connections_per_source", "5", "5"),
+        ("idle_timeout", "\"60s\"", "\"60s\""),
+        ("keep_alive", "\"60s\"", "\"60s\""),
+    ];
+    for (key, value, shown) in keys {
+        let message = format!(
+            "tandem.toml:3: listen[0].{key} = {shown}: goes with transport = \"tcp\" or \"tls\" only"
+        );
+        assert_eq!(errors(&format!("[[listen]]\nbind = \"0.0.0.0:5060\"\n{key} = {value}\n")), [message]);
+    }
+    let tcp = "[[listen]]\nbind = \"0.0.0.0:5060\"\ntransport = \"tcp\"\nidle_timeout = \"1s\"\n";
+    assert_eq!(errors(tcp), ["tandem.toml:4: listen[0].idle_timeout = \"1s\": out of range 10–86400 s"]);
+}
+
+#[test]
+fn two_listeners_cannot_have_one_name() {
+    let text = "[[listen]]\nname = \"a\"\nbind = \"0.0.0.0:5060\"\n[[listen]]\nname = \"a\"\nbind = \"0.0.0.0:5070\"\n";
+    assert_eq!(errors(text), ["tandem.toml:5: listen[1].name = \"a\": is the same name as listen[0].name"]);
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn what_a_preset_comments_out_is_right_too() {
             .text()
             .lines()
             .map(|line| match line.strip_prefix('#') {
-                Some(key) if key.starts_with(|first: char| first.is_ascii_alphanumeric()) => {
+                Some(key) if key.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[') => {
                     format!("{key}\n")
                 }
                 Some(_) | None => format!("{line}\n"),

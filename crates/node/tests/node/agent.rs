@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 /// How long an agent waits for a message.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-const SDP: &[u8] = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+pub(crate) const SDP: &[u8] = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
 m=audio 40000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n";
 
 static NEXT: AtomicU32 = AtomicU32::new(1);

@@ -7,9 +7,11 @@ mod ends;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod guards;
+mod line;
 mod names;
 mod records;
 mod sockets;
 mod strangers;
+mod streams;
 mod until;
 mod world;

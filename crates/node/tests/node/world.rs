@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     listen: Vec<String>,
     /// The customer's networks.
     pub(crate) sources: String,
+    /// Lines of each listener's section.
+    pub(crate) listen_lines: String,
     /// Lines of the customer's section.
     pub(crate) customer: String,
     /// Lines of `[parameters]`.
@@ -48,6 +50,7 @@ impl Plan {
         Plan {
             listen: vec!["127.0.0.1:0".into()],
             sources: "\"127.0.0.0/8\", \"::1/128\"".into(),
+            listen_lines: String::new(),
             customer: String::new(),
             parameters: "SS_CDR_RECORD_NONCONNECT = \"On\"\n".into(),
             sections: String::new(),
@@ -57,7 +60,7 @@ impl Plan {
         }
     }
 
-    /// Listens there instead.
+    /// Listens there instead; on UDP where no transport stands before the address, as in `tcp:127.0.0.1:0`.
     pub(crate) fn listening(mut self, addresses: &[&str]) -> Plan {
         self.listen = addresses.iter().map(ToString::to_string).collect();
         self
@@ -79,8 +82,15 @@ impl Plan {
 
     fn text(&self) -> String {
         let Plan { sources, customer, parameters, sections, vendors, .. } = self;
-        let listen: String =
-            self.listen.iter().map(|bind| format!("[[listen]]\nbind = \"{bind}\"\n")).collect();
+        let listen = |place: &String| {
+            let (transport, bind) = match place.split_once(':') {
+                Some((transport @ ("tcp" | "tls"), bind)) => (transport, bind),
+                Some(_) | None => ("udp", place.as_str()),
+            };
+            let lines = &self.listen_lines;
+            format!("[[listen]]\ntransport = \"{transport}\"\nbind = \"{bind}\"\n{lines}\n")
+        };
+        let listen: String = self.listen.iter().map(listen).collect();
         let sink = |path: &String| format!("{{ type = \"jsonl\", path = {path:?} }}");
         let sinks = self.sinks.iter().map(sink).collect::<Vec<_>>().join(", ");
         format!(

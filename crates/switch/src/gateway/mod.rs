@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_sip::flow::Transport;
 
 /// A gateway's name: what operators, CDRs and metrics call it by.
 pub type GatewayName = Arc<str>;
@@ -50,6 +51,10 @@ pub struct RoutingGateway {
     pub name: GatewayName,
     /// Where its INVITEs are sent.
     pub address: GatewayAddress,
+    /// How they are carried, where that was said; else an address is reached by UDP.
+    pub transport: Option<Transport>,
+    /// The name of the listener that they are sent from; else any that leads there.
+    pub listen: Option<Arc<str>>,
     /// Prefixes of called numbers that it takes; an empty one matches all.
     pub prefixes: Vec<String>,
     /// Lower is tried first.
