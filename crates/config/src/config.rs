@@ -179,10 +179,33 @@ pub struct ConfiguredMapping {
 pub struct ConfiguredRouting {
     /// As the switch uses it, its parameters resolved.
     pub gateway: RoutingGateway,
+    /// `tls_verify` and `tls_name`.
+    pub tls: GatewayTls,
     /// `username` and `password`, for a gateway that challenges.
     pub credentials: Option<Credentials>,
     /// `parameters`: its own values, for listings and for resolving again when the system's change.
     pub overrides: Overrides,
+}
+
+/// Whom the switch takes for a gateway under TLS (RFC 5922).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayTls {
+    /// `tls_verify`: how far its certificate is verified.
+    pub verify: TlsVerify,
+    /// `tls_name`: the domain that its certificate has to be for; unless set, the host of its address.
+    pub name: Option<String>,
+}
+
+/// How far a gateway's certificate is verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVerify {
+    /// `full`: signed by somebody trusted, and for the gateway's name.
+    #[default]
+    Full,
+    /// `chain`: signed by somebody trusted, whatever its name.
+    Chain,
+    /// `none`: not at all.
+    None,
 }
 
 /// How the switch answers a gateway's challenge (RFC 3261 §22).

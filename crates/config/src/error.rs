@@ -224,9 +224,6 @@ fn suggestion(nearest: Option<&str>) -> String {
 /// What the configuration has words for, but this release does not do. Refused rather than ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Feature {
-    /// TLS.
-    #[error("this release speaks UDP and TCP only")]
-    Tls,
     /// Redis.
     #[error("this release keeps its state in memory only (url = \"memory:\")")]
     SharedStore,

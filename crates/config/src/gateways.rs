@@ -1,17 +1,21 @@
 //! `[[mapping_gateway]]` and `[[routing_gateway]]`.
 
 use crate::Secret;
-use crate::config::{ConfiguredMapping, ConfiguredRouting, Credentials};
+use crate::config::{ConfiguredMapping, ConfiguredRouting, Credentials, GatewayTls, TlsVerify};
 use crate::error::Problem;
 use crate::listen::{self, Listen};
 use crate::numbers::{cause_map, dialled, number_rules, pass_headers, stop_codes};
 use crate::section::{Section, Spot, flag, text, whole};
 use crate::sections::{CALLS, CPS, overrides};
-use crate::values::{GATEWAY_ADDRESS, duration, gateway_address, name, name as name_of_listener, network};
+use crate::values::{
+    GATEWAY_ADDRESS, duration, gateway_address, is_host_name, name, name as name_of_listener, network,
+};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_sip::flow::Transport;
 use tandem_switch::gateway::{Limits, MappingGateway, RoutingGateway};
 use tandem_switch::parameters::Parameters;
 
@@ -128,6 +132,8 @@ fn routing_gateway(
     let disabled = switch(section, "disabled");
     let probe_interval = probe(section);
     let credentials = credentials(section);
+    let is_named = address.as_ref().is_some_and(|address| address.value.named().is_some());
+    let tls = tls(section, transport, is_named);
     let gateway = RoutingGateway {
         name: Arc::from(name?.value),
         address: address?.value,
@@ -144,7 +150,7 @@ fn routing_gateway(
         probe_interval,
         parameters: Arc::new(parameters.attempt(&overrides, stop_codes)),
     };
-    Some(ConfiguredRouting { gateway, credentials, overrides })
+    Some(ConfiguredRouting { gateway, tls, credentials, overrides })
 }
 
 fn gateway_limits(section: &mut Section) -> Limits {
@@ -180,6 +186,35 @@ fn probe(section: &mut Section) -> Option<Duration> {
     let interval = probe.read("interval", duration(PROBE_INTERVAL));
     section.adopt(probe);
     on.then(|| interval.map_or(DEFAULT_PROBE_INTERVAL, |spot| spot.value))
+}
+
+/// `tls_verify` and `tls_name`.
+fn tls(section: &mut Section, transport: Option<Transport>, is_named: bool) -> GatewayTls {
+    let verify = section.read("tls_verify", |node| match text(node)?.as_str() {
+        "full" => Ok(TlsVerify::Full),
+        "chain" => Ok(TlsVerify::Chain),
+        "none" => Ok(TlsVerify::None),
+        _ => Err(Problem::NotA { expected: "full, chain or none" }),
+    });
+    let name = section.read("tls_name", |node| match text(node)? {
+        name if is_host_name(&name) || name.parse::<IpAddr>().is_ok() => Ok(name),
+        _ => Err(Problem::NotA { expected: "a domain, or an address" }),
+    });
+    let elsewhere = match transport {
+        Some(transport) => transport != Transport::Tls,
+        // DNS may lead a name to TLS.
+        None => !is_named,
+    };
+    if let Some(verify) = verify.as_ref().filter(|_| elsewhere) {
+        section.report(verify.error(listen::ONLY_UNDER_TLS));
+    }
+    if let Some(name) = name.as_ref().filter(|_| elsewhere) {
+        section.report(name.error(listen::ONLY_UNDER_TLS));
+    }
+    GatewayTls {
+        verify: verify.map(|spot| spot.value).unwrap_or_default(),
+        name: name.map(|spot| spot.value),
+    }
 }
 
 /// `username` and `password`: both or none.

@@ -34,11 +34,11 @@ mod warning;
 mod tests;
 
 pub use config::{
-    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Credentials, Dns, JsonlTarget, Loaded,
-    Node, NodeLimits, Routing,
+    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Credentials, Dns, GatewayTls,
+    JsonlTarget, Loaded, Node, NodeLimits, Routing, TlsVerify,
 };
 pub use error::{ConfigError, Feature, Problem};
-pub use listen::{Connections, Listen};
+pub use listen::{Connections, Listen, Tls};
 pub use place::Place;
 pub use presets::{Preset, init_text, presets};
 pub use secret::Secret;

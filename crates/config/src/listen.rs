@@ -1,11 +1,12 @@
 //! `[[listen]]`: the sockets.
 
-use crate::error::{Feature, Problem};
-use crate::section::{Section, Spot, text, whole};
-use crate::tree::Node;
-use crate::values::{bind, duration, name, reachable};
+use crate::error::Problem;
+use crate::section::{Section, Spot, flag, text, whole};
+use crate::tree::{Node, Value};
+use crate::values::{bind, duration, is_host_name, name, reachable};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::flow::Transport;
@@ -19,6 +20,9 @@ const IDLE: RangeInclusive<u32> = 10..=86_400;
 /// Bounds of the time between two keep-alives, in seconds; 0 is never.
 const KEEP_ALIVE: RangeInclusive<u32> = 0..=3_600;
 
+/// What is wrong with a key of TLS elsewhere.
+pub(crate) const ONLY_UNDER_TLS: Problem = Problem::OnlyWith { with: "transport = \"tls\"" };
+
 /// One `[[listen]]`: a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -28,10 +32,27 @@ pub struct Listen {
     pub transport: Transport,
     /// The address the socket is bound to; port 0 takes a free one.
     pub bind: SocketAddr,
-    /// The address that peers reach the socket at, where it is another one.
-    pub advertise: Option<SocketAddr>,
+    /// The `host:port` that peers are told, where it is another one: an address, or under TLS the name in the certificate.
+    pub advertise: Option<String>,
     /// What goes for its connections, where it has any.
     pub connections: Connections,
+    /// What TLS needs; only there for `transport = "tls"`.
+    pub tls: Option<Tls>,
+}
+
+/// The files of a TLS listener, in PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// `cert`: its certificate, followed by those that lead to its root.
+    pub cert: PathBuf,
+    /// `key`: the private key.
+    pub key: PathBuf,
+    /// `client_ca`: who signs the certificates of peers that connect; `None`: they are not asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// `require_client_cert`: whether they must have one.
+    pub require_client_cert: bool,
+    /// `ca`: who signs the certificates of the gateways that are called from here; `None`: whom the system trusts.
+    pub ca: Option<PathBuf>,
 }
 
 /// Bounds on the connections of one listener.
@@ -56,6 +77,7 @@ impl Default for Listen {
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060),
             advertise: None,
             connections: Connections::default(),
+            tls: None,
         }
     }
 }
@@ -88,13 +110,9 @@ pub(crate) fn read(root: &mut Section) -> Vec<Listen> {
             names.push(name.clone());
         }
         let transport = section.read("transport", transport).map_or(Transport::Udp, |spot| spot.value);
-        for key in ["cert", "key"] {
-            if let Some(file) = section.read(key, text) {
-                section.report(file.error(Problem::NotInRelease(Feature::Tls)));
-            }
-        }
+        let tls = tls(&mut section, transport);
         let address = section.need("bind", "an address and port such as 0.0.0.0:5060", bind);
-        let advertise = section.read("advertise", reachable).map(|spot| spot.value);
+        let advertise = section.read("advertise", advertised).map(|spot| spot.value);
         let connections = connections(&mut section, transport);
         if let Some(address) = address {
             let clash = listeners
@@ -105,12 +123,55 @@ pub(crate) fn read(root: &mut Section) -> Vec<Listen> {
                 section.report(address.error(problem));
             }
             let name = name.map(|spot| Arc::from(spot.value));
-            let listen = Listen { name, transport, bind: address.value, advertise, connections };
+            let listen = Listen { name, transport, bind: address.value, advertise, connections, tls };
             listeners.push((address, listen));
         }
         root.adopt(section);
     }
     listeners.into_iter().map(|(_, listen)| listen).collect()
+}
+
+/// `cert`, `key`, and whom to believe: there under TLS, and nowhere else.
+fn tls(section: &mut Section, transport: Transport) -> Option<Tls> {
+    if transport != Transport::Tls {
+        for key in ["cert", "key", "client_ca", "ca"] {
+            if let Some(file) = section.read(key, file) {
+                section.report(file.error(ONLY_UNDER_TLS));
+            }
+        }
+        if let Some(required) = section.read("require_client_cert", flag) {
+            section.report(required.error(ONLY_UNDER_TLS));
+        }
+        return None;
+    }
+    let [cert, key] = ["cert", "key"].map(|key| section.need(key, "a file in PEM", file));
+    let [client_ca, ca] = ["client_ca", "ca"].map(|key| section.read(key, file).map(|spot| spot.value));
+    let required = section.read("require_client_cert", flag);
+    if let Some(required) = required.as_ref().filter(|required| required.value && client_ca.is_none()) {
+        section.report(required.error(Problem::OnlyWith { with: "client_ca" }));
+    }
+    let require_client_cert = required.is_some_and(|spot| spot.value);
+    Some(Tls { cert: cert?.value, key: key?.value, client_ca, require_client_cert, ca })
+}
+
+/// A file's path.
+fn file(node: Node) -> Result<PathBuf, Problem> {
+    match text(node)? {
+        path if path.is_empty() => Err(Problem::NotA { expected: "a file in PEM" }),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+/// `advertise`: an address or a name, with its port.
+fn advertised(node: Node) -> Result<String, Problem> {
+    let name = match &node.value {
+        Value::Text(text) => text.rsplit_once(':').filter(|(host, _)| is_host_name(host)),
+        _ => None,
+    };
+    match name {
+        Some((host, port)) if port.parse::<u16>().is_ok_and(|port| port != 0) => Ok(format!("{host}:{port}")),
+        Some(_) | None => reachable(node).map(|address| address.to_string()),
+    }
 }
 
 fn connections(section: &mut Section, transport: Transport) -> Connections {
@@ -158,7 +219,7 @@ pub(crate) fn transport(node: Node) -> Result<Transport, Problem> {
     match text(node)?.as_str() {
         "udp" => Ok(Transport::Udp),
         "tcp" => Ok(Transport::Tcp),
-        "tls" => Err(Problem::NotInRelease(Feature::Tls)),
+        "tls" => Ok(Transport::Tls),
         _ => Err(Problem::NotA { expected: "udp, tcp or tls" }),
     }
 }

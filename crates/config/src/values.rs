@@ -87,6 +87,11 @@ fn host_name(text: &str, transport: Option<Transport>) -> Option<Wanted> {
     is_name.then(|| Wanted::new(host, port, transport))
 }
 
+/// Whether a text is a host name without a port.
+pub(crate) fn is_host_name(text: &str) -> bool {
+    !text.contains(':') && host_name(text, None).is_some()
+}
+
 /// A DNS server's address; without a port, 53.
 pub(crate) fn dns_server(node: Node) -> Result<SocketAddr, Problem> {
     const FORM: Problem =

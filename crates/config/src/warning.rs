@@ -1,6 +1,6 @@
 //! Configurations that are allowed, but hardly what an operator wants.
 
-use crate::config::Config;
+use crate::config::{Config, TlsVerify};
 use std::fmt;
 use std::net::SocketAddr;
 use tandem_switch::parameters::{self, Overrides, PerGateway};
@@ -22,6 +22,11 @@ pub enum Warning {
         /// The parameter.
         name: &'static str,
     },
+    /// Whoever can redirect packets to a gateway can listen in and answer for it.
+    TlsUnverified {
+        /// The path of the gateway's `tls_verify`.
+        key: String,
+    },
     /// Whoever reaches the API may hang up calls.
     AdminOpen {
         /// `admin.bind`.
@@ -36,6 +41,12 @@ impl fmt::Display for Warning {
             Warning::Parameters { key, warning } => write!(f, "{key}: {warning}"),
             Warning::WithoutEffect { key, name } => {
                 write!(f, "{key}: {name} has no effect here; a routing gateway's governs the attempt")
+            }
+            Warning::TlsUnverified { key } => {
+                write!(
+                    f,
+                    "{key} = \"none\" takes any certificate: whoever can redirect packets can listen in"
+                )
             }
             Warning::AdminOpen { bind } => {
                 write!(f, "admin.bind = {bind} is reachable from elsewhere and admin.tokens is empty")
@@ -67,6 +78,9 @@ pub(crate) fn of(config: &Config) -> Vec<Warning> {
         warnings.extend(idle.map(|(row, _)| Warning::WithoutEffect { key: key.clone(), name: row.name }));
     }
     for (index, routing) in config.routing_gateways.iter().enumerate() {
+        if routing.tls.verify == TlsVerify::None {
+            warnings.push(Warning::TlsUnverified { key: format!("routing_gateway[{index}].tls_verify") });
+        }
         let key = format!("routing_gateway[{index}].{}", crate::PARAMETERS);
         warnings.extend(own(&key, &routing.overrides));
     }

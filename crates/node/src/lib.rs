@@ -32,6 +32,7 @@ pub use directory::MAILBOX_MAX;
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;
 pub use gateway_actor::GatewayReport;
+pub use listeners::check_certificates;
 pub use locations::GatewayTarget;
 pub use node::{MappingReport, Node, StartError, Stopped};
 pub use tap::{Tap, Tapped};

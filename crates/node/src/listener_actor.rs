@@ -1,5 +1,6 @@
 //! One actor per listener: it runs the socket's receive loop and fails with it, to be started again.
 
+use crate::complaints::Complaints;
 use crate::dispatch::Dispatcher;
 #[cfg(feature = "fault-injection")]
 use crate::faults::Fault;
@@ -49,9 +50,10 @@ impl ListenerActor {
         let Some(listener) = self.shared.listeners.get(usize::from(self.place)) else { return };
         let error = match &listener.socket {
             Socket::Udp(socket) => self.receive_datagrams(socket).await,
-            Socket::Tcp(socket) => {
+            Socket::Stream(socket) => {
                 let transport = listener.socket.transport();
-                let user = Streams { shared: Arc::downgrade(&self.shared), transport };
+                let complaints = Complaints::default();
+                let user = Streams { shared: Arc::downgrade(&self.shared), transport, complaints };
                 socket.attach(Arc::new(user));
                 socket.run().await
             }

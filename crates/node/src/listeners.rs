@@ -1,12 +1,16 @@
 //! The node's sockets: how they are bound, what peers call them by, what they have counted.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use tandem_config::{Connections, Listen};
+use tandem_config::{Config, ConfiguredRouting, Connections, Listen, TlsVerify};
+use tandem_sip::Uri;
 use tandem_sip::flow::Transport;
-use tandem_telemetry::{ConnectionEvent, Direction, DropReason, Metrics, RaiseTo};
+use tandem_switch::gateway::GatewayName;
+use tandem_telemetry::{ConnectionEvent, Direction, DropReason, Metrics, RaiseTo, Reload};
 use tandem_transport::{
-    BindError, SocketLimits, StreamCounts, StreamLimits, StreamListener, UdpCounts, UdpListener,
+    BindError, Expected, Reloaded, SocketLimits, StreamCounts, StreamLimits, StreamListener, TlsError,
+    TlsFiles, UdpCounts, UdpListener, Verify,
 };
 
 /// A socket of this node and what peers call it by.
@@ -21,21 +25,22 @@ pub(crate) struct Listener {
 /// What a listener listens with.
 pub(crate) enum Socket {
     Udp(UdpListener),
-    Tcp(StreamListener),
+    Stream(StreamListener),
 }
 
 impl Socket {
     pub(crate) fn transport(&self) -> Transport {
         match self {
             Socket::Udp(_) => Transport::Udp,
-            Socket::Tcp(_) => Transport::Tcp,
+            Socket::Stream(socket) if socket.is_tls() => Transport::Tls,
+            Socket::Stream(_) => Transport::Tcp,
         }
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
         match self {
             Socket::Udp(socket) => socket.local_addr(),
-            Socket::Tcp(socket) => socket.local_addr(),
+            Socket::Stream(socket) => socket.local_addr(),
         }
     }
 
@@ -43,7 +48,7 @@ impl Socket {
     pub(crate) fn stream(&self) -> Option<&StreamListener> {
         match self {
             Socket::Udp(_) => None,
-            Socket::Tcp(socket) => Some(socket),
+            Socket::Stream(socket) => Some(socket),
         }
     }
 
@@ -51,7 +56,7 @@ impl Socket {
     pub(crate) fn udp(&self) -> Option<&UdpListener> {
         match self {
             Socket::Udp(socket) => Some(socket),
-            Socket::Tcp(_) => None,
+            Socket::Stream(_) => None,
         }
     }
 }
@@ -61,19 +66,107 @@ impl Listener {
     pub(crate) fn bind(place: u16, listen: &Listen) -> Result<Self, BindError> {
         let socket = match listen.transport {
             Transport::Udp => Socket::Udp(UdpListener::bind(place, listen.bind, &SocketLimits::default())?),
-            Transport::Tcp | Transport::Tls => {
-                let limits = stream_limits(&listen.connections);
-                Socket::Tcp(StreamListener::bind(place, listen.bind, &limits)?)
-            }
+            Transport::Tcp | Transport::Tls => Socket::Stream(bind_stream(place, listen)?),
         };
         let bound = socket.local_addr();
-        let advertised = match listen.advertise {
-            Some(advertised) => Some(advertised.to_string().into()),
+        let advertised = match &listen.advertise {
+            Some(advertised) => Some(advertised.as_str().into()),
             None if bound.ip().is_unspecified() => None,
             None => Some(bound.to_string().into()),
         };
         Ok(Self { socket, name: listen.name.clone(), advertised })
     }
+}
+
+fn bind_stream(place: u16, listen: &Listen) -> Result<StreamListener, BindError> {
+    let limits = stream_limits(&listen.connections);
+    match tls_files(listen) {
+        Some(files) => StreamListener::bind_tls(place, listen.bind, &limits, files),
+        None => StreamListener::bind(place, listen.bind, &limits),
+    }
+}
+
+fn tls_files(listen: &Listen) -> Option<TlsFiles> {
+    listen.tls.as_ref().map(|tls| TlsFiles {
+        cert: tls.cert.clone(),
+        key: tls.key.clone(),
+        client_ca: tls.client_ca.clone(),
+        require_client_cert: tls.require_client_cert,
+        ca: tls.ca.clone(),
+    })
+}
+
+/// The certificates of a configuration that cannot be used: the place of each listener, and why.
+pub fn check_certificates(config: &Config) -> Vec<(usize, TlsError)> {
+    let listeners = config.listen.iter().enumerate();
+    listeners.filter_map(|(place, listen)| Some((place, tls_files(listen)?.check().err()?))).collect()
+}
+
+/// Whom to take for a gateway that is called under TLS: whoever has a certificate for its name (RFC 5922 §4).
+fn expected(configured: &ConfiguredRouting) -> Arc<Expected> {
+    let verify = match configured.tls.verify {
+        TlsVerify::Full => Verify::Full,
+        TlsVerify::Chain => Verify::Chain,
+        TlsVerify::None => Verify::None,
+    };
+    let own = || configured.gateway.address.named().map(|wanted| wanted.host().to_owned());
+    Arc::new(Expected { verify, name: configured.tls.name.clone().or_else(own) })
+}
+
+/// Whom to take for the host of a URI that a gateway has redirected to.
+pub(crate) fn expected_at(uri: &str) -> Option<Arc<Expected>> {
+    let host = Uri::parse(uri.as_bytes()).ok()?.host.to_string();
+    Some(Arc::new(Expected { verify: Verify::Full, name: Some(host) }))
+}
+
+/// Says whose certificate is expected at an address.
+pub(crate) fn expect(listeners: &[Listener], remote: SocketAddr, expected: &Arc<Expected>) {
+    for socket in listeners.iter().filter_map(|listener| listener.socket.stream()) {
+        socket.expect(remote, expected);
+    }
+}
+
+/// Says whose certificates are expected at the addresses of gateways; returns those of gateways that are known by name.
+pub(crate) fn expect_gateways(
+    listeners: &[Listener],
+    config: &Config,
+) -> HashMap<GatewayName, Arc<Expected>> {
+    let mut by_name = HashMap::new();
+    for configured in &config.routing_gateways {
+        let gateway = &configured.gateway;
+        match gateway.address.fixed() {
+            Some(address) if gateway.transport == Some(Transport::Tls) => {
+                expect(listeners, address, &expected(configured));
+            }
+            Some(_) => {}
+            None => {
+                by_name.insert(gateway.name.clone(), expected(configured));
+            }
+        }
+    }
+    by_name
+}
+
+/// Reads certificates and keys anew whose files have changed. Returns how many listeners keep what they have because it
+/// cannot be used.
+pub(crate) fn reload_certificates(listeners: &[Listener], metrics: &Metrics) -> usize {
+    let mut failures = 0;
+    for listener in listeners {
+        match listener.socket.stream().map(StreamListener::reload) {
+            None | Some(Ok(Reloaded::Unchanged)) => {}
+            Some(Ok(Reloaded::Changed)) => {
+                metrics.certificate_reloads.of(Reload::Done).inc();
+                tracing::info!(address = %listener.socket.local_addr(), "read the certificates anew");
+            }
+            Some(Err(error)) => {
+                failures += 1;
+                metrics.certificate_reloads.of(Reload::Failed).inc();
+                let address = listener.socket.local_addr();
+                tracing::error!(%address, %error, "cannot use the new certificates; those in use stay");
+            }
+        }
+    }
+    failures
 }
 
 fn stream_limits(configured: &Connections) -> StreamLimits {

@@ -50,6 +50,9 @@ const CALL_SUPERVISORS: usize = 8;
 /// How long an actor may take to say how it stands, in milliseconds.
 const REPORT_LIMIT_MS: u64 = 1_000;
 
+/// How often certificates are looked at for changes.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(10);
+
 /// How often a stopping node looks whether its calls have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
@@ -83,6 +86,7 @@ pub struct Node {
     wheel: JoinHandle<()>,
     measuring: JoinHandle<()>,
     look_ups: JoinHandle<()>,
+    certificates: JoinHandle<()>,
 }
 
 /// How a node stopped.
@@ -119,6 +123,7 @@ impl Node {
         for (place, listen) in config.listen.iter().enumerate() {
             listeners.push(Listener::bind(place as u16, listen)?);
         }
+        let tls_peers = listeners::expect_gateways(&listeners, config);
         let metrics = Metrics::new();
         let mapping: Vec<_> =
             config.mapping_gateways.iter().map(|configured| Arc::new(configured.gateway.clone())).collect();
@@ -149,6 +154,7 @@ impl Node {
             listeners,
             local_addresses: LocalAddresses::default(),
             locations,
+            tls_peers,
             sources: ArcSwap::from_pointee(SourceTable::new(&mapping)),
             gateways: routing.iter().map(handle).collect(),
             routes: ArcSwap::from_pointee(RouteTable::new(routing)),
@@ -173,7 +179,8 @@ impl Node {
             let shared = shared.clone();
             async move { shared.locations.run().await }
         });
-        Ok(Self { shared, root, root_lives, sinks, wheel, measuring, look_ups })
+        let certificates = tokio::spawn(watch_certificates(shared.clone()));
+        Ok(Self { shared, root, root_lives, sinks, wheel, measuring, look_ups, certificates })
     }
 
     /// The node's name.
@@ -206,6 +213,12 @@ impl Node {
         // Counts those that hold.
         self.shared.guards.bans(self.shared.clock.mono());
         metrics.encode()
+    }
+
+    /// Reads certificates and keys anew whose files have changed, as it also happens from time to time. What cannot be
+    /// used is logged, and what is in use stays; returns for how many listeners.
+    pub fn reload_certificates(&self) -> usize {
+        listeners::reload_certificates(&self.shared.listeners, &self.shared.metrics)
     }
 
     /// Whether the node's actors run. When they have gone it cannot be helped but by a new start.
@@ -358,6 +371,7 @@ impl Node {
         self.wheel.abort();
         self.measuring.abort();
         self.look_ups.abort();
+        self.certificates.abort();
         if self.root.stop_and_wait(None, Some(FAREWELL)).await.is_err() && self.is_running() {
             tracing::warn!("the node's actors did not stop in time");
         }
@@ -430,6 +444,17 @@ async fn start_tree(
         ActorRuntime::spawn_linked(None, keeper, children, root.get_cell()).await?;
     }
     Ok(root)
+}
+
+/// Looks from time to time whether certificates have changed: an orchestrator that renews them tells nobody.
+async fn watch_certificates(shared: Arc<Shared>) {
+    if shared.listeners.iter().all(|listener| listener.socket.transport() != Transport::Tls) {
+        return;
+    }
+    loop {
+        tokio::time::sleep(CERTIFICATE_LOOK).await;
+        listeners::reload_certificates(&shared.listeners, &shared.metrics);
+    }
 }
 
 async fn turn_wheel(shared: Arc<Shared>) {

@@ -33,7 +33,7 @@ use tandem_switch::emergency::EmergencyNumbers;
 use tandem_switch::gateway::{GatewayAddress, GatewayName, RoutingGateway, SourceTable};
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{Direction, DropReason, Method, Metrics, StatusClass};
-use tandem_transport::{Hold, Outcome, SendError, Sent, StreamListener, UdpListener};
+use tandem_transport::{Expected, Hold, Outcome, SendError, Sent, StreamListener, UdpListener};
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) local_addresses: LocalAddresses,
     pub(crate) locations: Locations,
+    /// Whose certificates are expected where the names of gateways lead.
+    pub(crate) tls_peers: HashMap<GatewayName, Arc<Expected>>,
     pub(crate) sources: ArcSwap<SourceTable>,
     pub(crate) routes: ArcSwap<RouteTable>,
     pub(crate) gateways: HashMap<GatewayName, Arc<GatewayHandle>>,
@@ -80,10 +82,11 @@ impl Shared {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// How long messages wait at the sockets at least, where they wait longest.
+    /// How long datagrams wait at the sockets at least, where they wait longest. What comes by connections waits at its
+    /// senders.
     pub(crate) fn standing_at_sockets(&self) -> Duration {
-        let standing = |listener: &Listener| listener.socket.stats().standing();
-        self.listeners.iter().map(standing).max().unwrap_or_default()
+        let standing = |listener: &Listener| Some(listener.socket.udp()?.stats().standing());
+        self.listeners.iter().filter_map(standing).max().unwrap_or_default()
     }
 
     /// Sends a message by its flow.
@@ -99,7 +102,7 @@ impl Shared {
         }
         match &listener.socket {
             Socket::Udp(socket) => self.send_datagram(socket, flow, message),
-            Socket::Tcp(socket) => send_by_connection(socket, flow, message),
+            Socket::Stream(socket) => send_by_connection(socket, flow, message),
         }
         .inspect_err(|error| tracing::debug!(%error, "cannot send"))
     }
@@ -190,8 +193,18 @@ impl Shared {
             Sought::Uri(_) => None,
         };
         let listen = gateway.and_then(|gateway| gateway.listen.as_deref());
+        let expected = match of {
+            Sought::Gateway(name) => self.tls_peers.get(name).cloned(),
+            Sought::Uri(uri) => listeners::expected_at(uri),
+        };
         // Each attempt draws its own order among equals.
         let targets = self.locations.targets(located, call.draw().wrapping_add(attempt.into()));
+        // Whose certificate is expected there has to be known before a connection is opened.
+        for target in targets.iter().filter(|target| target.transport == Transport::Tls) {
+            if let Some(expected) = &expected {
+                listeners::expect(&self.listeners, target.address, expected);
+            }
+        }
         targets.into_iter().filter_map(|target| self.target_at(target, listen)).collect()
     }
 

@@ -1,5 +1,6 @@
 //! What comes in by connections goes to the dispatcher; what they could not deliver goes back to its call.
 
+use crate::complaints::Complaints;
 use crate::directory::CallHandle;
 use crate::dispatch::{Dispatcher, Waiting};
 use crate::shared::Shared;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tandem_sip::FrameError;
 use tandem_sip::flow::{Flow, Transport};
-use tandem_transport::{Fate, Pause, Peer, StreamUser};
+use tandem_transport::{Fate, Origin, Pause, Peer, StreamUser};
 
 /// How often a full mailbox is tried again, and after which pause. Meanwhile the connection is not read.
 const OFFERS: u32 = 100;
@@ -20,6 +21,7 @@ const OFFER_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Streams {
     pub(crate) shared: Weak<Shared>,
     pub(crate) transport: Transport,
+    pub(crate) complaints: Complaints,
 }
 
 impl Streams {
@@ -40,8 +42,10 @@ impl Streams {
 }
 
 impl StreamUser for Streams {
-    fn admits(&self, _remote: SocketAddr) -> bool {
-        self.shared.strong_count() > 0
+    /// A connection counts as a message of its source, so that who is banned is not even heard.
+    fn admits(&self, remote: SocketAddr) -> bool {
+        let Some(shared) = self.shared.upgrade() else { return false };
+        shared.guards.admit(shared.clock.mono(), remote.ip(), &shared.sources).is_some()
     }
 
     fn on_message(&self, from: &Peer, message: Bytes) -> Option<Pause> {
@@ -56,6 +60,18 @@ impl StreamUser for Streams {
                 dispatcher.on_broken_stream(self.flow(from), error);
                 None::<()>
             });
+        }
+    }
+
+    fn on_handshake_failed(&self, peer: &Peer, why: &str) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        match peer.origin {
+            // Whoever scans the network fails, too.
+            Origin::Accepted => tracing::debug!(source = %peer.remote, why, "a TLS handshake failed"),
+            Origin::Opened if self.complaints.may_be_logged(shared.clock.mono()) => {
+                tracing::warn!(remote = %peer.remote, why, "cannot set TLS up with a peer");
+            }
+            Origin::Opened => {}
         }
     }
 

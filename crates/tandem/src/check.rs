@@ -15,6 +15,11 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let loaded = self.file.load()?;
+        let unusable = tandem_node::check_certificates(&loaded.config);
+        for (place, error) in &unusable {
+            eprintln!("listen[{place}]: {error}");
+        }
+        anyhow::ensure!(unusable.is_empty(), "{} listener(s) could not be started", unusable.len());
         output::print(&report(&loaded)?)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -31,7 +36,7 @@ fn report(loaded: &Loaded) -> Result<String, fmt::Error> {
     writeln!(out, "\nListening on:")?;
     for listen in &config.listen {
         let advertised =
-            listen.advertise.map(|address| format!(", advertised as {address}")).unwrap_or_default();
+            listen.advertise.as_ref().map(|address| format!(", advertised as {address}")).unwrap_or_default();
         let transport = listen.transport.via_name().to_lowercase();
         writeln!(out, "  {transport} {}{advertised}", listen.bind)?;
     }

@@ -91,10 +91,12 @@ async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Re
         // The sender lives until the API is to stop.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
+    let reloading = tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, node.clone()));
     let failed = tokio::select! {
         () = signals.next() => false,
         () = node.gone() => true,
     };
+    reloading.abort();
     node.begin_drain();
     if !failed {
         tracing::info!(calls = node.calls_in_progress(), "stopping: new calls are refused");
@@ -113,6 +115,14 @@ async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Re
     anyhow::ensure!(stopped.cdrs_lost == 0, "{} CDRs could not be written and are lost", stopped.cdrs_lost);
     anyhow::ensure!(!failed, "the switch failed; the log says why");
     Ok(ExitCode::SUCCESS)
+}
+
+/// On SIGHUP certificates are read anew; all else takes a restart.
+async fn reload_on_hangup(mut hangup: Signal, node: Arc<Node>) {
+    while hangup.recv().await.is_some() {
+        let failures = node.reload_certificates();
+        tracing::info!(failures, "looked for new certificates, as SIGHUP asks");
+    }
 }
 
 /// SIGTERM and SIGINT.

@@ -163,6 +163,14 @@ labels! {
         Broken = "broken",
     }
 
+    /// How reading something anew went.
+    Reload as "result" {
+        /// It is in use.
+        Done = "done",
+        /// It cannot be used, and the old is.
+        Failed = "failed",
+    }
+
     /// A request's method; extension methods count as one.
     Method as "method" {
         /// INVITE (RFC 3261).

@@ -9,7 +9,7 @@ mod redaction;
 pub use family::{Counter, CounterBy, CounterByPair, Gauge, GaugeBy, Histogram, RaiseTo, Seconds};
 pub use labels::{
     AdmissionRefusal, AttemptOutcome, CallState, ConnectionEvent, Direction, DnsResult, DnsSource,
-    DropReason, EndReason, Label, Method, Origin, ParseReject, StatusClass, Transport,
+    DropReason, EndReason, Label, Method, Origin, ParseReject, Reload, StatusClass, Transport,
 };
 pub use logging::{LogFormat, LoggingError, init_logging};
 pub use metrics::{GATEWAYS_MAX, GatewayMetrics, Metrics, reference};

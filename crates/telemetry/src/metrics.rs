@@ -6,7 +6,7 @@ use crate::family::{
 };
 use crate::labels::{
     AdmissionRefusal, AttemptOutcome, CallState, ConnectionEvent, Direction, DnsResult, DnsSource,
-    DropReason, EndReason, Method, Origin, ParseReject, StatusClass, Transport,
+    DropReason, EndReason, Method, Origin, ParseReject, Reload, StatusClass, Transport,
 };
 use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
@@ -137,6 +137,8 @@ metric_table! {
     pub connections: CounterByPair<Transport, ConnectionEvent> = "tandem_connections_total";
     /// Messages not sent because the queue of their connection was full.
     pub messages_congested: Counter = "tandem_messages_congested_total";
+    /// Certificates that were read anew because their files had changed, and those that could not be used.
+    pub certificate_reloads: CounterBy<Reload> = "tandem_certificate_reloads_total";
     /// ICMP errors about datagrams of ours.
     pub unreachable: Counter = "tandem_unreachable_total";
 

@@ -1,5 +1,6 @@
 //! What goes wrong at the sockets.
 
+use crate::tls::TlsError;
 use std::io;
 use std::net::SocketAddr;
 
@@ -25,6 +26,14 @@ pub enum BindError {
         step: &'static str,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error("listener {listener}: {source}")]
+    Tls {
+        /// The listener's number.
+        listener: u16,
+        /// What is wrong with them.
+        source: TlsError,
     },
     /// `datagram_max_bytes` is zero, or more than UDP can carry.
     #[error("listener {listener}: a datagram limit of {bytes} bytes is not within 1..=65535")]

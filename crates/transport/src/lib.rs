@@ -11,12 +11,14 @@ mod receive;
 mod resolver;
 mod stats;
 mod stream;
+mod tls;
 mod udp;
 
 pub use error::{BindError, SendError};
 pub use resolver::{DnsSettings, MAX_UNDER_WAY, Outcome, Resolver, ResolverError, Seen, WAIT_LIMIT};
 pub use stats::{StreamCounts, StreamStats, UdpCounts, UdpStats};
 pub use stream::{Fate, Hold, Origin, Pause, Peer, StreamLimits, StreamListener, StreamUser};
+pub use tls::{Expected, Reloaded, TLS_PEERS_MAX, TlsError, TlsFiles, Verify};
 pub use udp::{BufferKind, CappedBuffer, Sent, SocketLimits, UdpListener};
 
 use bytes::Bytes;

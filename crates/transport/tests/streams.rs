@@ -43,6 +43,8 @@ impl StreamUser for User {
         let _ = self.told.send(Told::Broken(error));
     }
 
+    fn on_handshake_failed(&self, _: &Peer, _: &str) {}
+
     fn on_undelivered(&self, _: &Peer, message: Bytes, fate: Fate) {
         let _ = self.told.send(Told::Undelivered(message, fate));
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{GatewayTls, TlsVerify};
 use std::time::Duration;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::Wanted;
@@ -110,6 +111,28 @@ fn a_gateway_is_called_from_a_listener_of_its_transport_and_address_family() {
 }
 
 #[test]
+fn a_gateway_under_tls_is_known_by_its_certificate() {
+    let listen = "[[listen]]\ntransport = \"tls\"\nbind = \"0.0.0.0:5061\"\ncert = \"c\"\nkey = \"k\"\n";
+    let gateway = |keys: &str| {
+        format!(
+            "{listen}[[routing_gateway]]\nname = \"v\"\naddress = \"192.0.2.1\"\ntransport = \"tls\"\n{keys}"
+        )
+    };
+    let found = load(&gateway("")).routing_gateways.remove(0);
+    assert_eq!(found.gateway.address.to_string(), "192.0.2.1:5061");
+    assert_eq!(found.tls, GatewayTls::default());
+    let found =
+        load(&gateway("tls_name = \"sip.example.com\"\ntls_verify = \"chain\"")).routing_gateways.remove(0);
+    assert_eq!(found.tls, GatewayTls { verify: TlsVerify::Chain, name: Some("sip.example.com".into()) });
+    let unverified = gateway("tls_verify = \"none\"\n[parameters]\nSS_GATEWAY_SWITCH_LIMIT = 3");
+    assert_eq!(warnings(&unverified).len(), 1);
+    assert_eq!(
+        errors(&gateway("tls_verify = \"some\"")),
+        ["tandem.toml:10: routing_gateway[0].tls_verify = \"some\": is not full, chain or none"]
+    );
+}
+
+#[test]
 fn a_gateway_has_an_address_or_a_name() {
     let named = |text: &str| {
         let config = load(&format!("[[routing_gateway]]\nname = \"v\"\naddress = \"{text}\""));
@@ -164,7 +187,9 @@ fn refused_keys_of_a_routing_gateway() {
             "prepend = \"abc\"",
             "prepend = \"abc\": is not at most 32 digits, '+', '*' or '#' to put in front of numbers",
         ),
-        ("transport = \"tls\"", "transport = \"tls\": this release speaks UDP and TCP only"),
+        ("transport = \"sctp\"", "transport = \"sctp\": is not udp, tcp or tls"),
+        ("tls_name = \"h\"", "tls_name = \"h\": goes with transport = \"tls\" only"),
+        ("tls_verify = \"chain\"", "tls_verify = \"chain\": goes with transport = \"tls\" only"),
         (
             "prefixes = [\"44\", \"4x\"]",
             "prefixes[1] = \"4x\": is not at most 32 digits, '+', '*' or '#' that numbers begin with",

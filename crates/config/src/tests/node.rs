@@ -1,5 +1,5 @@
 use super::*;
-use crate::{CdrSink, Connections, Dns, JsonlTarget, Listen, NodeLimits, Place};
+use crate::{CdrSink, Connections, Dns, JsonlTarget, Listen, NodeLimits, Place, Tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,7 +68,7 @@ fn every_section_is_read() {
     let listen = [
         Listen {
             bind: address("192.0.2.1:5060"),
-            advertise: Some(address("198.51.100.1:5060")),
+            advertise: Some("198.51.100.1:5060".into()),
             ..Listen::default()
         },
         Listen {
@@ -82,6 +82,7 @@ fn every_section_is_read() {
                 idle: Duration::from_secs(60),
                 keep_alive: None,
             },
+            tls: None,
         },
     ];
     assert_eq!(config.listen, listen);
@@ -175,14 +176,6 @@ fn what_is_not_in_this_release_is_refused() {
         (
             "[node]\nroles = [\"edge\"]",
             "tandem.toml:2: node.roles: a node of this release has all three roles (edge, call, media)",
-        ),
-        (
-            "[[listen]]\nbind = \"0.0.0.0:5060\"\ntransport = \"tls\"",
-            "tandem.toml:3: listen[0].transport = \"tls\": this release speaks UDP and TCP only",
-        ),
-        (
-            "[[listen]]\nbind = \"0.0.0.0:5060\"\ncert = \"a.pem\"",
-            "tandem.toml:3: listen[0].cert = \"a.pem\": this release speaks UDP and TCP only",
         ),
         (
             "[media]\nports = \"20000-29999\"",
@@ -296,6 +289,40 @@ fn what_goes_for_connections_is_refused_where_there_are_none() {
     }
     let tcp = "[[listen]]\nbind = \"0.0.0.0:5060\"\ntransport = \"tcp\"\nidle_timeout = \"1s\"\n";
     assert_eq!(errors(tcp), ["tandem.toml:4: listen[0].idle_timeout = \"1s\": out of range 10–86400 s"]);
+}
+
+#[test]
+fn a_tls_listener_needs_its_certificate_and_key() {
+    let listen = "[[listen]]\ntransport = \"tls\"\nbind = \"0.0.0.0:5061\"\n";
+    let missing = |key| format!("tandem.toml:1: listen[0].{key}: is missing; needed is a file in PEM");
+    assert_eq!(errors(listen), [missing("cert"), missing("key")]);
+    let keys = "cert = \"c.pem\"\nkey = \"k.pem\"\n";
+    let least = Tls { cert: "c.pem".into(), key: "k.pem".into(), ..Tls::default() };
+    assert_eq!(load(&format!("{listen}{keys}")).listen[0].tls, Some(least.clone()));
+    let more = "client_ca = \"u.pem\"\nrequire_client_cert = true\nca = \"r.pem\"\nadvertise = \"sip.example.com:5061\"\n";
+    let found = load(&format!("{listen}{keys}{more}")).listen.remove(0);
+    let all =
+        Tls { client_ca: Some("u.pem".into()), require_client_cert: true, ca: Some("r.pem".into()), ..least };
+    assert_eq!((found.tls, found.advertise.as_deref()), (Some(all), Some("sip.example.com:5061")));
+    assert_eq!(
+        errors(&format!("{listen}{keys}require_client_cert = true\n")),
+        ["tandem.toml:6: listen[0].require_client_cert = true: goes with client_ca only"]
+    );
+}
+
+#[test]
+fn what_belongs_to_tls_is_refused_elsewhere() {
+    for (key, value) in [
+        ("cert", "\"a.pem\""),
+        ("key", "\"a.pem\""),
+        ("client_ca", "\"a.pem\""),
+        ("ca", "\"a.pem\""),
+        ("require_client_cert", "true"),
+    ] {
+        let text = format!("[[listen]]\nbind = \"0.0.0.0:5060\"\ntransport = \"tcp\"\n{key} = {value}\n");
+        let message = format!("tandem.toml:4: listen[0].{key} = {value}: goes with transport = \"tls\" only");
+        assert_eq!(errors(&text), [message]);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod admission;
 mod agent;
+mod authority;
 mod calls;
 mod ends;
 #[cfg(feature = "fault-injection")]
@@ -13,5 +14,6 @@ mod records;
 mod sockets;
 mod strangers;
 mod streams;
+mod tls;
 mod until;
 mod world;

@@ -21,7 +21,7 @@ pub(crate) struct Plan {
     listen: Vec<String>,
     /// The customer's networks.
     pub(crate) sources: String,
-    /// Lines of each listener's section.
+    /// Lines of the section of each listener on TCP or TLS.
     pub(crate) listen_lines: String,
     /// Lines of the customer's section.
     pub(crate) customer: String,
@@ -87,7 +87,7 @@ impl Plan {
                 Some((transport @ ("tcp" | "tls"), bind)) => (transport, bind),
                 Some(_) | None => ("udp", place.as_str()),
             };
-            let lines = &self.listen_lines;
+            let lines = if transport == "udp" { "" } else { &self.listen_lines };
             format!("[[listen]]\ntransport = \"{transport}\"\nbind = \"{bind}\"\n{lines}\n")
         };
         let listen: String = self.listen.iter().map(listen).collect();

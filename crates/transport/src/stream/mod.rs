@@ -10,6 +10,7 @@ pub use table::Hold;
 
 use crate::error::{BindError, SendError};
 use crate::stats::StreamStats;
+use crate::tls::{Expected, Reloaded, Tls, TlsError, TlsFiles, domains_of};
 use bytes::Bytes;
 use connection::Connection;
 use nix::errno::Errno;
@@ -21,8 +22,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use table::{Offered, Outgoing, Place, Routed, Table};
 use tandem_sip::FrameError;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsStream;
 
 /// Connections that may wait in the kernel to be taken.
 const BACKLOG: i32 = 1_024;
@@ -56,6 +59,9 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Who opened it.
     pub origin: Origin,
+    /// The domains that the certificate of a peer that connected to us was verified to be for (RFC 5922 §7.1); none over
+    /// TCP, or without a certificate.
+    pub domains: Arc<[String]>,
 }
 
 /// What became of a message that was not delivered.
@@ -82,6 +88,9 @@ pub trait StreamUser: Send + Sync + 'static {
     /// The stream cannot be read on: what is sent by it from within this call still goes out, then it is closed.
     fn on_broken(&self, from: &Peer, error: FrameError);
 
+    /// A TLS handshake failed.
+    fn on_handshake_failed(&self, peer: &Peer, why: &str);
+
     /// A message was not delivered.
     fn on_undelivered(&self, to: &Peer, message: Bytes, fate: Fate);
 }
@@ -100,8 +109,17 @@ struct Inner {
     table: Arc<Table>,
     stats: StreamStats,
     user: OnceLock<Arc<dyn StreamUser>>,
+    security: Security,
+    /// TLS handshakes of peers that may begin.
+    handshakes: Semaphore,
     /// True once the listener is closed.
     closing: watch::Sender<bool>,
+}
+
+/// What connections are carried under.
+enum Security {
+    Clear,
+    Tls(Box<Tls>),
 }
 
 impl std::fmt::Debug for StreamListener {
@@ -121,6 +139,29 @@ impl StreamListener {
         listener: u16,
         address: SocketAddr,
         limits: &StreamLimits,
+    ) -> Result<StreamListener, BindError> {
+        StreamListener::bind_with(listener, address, limits, Security::Clear)
+    }
+
+    /// The same, for connections under TLS.
+    ///
+    /// # Errors
+    /// As with [`bind`](Self::bind), or the certificates cannot be used.
+    pub fn bind_tls(
+        listener: u16,
+        address: SocketAddr,
+        limits: &StreamLimits,
+        files: TlsFiles,
+    ) -> Result<StreamListener, BindError> {
+        let tls = Tls::load(files).map_err(|source| BindError::Tls { listener, source })?;
+        StreamListener::bind_with(listener, address, limits, Security::Tls(Box::new(tls)))
+    }
+
+    fn bind_with(
+        listener: u16,
+        address: SocketAddr,
+        limits: &StreamLimits,
+        security: Security,
     ) -> Result<StreamListener, BindError> {
         let failed = |step| move |source| BindError::Socket { listener, step, source };
         let socket =
@@ -144,6 +185,8 @@ impl StreamListener {
             table,
             stats: StreamStats::default(),
             user: OnceLock::new(),
+            security,
+            handshakes: Semaphore::new(limits.handshakes_max),
             closing: watch::Sender::new(false),
         };
         Ok(StreamListener { socket, inner: Arc::new(inner) })
@@ -157,6 +200,31 @@ impl StreamListener {
     /// The listener's counters.
     pub fn stats(&self) -> &StreamStats {
         &self.inner.stats
+    }
+
+    /// Whether connections are under TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.inner.security, Security::Tls(_))
+    }
+
+    /// Reads certificates and keys anew if their files have changed: handshakes from now on use them. What cannot be used
+    /// leaves those in use as they are, and is told of once for each change.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub fn reload(&self) -> Result<Reloaded, TlsError> {
+        match &self.inner.security {
+            Security::Clear => Ok(Reloaded::Unchanged),
+            Security::Tls(tls) => tls.reload(),
+        }
+    }
+
+    /// Says who is expected at an address that we connect to under TLS. Without a word, it is whoever has a certificate
+    /// for that address itself.
+    pub fn expect(&self, remote: SocketAddr, expected: &Arc<Expected>) {
+        if let Security::Tls(tls) = &self.inner.security {
+            tls.expectations.set(remote, expected);
+        }
     }
 
     /// Says whom to tell of what comes in. The first one stays. Before, nothing is taken and nothing opened.
@@ -259,7 +327,7 @@ impl Inner {
         };
         self.stats.accepted.add(1);
         let local = stream.local_addr().unwrap_or(self.local);
-        let peer = Peer { listener: self.listener, remote, local, origin: Origin::Accepted };
+        let peer = self.peer((remote, local), Origin::Accepted);
         let (inner, user) = (self.clone(), user.clone());
         tokio::spawn(async move {
             tune(&stream);
@@ -291,15 +359,18 @@ impl Inner {
     /// Opens a connection for what waits at its place.
     async fn open(&self, remote: SocketAddr, place: Place, user: &Arc<dyn StreamUser>) {
         let connected = tokio::time::timeout(self.limits.connect, self.connect(remote)).await;
-        let mut peer = Peer { listener: self.listener, remote, local: self.local, origin: Origin::Opened };
+        let mut peer = self.peer((remote, self.local), Origin::Opened);
         let Ok(Ok(stream)) = connected else {
             self.stats.connect_failures.add(1);
             return give_up(place, &peer, user);
         };
-        self.stats.opened.add(1);
         peer.local = stream.local_addr().unwrap_or(self.local);
         tune(&stream);
         self.serve(stream, peer, place, user).await;
+    }
+
+    fn peer(&self, (remote, local): (SocketAddr, SocketAddr), origin: Origin) -> Peer {
+        Peer { listener: self.listener, remote, local, origin, domains: Arc::default() }
     }
 
     /// From the listener's own address, where it has one.
@@ -311,13 +382,65 @@ impl Inner {
         socket.connect(remote).await
     }
 
-    async fn serve(&self, stream: TcpStream, peer: Peer, place: Place, user: &Arc<dyn StreamUser>) {
+    async fn serve(&self, stream: TcpStream, mut peer: Peer, place: Place, user: &Arc<dyn StreamUser>) {
         self.stats.open.add(1);
+        match &self.security {
+            Security::Clear => self.carry(stream, &peer, place, user).await,
+            Security::Tls(tls) => match self.shake_hands(tls, stream, peer.origin, peer.remote).await {
+                Ok((stream, domains)) => {
+                    peer.domains = domains;
+                    self.carry(stream, &peer, place, user).await;
+                }
+                Err(error) => {
+                    self.stats.handshake_failures.add(1);
+                    user.on_handshake_failed(&peer, &error.to_string());
+                    give_up(place, &peer, user);
+                }
+            },
+        }
+        self.stats.open.sub(1);
+    }
+
+    async fn carry<S>(&self, stream: S, peer: &Peer, place: Place, user: &Arc<dyn StreamUser>)
+    where
+        S: AsyncRead + AsyncWrite + Send,
+    {
+        if peer.origin == Origin::Opened {
+            self.stats.opened.add(1);
+        }
         let closing = self.closing.subscribe();
-        Connection { peer: &peer, user: &**user, limits: &self.limits, stats: &self.stats }
+        Connection { peer, user: &**user, limits: &self.limits, stats: &self.stats }
             .carry(stream, place, closing)
             .await;
-        self.stats.open.sub(1);
+    }
+
+    /// Sets TLS up, in its time, and says whom the certificate of a peer that connected to us is for.
+    async fn shake_hands(
+        &self,
+        tls: &Tls,
+        stream: TcpStream,
+        origin: Origin,
+        remote: SocketAddr,
+    ) -> io::Result<(TlsStream<TcpStream>, Arc<[String]>)> {
+        let shaken = async {
+            match origin {
+                Origin::Accepted => {
+                    // Of too many, the rest wait for their turn within their time.
+                    let _turn = self.handshakes.acquire().await.map_err(io::Error::other)?;
+                    tls.acceptor().accept(stream).await.map(TlsStream::from)
+                }
+                Origin::Opened => {
+                    let (connector, name) = tls.connector(remote).map_err(io::Error::other)?;
+                    connector.connect(name, stream).await.map(TlsStream::from)
+                }
+            }
+        };
+        let stream = tokio::time::timeout(self.limits.handshake, shaken)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let shown = stream.get_ref().1.peer_certificates().filter(|_| origin == Origin::Accepted);
+        let domains = shown.and_then(<[_]>::first).map(|shown| domains_of(shown).into()).unwrap_or_default();
+        Ok((stream, domains))
     }
 }
 
