@@ -9,7 +9,7 @@ use super::connected::Connected;
 use super::context::{Context, reason_lines};
 use super::early::Arrival;
 use super::hunting;
-use super::identity::Serial;
+use super::identity::{Names, Serial};
 use super::requests::{Body, reason_line};
 use super::ringing::{Numbered, Provisional};
 use super::snapshot::OpenAttempt;
@@ -190,6 +190,7 @@ impl Calling {
                 State::Calling(self)
             }
             None if context.caller.ringing.holds_answer() => {
+                context.caller.ringing.skip_waiting();
                 self.held_answer = Some(Box::new(response.clone()));
                 State::Calling(self)
             }
@@ -284,6 +285,16 @@ impl Calling {
         if let Some(response) = self.held_answer.take() {
             self.refuse(context, &response, reason, now);
         }
+    }
+
+    /// Whether a request is in the dialog of the answer that waits.
+    pub(super) fn is_of_held_answer(&self, names: &Names, request: &Message) -> bool {
+        let ours = names.tag(self.attempt.serial);
+        self.held_answer.as_ref().is_some_and(|held| {
+            let tags = (request.to_tag(), request.from_tag().unwrap_or_default());
+            tags == (Some(ours.as_bytes()), held.to_tag().unwrap_or_default())
+                && request.call_id() == Some(ours.as_bytes())
+        })
     }
 
     /// Takes a 2xx to the INVITE that counts, and ends its dialog.

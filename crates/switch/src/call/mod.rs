@@ -298,6 +298,9 @@ impl Call {
     /// A request inside an early dialog, or inside none of ours. BYE in an early dialog ends the set-up (§15.1.2).
     fn on_early_request(&mut self, request: &Message, (source, of_caller): (Flow, bool), now: Now) {
         let is_bye = request.method() == Some(Method::Bye);
+        if is_bye && self.on_bye_before_connecting(request, source, now) {
+            return;
+        }
         let status = match (of_caller, is_bye) {
             (true, true) => StatusCode::OK,
             (true, false) => StatusCode::METHOD_NOT_ALLOWED,

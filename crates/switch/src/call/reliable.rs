@@ -91,6 +91,20 @@ impl Call {
         }
     }
 
+    /// BYE of a callee whose answer waits for the caller's PRACK. `false` if it is none.
+    pub(super) fn on_bye_before_connecting(&mut self, bye: &Message, source: Flow, now: Now) -> bool {
+        let State::Calling(calling) = &mut self.state else { return false };
+        if !calling.is_of_held_answer(&self.context.names, bye) {
+            return false;
+        }
+        calling.held_answer = None;
+        self.context.answer(bye, source, StatusCode::OK, now.mono);
+        let (cause, status) = (EndReason::Rejected, StatusCode::TEMPORARILY_UNAVAILABLE);
+        let release = Release { origin: Origin::Callee, cause, stop: None, status };
+        self.end_setup(release, &reason_line(status, "the callee hung up"), now);
+        true
+    }
+
     /// No PRACK came within 64·T1.
     pub(super) fn unacknowledged(&mut self, now: Now) {
         let status = StatusCode::SERVER_TIMEOUT;

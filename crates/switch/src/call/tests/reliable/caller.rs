@@ -358,6 +358,35 @@ fn an_answer_that_waits_for_a_prack_is_ended_by_the_operator_too() {
 }
 
 #[test]
+fn a_callee_may_hang_up_while_its_answer_waits_for_a_prack() {
+    let (mut world, invite, progress) = held();
+    let mut callee = world.callee(&invite, "gw");
+    world.sends(&mut callee, "BYE");
+    world.at(1, "200");
+    world.at_caller("480");
+    world.caller_acks(None);
+    world.caller_pracks(&progress);
+    world.nothing_more();
+    let record = world.finish();
+    assert_eq!((&record["end_reason"], &record["ended_by"]), (&"rejected".into(), &"callee".into()));
+}
+
+#[test]
+fn an_answer_waits_for_what_was_sent_and_no_further_ringing() {
+    let mut world = World::with(requiring);
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(183).sdp(sdp(5000)));
+    let progress = world.at_caller("183");
+    world.reply(1, &invite, reply(180).sdp(sdp(5000)));
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    world.nothing_more();
+    world.caller_pracks(&progress);
+    world.at(1, "ACK");
+    world.at_caller("200");
+    world.nothing_more();
+}
+
+#[test]
 fn one_fork_is_connected_though_the_answer_waits() {
     let (mut world, invite, progress) = held();
     world.reply(1, &invite, reply(200).tag("other").sdp(sdp(5002)));
