@@ -33,7 +33,8 @@ enum Session {
 
 impl Session {
     fn of(prack: &Message, acknowledged: &Acknowledged, delayed_offer: bool) -> Self {
-        let had_offer = acknowledged.response.as_ref().is_some_and(|response| response.body.is_some());
+        let Some(response) = &acknowledged.response else { return Session::Unchanged };
+        let had_offer = response.body.is_some();
         match (Body::sdp_of(prack), delayed_offer && had_offer) {
             (Some(answer), true) => Session::Answer(answer),
             (None, true) => Session::NotAnswered,

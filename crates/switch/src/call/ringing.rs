@@ -63,7 +63,7 @@ pub(super) struct Numbered {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ReliableDialog {
     tag: Serial,
-    /// The last sequence number of the caller's in it.
+    /// The sequence number of the caller's last PRACK in it, at first that of the INVITE.
     cseq: u32,
     server: ReliableServer<Provisional>,
 }
@@ -82,7 +82,7 @@ pub(super) struct Ringing {
 pub(super) struct Acknowledged {
     /// The early dialog, as our To tag.
     pub(super) tag: Serial,
-    /// The response; `None` once a final response has overtaken it.
+    /// The response; `None` if it was acknowledged before, or a final one has overtaken it.
     pub(super) response: Option<Provisional>,
 }
 
@@ -140,12 +140,15 @@ impl Ringing {
         let dialog = dialog.ok_or(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST)?;
         let rack = prack.rack().and_then(Result::ok).ok_or(StatusCode::BAD_REQUEST)?;
         let cseq = prack.cseq().map_err(|_| StatusCode::BAD_REQUEST)?.number;
+        let response = match dialog.server.acknowledge(&rack, invite) {
+            Pracked::Response(response) => Some(response),
+            Pracked::Overtaken => None,
+            // A copy that an earlier owner of the call has answered: a 481 might end the caller's dialog.
+            Pracked::Nothing if (cseq, rack.rseq) == (dialog.cseq, dialog.server.last()) => None,
+            Pracked::Nothing => return Err(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST),
+        };
         dialog.cseq = dialog.cseq.max(cseq);
-        match dialog.server.acknowledge(&rack, invite) {
-            Pracked::Response(response) => Ok(Acknowledged { tag: dialog.tag, response: Some(response) }),
-            Pracked::Overtaken => Ok(Acknowledged { tag: dialog.tag, response: None }),
-            Pracked::Nothing => Err(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST),
-        }
+        Ok(Acknowledged { tag: dialog.tag, response })
     }
 
     /// What is sent next in that early dialog, now that what was sent before is acknowledged.

@@ -3,6 +3,7 @@
 mod caller;
 mod gateway;
 mod hunting;
+mod loss;
 mod offers;
 mod screening;
 mod takeover;

@@ -159,6 +159,25 @@ fn the_answer_to_a_gateway_that_was_left_goes_nowhere() {
 }
 
 #[test]
+fn an_answer_that_a_failure_has_overtaken_is_taken_and_goes_nowhere() {
+    let mut world = World::with(|plan| {
+        plan.gateways(1);
+        delayed(plan);
+    });
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reliable(183, 1).sdp(sdp(5000)));
+    let progress = world.at_caller("183");
+    world.reply(1, &invite, reply(480));
+    world.at(1, "ACK");
+    world.at_caller("480");
+    world.caller_acks(None);
+    let prack = prack_for(&mut world, &progress, Some(OFFER));
+    world.request(prack, world.plan.caller_address);
+    world.at_caller("200");
+    world.nothing_more();
+}
+
+#[test]
 fn an_answer_without_waiting_for_our_prack_is_held_until_the_caller_has_answered() {
     let mut world = World::with(delayed);
     let invite = world.at(1, "INVITE");

@@ -59,6 +59,10 @@ fn an_heir_knows_what_was_acknowledged() {
     // Copies of either side are known too, and both count on.
     world.reply(1, &invite, reliable(183, 1).sdp(sdp(5000)));
     world.nothing_more();
+    world.caller.cseq -= 1;
+    let copy = prack_for(&mut world, &progress, None);
+    world.request(copy, world.plan.caller_address);
+    world.at_caller("200");
     let again = prack_for(&mut world, &progress, None);
     world.request(again, world.plan.caller_address);
     world.at_caller("481");
