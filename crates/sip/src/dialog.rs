@@ -126,6 +126,13 @@ impl Dialog {
             && request.from_tag().unwrap_or_default() == self.remote_tag
     }
 
+    /// Whether `response` answers a request of ours in this dialog.
+    pub fn is_answered_by(&self, response: &Message) -> bool {
+        response.call_id() == Some(&self.call_id[..])
+            && response.from_tag() == Some(&self.local_tag[..])
+            && response.to_tag().unwrap_or_default() == self.remote_tag
+    }
+
     /// The peer's tag.
     pub fn remote_tag(&self) -> &[u8] {
         &self.remote_tag
@@ -152,6 +159,18 @@ impl Dialog {
     /// The Call-ID.
     pub fn call_id(&self) -> &[u8] {
         &self.call_id
+    }
+
+    /// Takes the Contact of a target refresh request, or of the 2xx to one of ours, as the target from now on (§12.2.1.2,
+    /// §12.2.2). `true` if that is another one; a message without a usable Contact changes nothing.
+    pub fn refresh_target(&mut self, message: &Message) -> bool {
+        match target(message) {
+            Ok(target) if target != self.remote_target => {
+                self.remote_target = target;
+                true
+            }
+            Ok(_) | Err(_) => false,
+        }
     }
 
     /// Takes the sequence number of a request of the peer.
@@ -181,9 +200,15 @@ impl Dialog {
         self.print(method, via, self.local_cseq)
     }
 
-    /// The ACK of the 2xx to our INVITE with sequence number `cseq` (§13.2.2.4).
+    /// The ACK of our INVITE with sequence number `cseq`: of the 2xx, with a `via` of its own (§13.2.2.4), or inside this
+    /// dialog of another final response, with the INVITE's `via` and as long as the target is the same (§17.1.1.3).
     pub fn ack(&self, via: &str, cseq: u32) -> Builder {
         self.print(Method::Ack, via, cseq)
+    }
+
+    /// The CANCEL of our INVITE with sequence number `cseq` and this `via` (§9.1), as long as the target is the same.
+    pub fn cancel(&self, via: &str, cseq: u32) -> Builder {
+        self.print(Method::Cancel, via, cseq)
     }
 
     fn print(&self, request_method: Method, via: &str, cseq: u32) -> Builder {
