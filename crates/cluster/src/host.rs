@@ -532,6 +532,7 @@ mod tests {
                     per_source: tandem_switch::gateway::SourceLimits::default(),
                     trusted: false,
                     pass_headers: Vec::new(),
+                    pass_methods: Default::default(),
                     number_rules: NumberRules::default(),
                     cause_map: BTreeMap::new(),
                     parameters: parameters.call(&Overrides::default()),
@@ -551,6 +552,7 @@ mod tests {
                 called: "4420".into(),
                 trusted: false,
                 pass_headers: Arc::from([]),
+                pass_methods: Default::default(),
                 parameters: Arc::new(Parameters::default().attempt(&Overrides::default(), Vec::new())),
             };
             let looked = Looked { called: "4420".into(), routes: vec![candidate], ..Looked::default() };

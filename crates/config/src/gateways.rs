@@ -4,7 +4,7 @@ use crate::Secret;
 use crate::config::{ConfiguredMapping, ConfiguredRouting, Credentials, GatewayTls, TlsVerify};
 use crate::error::Problem;
 use crate::listen::{self, Listen};
-use crate::numbers::{cause_map, dialled, number_rules, pass_headers, stop_codes};
+use crate::numbers::{cause_map, dialled, number_rules, pass_headers, pass_methods, stop_codes};
 use crate::section::{Section, Spot, flag, text, whole};
 use crate::sections::{CALLS, CPS, overrides};
 use crate::values::{
@@ -66,6 +66,7 @@ pub(crate) fn mapping(root: &mut Section, parameters: &Parameters) -> Vec<Config
             per_source: crate::limits::per_source(&mut section),
             trusted: switch(&mut section, "trusted"),
             pass_headers: pass_headers(&mut section),
+            pass_methods: pass_methods(&mut section),
             number_rules: number_rules(&mut section),
             cause_map: cause_map(&mut section),
             parameters: parameters.call(&overrides),
@@ -128,6 +129,7 @@ fn routing_gateway(
     let limits = gateway_limits(section);
     let trusted = switch(section, "trusted");
     let pass_headers = pass_headers(section);
+    let pass_methods = pass_methods(section);
     let number_rules = number_rules(section);
     let disabled = switch(section, "disabled");
     let probe_interval = probe(section);
@@ -145,6 +147,7 @@ fn routing_gateway(
         limits,
         trusted,
         pass_headers,
+        pass_methods,
         number_rules,
         disabled,
         probe_interval,

@@ -5,7 +5,8 @@ use crate::section::{Section, text, whole};
 use crate::tree::Node;
 use regex::Regex;
 use std::collections::BTreeMap;
-use tandem_switch::gateway::NumberRules;
+use tandem_sip::MethodSet;
+use tandem_switch::gateway::{NumberRules, PASSABLE, PASSED};
 
 /// The most characters of a prefix, and of what `strip` and `prepend` change: twice an E.164 number.
 const MAX_DIGITS: u32 = 32;
@@ -185,6 +186,21 @@ pub(crate) fn pass_headers(gateway: &mut Section) -> Vec<String> {
     };
     let headers = gateway.read_list("pass_headers", header).unwrap_or_default();
     headers.into_iter().map(|spot| spot.value).collect()
+}
+
+/// `pass_methods`; unless set, INFO.
+pub(crate) fn pass_methods(gateway: &mut Section) -> MethodSet {
+    let method = |node| {
+        let name = text(node)?;
+        PASSABLE
+            .into_iter()
+            .find(|method| tandem_sip::method::name(*method) == name)
+            .ok_or(Problem::NotA { expected: "a method that can be passed, INFO or MESSAGE" })
+    };
+    match gateway.read_list("pass_methods", method) {
+        Some(methods) => MethodSet::of(&methods.iter().map(|spot| spot.value).collect::<Vec<_>>()),
+        None => PASSED,
+    }
 }
 
 #[cfg(test)]

@@ -207,6 +207,7 @@ impl Source {
             per_source: SourceLimits::default(),
             trusted: false,
             pass_headers: Vec::new(),
+            pass_methods: Default::default(),
             number_rules: NumberRules {
                 strip: self.strip,
                 prepend: self.prepend.to_owned(),
@@ -275,6 +276,7 @@ impl Gateway {
             limits: self.limits,
             trusted: false,
             pass_headers: Vec::new(),
+            pass_methods: Default::default(),
             number_rules: NumberRules {
                 strip: self.strip,
                 prepend: self.prepend.to_owned(),

@@ -108,6 +108,7 @@ mod tests {
             limits: Limits::default(),
             trusted: false,
             pass_headers: Vec::new(),
+            pass_methods: Default::default(),
             number_rules: NumberRules::default(),
             disabled: false,
             probe_interval: None,

@@ -3,6 +3,7 @@ use crate::{GatewayTls, TlsVerify};
 use std::time::Duration;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::Wanted;
+use tandem_sip::{Method, MethodSet};
 
 #[test]
 fn a_gateway_needs_little() {
@@ -26,6 +27,7 @@ fn every_key_of_a_gateway_is_read() {
         rewrite = [{ match = '^\+44(\d+)$', replace = "0$1" }]
         trusted = true
         pass_headers = ["X-Account", "Diversion"]
+        pass_methods = ["MESSAGE"]
         max_calls = 500
         cps = 50
     "#;
@@ -52,6 +54,7 @@ fn every_key_of_a_gateway_is_read() {
     assert_eq!(mapping.number_rules.apply("00442071"), "02071");
     assert_eq!((mapping.limits.max_calls, mapping.limits.cps, mapping.trusted), (Some(500), Some(50), true));
     assert_eq!(mapping.pass_headers, ["X-Account", "Diversion"]);
+    assert_eq!(mapping.pass_methods, MethodSet::of(&[Method::Message]));
     assert_eq!(mapping.cause_map.get(&503), Some(&480));
     assert_eq!(mapping.parameters.max_duration, Some(Duration::from_secs(60)));
     let configured = &config.routing_gateways[0];
@@ -61,6 +64,7 @@ fn every_key_of_a_gateway_is_read() {
     assert_eq!(routing.probe_interval, Some(Duration::from_secs(15)));
     assert_eq!(routing.number_rules.apply("00442071"), "02071");
     assert_eq!(routing.parameters.stop_codes, [403, 404]);
+    assert_eq!(routing.pass_methods, MethodSet::of(&[Method::Message]));
     assert_eq!(routing.parameters.invite_timeout, Duration::from_secs(6), "the system's");
     assert!(!routing.parameters.stop_after_sdp, "its own");
     assert_eq!(routing.parameters.max_duration, Some(Duration::from_secs(3600)));
@@ -231,6 +235,10 @@ fn refused_keys_of_a_routing_gateway() {
         (
             "pass_headers = [\"X-*\"]",
             "pass_headers[0] = \"X-*\": is not a header's name (wildcards are not known)",
+        ),
+        (
+            "pass_methods = [\"REFER\"]",
+            "pass_methods[0] = \"REFER\": is not a method that can be passed, INFO or MESSAGE",
         ),
         (
             "pass_headers = [\"via\"]",

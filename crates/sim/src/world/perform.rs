@@ -152,6 +152,7 @@ impl World {
                 called: gateway.number_rules.apply(&called),
                 trusted: gateway.trusted,
                 pass_headers: gateway.pass_headers.as_slice().into(),
+                pass_methods: gateway.pass_methods,
                 parameters: gateway.parameters.clone(),
             })
         };

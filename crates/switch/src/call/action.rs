@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_sip::Message;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::Mono;
+use tandem_sip::{Message, MethodSet};
 
 use super::identity::Serial;
 
@@ -102,6 +102,8 @@ pub struct Candidate {
     pub trusted: bool,
     /// Headers of its messages that reach the caller.
     pub pass_headers: Arc<[String]>,
+    /// Methods of its requests inside the dialog that reach the caller.
+    pub pass_methods: MethodSet,
     /// The parameters that its attempts go by.
     pub parameters: Arc<AttemptParameters>,
 }

@@ -2,6 +2,7 @@
 
 use super::action::{Action, Candidate, Seq, Target};
 use super::caller::CallerLeg;
+use super::connected::Descriptions;
 use super::course::Course;
 use super::early::{Arrival, EarlyDialogs, offered};
 use super::identity::{Names, Serial};
@@ -20,7 +21,7 @@ use std::time::Duration;
 use tandem_sip::dialog::Dialog;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ClientTimer, InviteResponse};
-use tandem_sip::{Message, Method, StatusCode};
+use tandem_sip::{Message, Method, MethodSet, StatusCode};
 
 /// An attempt, from its first INVITE until nothing of it can arrive any more.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(super) struct Attempt {
     pub(super) unwanted: Vec<UnwantedAnswer>,
     pub(super) started: Mono,
     pub(super) pdd: Option<Duration>,
+    /// The methods that the callee takes, if it has said so.
+    pub(super) allowed: Option<MethodSet>,
     /// Told the gateway when the slot comes back.
     pub(super) outcome: Outcome,
     /// Whether the slot has yet to come back.
@@ -177,6 +180,7 @@ impl Attempt {
             unwanted: Vec::new(),
             started: now,
             pdd: None,
+            allowed: None,
             outcome: Outcome::Cancelled,
             holds_slot: true,
         }
@@ -219,6 +223,14 @@ impl Attempt {
         Holder { call, attempt: self.index }
     }
 
+    /// What the parties described before the 2xx, where the gateway's offer came in a reliable provisional response and
+    /// its PRACK brought the answer.
+    pub(super) fn settled(&self, remote_tag: &[u8]) -> Option<Descriptions> {
+        let answer = self.early_dialogs.answer_given(remote_tag)?;
+        let offer = self.early.as_ref().filter(|(tag, _)| tag == remote_tag).map(|(_, offer)| offer.clone());
+        Some(Descriptions { caller: Some(answer.clone()), callee: offer })
+    }
+
     /// Gives the slot back after commit `after`.
     pub(super) fn release_slot(&self, call: super::CallId, after: Option<Seq>) -> Action {
         Action::ReleaseSlot {
@@ -245,6 +257,7 @@ impl Attempt {
             InviteResponse::Success => match self.dialog(&self.current.head, response, to.names.epoch()) {
                 Some(dialog) => {
                     self.wait = None;
+                    self.allowed = MethodSet::allowed_by(response);
                     self.pdd.get_or_insert(now.since(self.started));
                     Progress::Answered(Box::new(dialog))
                 }

@@ -3,7 +3,7 @@
 use super::action::{Action, Seq};
 use super::early::Arrival;
 use super::identity::{Names, Serial};
-use super::requests::{ALLOW, Body, contact, response_flow, with_lines};
+use super::requests::{Body, allow, contact, response_flow, with_lines};
 use super::ringing::{Numbered, Provisional, Reliability, Ringing};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use tandem_sip::reliable::OPTION_TAG;
 use tandem_sip::session_timer::TimerHeaders;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ResendSchedule, ServerInvite};
-use tandem_sip::{Builder, Message, Name, NameAddr, ResponseHead, StatusCode};
+use tandem_sip::{Builder, Message, MethodSet, Name, NameAddr, ResponseHead, StatusCode};
 
 /// The caller's side of a call. Serialisable but for its transaction, which a snapshot gives in its own terms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,10 @@ pub(super) struct CallerLeg {
     pub(super) cseq: u32,
     /// What the INVITE says about session timers.
     pub(super) timer: TimerHeaders,
+    /// The methods that the caller takes, if it says so.
+    pub(super) allowed: Option<MethodSet>,
+    /// The methods of its requests that the other leg gets.
+    pub(super) pass_methods: MethodSet,
 }
 
 /// One early dialog of one attempt.
@@ -73,6 +77,7 @@ struct Described {
 /// What of an INVITE the other leg gets.
 pub(super) struct Passing<'a> {
     pub(super) headers: &'a [String],
+    pub(super) methods: MethodSet,
     pub(super) trusted: bool,
 }
 
@@ -113,6 +118,8 @@ impl CallerLeg {
             max_breadth: invite.number(Name::MaxBreadth).and_then(Result::ok),
             cseq,
             timer: TimerHeaders::of(invite).unwrap_or_default(),
+            allowed: MethodSet::allowed_by(invite),
+            pass_methods: passing.methods,
         })
     }
 
@@ -208,12 +215,13 @@ impl CallerLeg {
             response = response.header(Name::Contact, self.contact(names));
         }
         if status.is_success() {
-            response = response.header(Name::Allow, ALLOW);
+            response = response.header(Name::Allow, allow(self.pass_methods));
         }
         with_lines(response, passed)
     }
 
-    fn contact(&self, names: &Names) -> String {
+    /// The value of our Contact.
+    pub(super) fn contact(&self, names: &Names) -> String {
         contact(names, self.flow.transport, &self.local)
     }
 
@@ -225,7 +233,7 @@ impl CallerLeg {
             .head
             .respond(response.status, Some(&names.tag(*tag)))
             .header(Name::Contact, self.contact(names))
-            .header(Name::Allow, ALLOW)
+            .header(Name::Allow, allow(self.pass_methods))
             .header(Name::Require, OPTION_TAG)
             .header_fmt(Name::RSeq, format_args!("{rseq}"));
         Body::close(response.body.as_ref(), with_lines(builder, &response.passed))

@@ -218,9 +218,9 @@ impl Calling {
         now: Now,
     ) -> State {
         context.close_attempt_record(&self.attempt, AttemptOutcome::Answered, now);
-        let early = self.attempt.early.take();
+        let is_settled = self.attempt.early_dialogs.answer_given(dialog.remote_tag()).is_some();
+        let early = if is_settled { None } else { self.attempt.early.take() };
         let own = Body::sdp_of(response);
-        let is_settled = self.attempt.early_dialogs.is_answered(dialog.remote_tag());
         let answer = match (own, early) {
             // The offer came in a reliable response, and its answer went in the PRACK.
             (Some(_) | None, _) if is_settled => None,

@@ -105,6 +105,8 @@ impl Clearing {
         ending: Ending,
         now: Now,
     ) -> State {
+        let mut connected = connected;
+        connected.close(context, ending.hung_up, now);
         let Connected { mut attempt, mut callee, acknowledgement, .. } = connected;
         let mut clearing = Self::default();
         let (ack, after) = match acknowledgement {
@@ -172,7 +174,9 @@ impl Clearing {
             return;
         }
         let Some(answered) = self.answered.as_mut().filter(|answered| answered.attempt.owns(serial)) else {
-            context.on_late_response(serial, response, now.mono);
+            if !context.on_inside_response_after_the_end(serial, response, now.mono) {
+                context.on_late_response(serial, response, now.mono);
+            }
             return;
         };
         let of_invite =
@@ -210,6 +214,7 @@ impl Clearing {
     pub(super) fn undeliverable(&mut self, context: &mut Context, serial: Serial) {
         match self.byes.iter_mut().find(|bye| bye.serial == serial) {
             Some(bye) => bye.undeliverable(),
+            None if context.inside.undeliverable(serial) => {}
             None => {
                 context.late_undeliverable(serial);
             }

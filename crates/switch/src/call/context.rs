@@ -5,6 +5,7 @@ use super::action::{Action, Candidate, Event, Seq};
 use super::attempt::{Attempt, Sender};
 use super::caller::CallerLeg;
 use super::identity::{Names, Serial};
+use super::inside::{Inside, Taken};
 use super::ringing::Numbered;
 use super::snapshot::{Phase, Snapshot};
 use crate::cdr::{AttemptOutcome, AttemptRecord, CallRecord};
@@ -18,9 +19,9 @@ use std::time::Duration;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
 use tandem_sip::transaction::{ServerInvite, ServerNonInvite, ServerTimer, T1_64};
-use tandem_sip::{Message, Name, ResponseHead, StatusCode};
+use tandem_sip::{Message, Name, ResponseHead, StatusCode, offer};
 
-use super::requests::{ALLOW, response_flow};
+use super::requests::{ALLOW, response_flow, with_lines};
 
 /// The most answered non-INVITE requests whose copies a call can tell; the oldest is forgotten first.
 const MAX_ANSWERED_REQUESTS: usize = 16;
@@ -66,6 +67,8 @@ pub(super) struct Context {
     pub(super) hunt: Hunt,
     /// Attempts that are no longer the call's.
     pub(super) left: Vec<Attempt>,
+    /// The transactions inside the dialogs.
+    pub(super) inside: Inside,
     /// Requests inside the dialogs that were answered.
     answered: VecDeque<ServerNonInvite>,
     /// Slots that were asked for.
@@ -99,6 +102,7 @@ impl Context {
             record,
             hunt: Hunt::default(),
             left: Vec::new(),
+            inside: Inside::default(),
             answered: VecDeque::new(),
             asked: Vec::new(),
             max_duration: None,
@@ -221,11 +225,52 @@ impl Context {
         let Some(Action::Send { message, .. }) = self.out.last() else {
             return;
         };
+        let message = message.clone();
+        self.remember_answer(request, source, message, now);
+    }
+
+    /// Sends the final response to a request inside a dialog, and again to its copies.
+    pub(super) fn finish(&mut self, taken: &Taken, (status, message): (StatusCode, Bytes), now: Mono) {
+        if taken.is_invite() {
+            let response = (status.is_success(), message.clone());
+            if self.inside.finish(&mut self.out, taken, response, now) {
+                return;
+            }
+        }
+        self.out.push(Action::Send { flow: taken.flow(), message: message.clone(), after: None });
+        self.remember_answer(&taken.request, taken.source(), message, now);
+    }
+
+    /// Refuses a request inside a dialog. `lines` are header lines that the status asks for.
+    pub(super) fn refuse(&mut self, taken: &Taken, status: StatusCode, lines: &[u8], now: Mono) {
+        if taken.is_invite() {
+            let resend = self.parameters().resend;
+            self.inside.take(taken, resend);
+        }
+        let response = with_lines(taken.respond(status), lines).finish();
+        self.finish(taken, (status, response), now);
+    }
+
+    /// Refuses a method that is not taken here.
+    pub(super) fn refuse_method(&mut self, taken: &Taken, now: Mono) {
+        let line = format!("Allow: {ALLOW}\r\n");
+        self.refuse(taken, StatusCode::METHOD_NOT_ALLOWED, line.as_bytes(), now);
+    }
+
+    /// Refuses a request that came before an earlier one of the same party was done (RFC 3261 §14.2, RFC 3311 §5.2).
+    pub(super) fn refuse_for_now(&mut self, taken: &Taken, now: Mono) {
+        let serial = self.names.next();
+        let wait = offer::retry_after(self.names.draw(serial));
+        let line = format!("Retry-After: {wait}\r\n");
+        self.refuse(taken, StatusCode::SERVER_INTERNAL_ERROR, line.as_bytes(), now);
+    }
+
+    fn remember_answer(&mut self, request: &Message, source: Flow, message: Bytes, now: Mono) {
         if self.answered.len() >= MAX_ANSWERED_REQUESTS {
             self.answered.pop_front();
         }
         let reliable = source.transport.is_reliable();
-        let transaction = ServerNonInvite::completed(transaction_of(request), message.clone(), reliable, now);
+        let transaction = ServerNonInvite::completed(transaction_of(request), message, reliable, now);
         self.answered.push_back(transaction);
     }
 
@@ -378,7 +423,8 @@ impl Context {
     /// Whether nothing that was left behind can be heard of any more.
     pub(super) fn is_quiet(&self) -> bool {
         let answered_invite = self.transaction.is_terminated();
-        answered_invite && self.left.is_empty() && self.answered.is_empty() && self.asked.is_empty()
+        let outside = self.left.is_empty() && self.answered.is_empty() && self.asked.is_empty();
+        answered_invite && outside && self.inside.is_quiet()
     }
 
     /// When the call wants to be woken for what it has in every state.
@@ -387,7 +433,9 @@ impl Context {
         let answered = self.answered.iter().map(ServerNonInvite::deadline).min();
         let asked = self.asked.iter().map(|asked| asked.until).min();
         let ringing = self.caller.ringing.deadline();
-        let deadlines = [self.transaction.deadline(), left, answered, asked, ringing, self.setup_deadline];
+        let inside = self.inside.deadline();
+        let deadlines =
+            [self.transaction.deadline(), left, answered, asked, ringing, inside, self.setup_deadline];
         deadlines.into_iter().flatten().min()
     }
 }
@@ -406,7 +454,7 @@ fn begun(candidate: &Candidate, now: Now) -> AttemptRecord {
 
 /// What a request and its copies have in common, and no other request has (RFC 3261 §17.2.3). The branch alone says
 /// nothing where the peer is of RFC 2543.
-fn transaction_of(request: &Message) -> Bytes {
+pub(super) fn transaction_of(request: &Message) -> Bytes {
     let (host, branch) = request
         .top_via()
         .map_or_else(|_| Default::default(), |via| (via.host, via.branch().unwrap_or_default()));

@@ -36,14 +36,14 @@ struct EarlyDialog {
 }
 
 /// Where the offer and answer of a call whose INVITE had no offer stand in an early dialog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Exchange {
     /// No offer has come reliably; or the INVITE had one.
     Open,
     /// The gateway's offer, in the response with this RSeq, waits for the caller's answer, and its PRACK with it.
     AwaitsAnswer(u32),
-    /// Answered, in the PRACK.
-    Done,
+    /// Answered with this, in the PRACK.
+    Answered(Body),
 }
 
 /// A PRACK, from the arrival of its response until it is answered. An heir sends it again under a number of its own.
@@ -114,10 +114,13 @@ impl EarlyDialogs {
         Arrival::Reliable { is_offer }
     }
 
-    /// Whether the offer of the early dialog with that tag has been answered.
-    pub(super) fn is_answered(&self, tag: &[u8]) -> bool {
-        let early = self.dialogs.iter().find(|early| early.dialog.remote_tag() == tag);
-        early.is_some_and(|early| early.exchange == Exchange::Done)
+    /// What the offer of the early dialog with that tag has been answered with.
+    pub(super) fn answer_given(&self, tag: &[u8]) -> Option<&Body> {
+        let early = self.dialogs.iter().find(|early| early.dialog.remote_tag() == tag)?;
+        match &early.exchange {
+            Exchange::Answered(answer) => Some(answer),
+            Exchange::Open | Exchange::AwaitsAnswer(_) => None,
+        }
     }
 
     /// The caller's answer to the offer of the early dialog with that tag; it goes with the PRACK. `false` if no offer
@@ -126,7 +129,7 @@ impl EarlyDialogs {
         let early = self.dialogs.iter_mut().find(|early| early.dialog.remote_tag() == tag);
         let Some(early) = early else { return false };
         let Exchange::AwaitsAnswer(rseq) = early.exchange else { return false };
-        early.exchange = Exchange::Done;
+        early.exchange = Exchange::Answered(answer.clone());
         if let Some(owed) = early.owed.iter_mut().find(|owed| owed.rseq == rseq) {
             owed.answer = Some(answer.clone());
         }
@@ -135,13 +138,13 @@ impl EarlyDialogs {
 
     /// Whether a PRACK is to be sent.
     pub(super) fn owes_prack(&self) -> bool {
-        self.dialogs.iter().any(|early| early.owed.iter().any(|owed| owed.is_due(early.exchange)))
+        self.dialogs.iter().any(|early| early.owed.iter().any(|owed| owed.is_due(&early.exchange)))
     }
 
     /// Sends the PRACKs that are owed, after a commit.
     pub(super) fn acknowledge(&mut self, to: &mut Sender<'_>, local: &str, after: Option<Seq>, now: Mono) {
         for EarlyDialog { dialog, exchange, owed, .. } in &mut self.dialogs {
-            for owed in owed.iter_mut().filter(|owed| owed.is_due(*exchange)) {
+            for owed in owed.iter_mut().filter(|owed| owed.is_due(exchange)) {
                 owed.send(to, (dialog, local), after, now);
             }
         }
@@ -223,8 +226,8 @@ impl EarlyDialog {
 }
 
 impl Owed {
-    fn is_due(&self, exchange: Exchange) -> bool {
-        self.sent.is_none() && exchange != Exchange::AwaitsAnswer(self.rseq)
+    fn is_due(&self, exchange: &Exchange) -> bool {
+        self.sent.is_none() && *exchange != Exchange::AwaitsAnswer(self.rseq)
     }
 
     fn is_sent_as(&self, serial: Serial) -> bool {

@@ -208,6 +208,15 @@ impl Names {
         self.name(MAGIC_COOKIE, serial)
     }
 
+    /// An evenly spread number for the waits that are to differ from call to call: the same for one serial of one call.
+    pub(super) fn draw(&self, serial: Serial) -> u64 {
+        let mut hasher = SipHasher128::new();
+        write_part(&mut hasher, self.token.as_bytes());
+        hasher.write_u32(serial.epoch);
+        hasher.write_u32(serial.number);
+        hasher.finish()
+    }
+
     /// Four of these are made per message: without the formatter they cost a tenth.
     fn name(&self, prefix: &str, serial: Serial) -> String {
         let mut name = String::with_capacity(prefix.len() + self.token.len() + 2 * (1 + HEX_DIGITS));

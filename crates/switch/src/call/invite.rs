@@ -5,7 +5,7 @@ use super::attempt::Sender;
 use super::caller::CallerLeg;
 use super::early::offered;
 use super::identity::{Names, Serial};
-use super::requests::{ALLOW, Body, Outstanding, contact, escape_user, via, with_lines};
+use super::requests::{Body, Outstanding, allow, contact, escape_user, via, with_lines};
 use super::snapshot::CSEQ_PER_EPOCH;
 use crate::parameters::ReliableProvisionals;
 use bytes::Bytes;
@@ -104,7 +104,7 @@ impl Head {
             .request(of, names, caller, Method::Invite)
             .header(Name::To, ["<", of.uri, ">"].concat())
             .header(Name::Contact, contact(names, flow.transport, local))
-            .header(Name::Allow, ALLOW);
+            .header(Name::Allow, allow(of.candidate.pass_methods));
         request = match offered(caller, of.candidate) {
             ReliableProvisionals::Off => request,
             ReliableProvisionals::Supported => request.header(Name::Supported, OPTION_TAG),

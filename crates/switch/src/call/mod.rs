@@ -23,6 +23,7 @@ mod course;
 mod early;
 mod hunting;
 mod identity;
+mod inside;
 mod invite;
 mod reliable;
 mod requests;
@@ -50,13 +51,13 @@ use clearing::{Clearing, Ending};
 use connected::{Connected, Party};
 use context::{Context, Profile};
 use identity::Names;
-use requests::reason_line;
+use requests::{allow, reason_line};
 use ringing::Ringing;
 use std::sync::Arc;
-use tandem_sip::dialog::DialogError;
+use tandem_sip::dialog::{DialogError, Order};
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now, Wall};
-use tandem_sip::{Message, Method, StatusCode};
+use tandem_sip::{Message, Method, Name, StatusCode};
 
 /// One call: the caller's leg, the attempts at gateways, and once it is answered the callee's leg.
 pub struct Call {
@@ -106,7 +107,11 @@ impl Call {
     pub fn start(setup: Setup, now: Now) -> Result<(Self, Vec<Action>), DialogError> {
         let Setup { id, token, node, invite, flow, local, mapping_gateway } = setup;
         let mut names = Names::new(token, 0);
-        let passing = Passing { headers: &mapping_gateway.pass_headers, trusted: mapping_gateway.trusted };
+        let passing = Passing {
+            headers: &mapping_gateway.pass_headers,
+            methods: mapping_gateway.pass_methods,
+            trusted: mapping_gateway.trusted,
+        };
         let parameters = mapping_gateway.parameters;
         let ringing = Ringing::of(&invite, parameters.reliable_provisionals);
         let caller = CallerLeg::new(&invite, (flow, local), ringing, &mut names, &passing)?;
@@ -204,6 +209,7 @@ impl Call {
             Some(Method::Ack) => self.on_ack(request, now),
             Some(Method::Invite) if request.to_tag().is_none() => self.on_invite_again(request),
             Some(Method::Cancel) => self.on_cancel(request, source, now),
+            Some(Method::Invite) if self.context.inside.answer_again(&mut self.context.out, request) => {}
             Some(_) | None if self.context.answer_again(request, source) => {}
             Some(Method::PRack) => self.on_prack(request, source, now),
             Some(_) | None => self.on_dialog_request(request, source, now),
@@ -220,6 +226,15 @@ impl Call {
     }
 
     fn on_ack(&mut self, ack: &Message, now: Now) {
+        if let Some(acknowledged) = self.context.inside.on_ack(ack, now.mono) {
+            self.state = match self.take_state() {
+                State::Connected(connected) => {
+                    connected.on_inside_ack(&mut self.context, acknowledged, ack, now)
+                }
+                other => other,
+            };
+            return;
+        }
         self.state = match self.take_state() {
             State::Connected(connected) => connected.on_ack(&mut self.context, ack, now),
             State::Clearing(mut clearing) => {
@@ -234,6 +249,13 @@ impl Call {
 
     /// CANCEL of the caller's INVITE ends the call unless a final response has been sent (RFC 3261 §9.2).
     fn on_cancel(&mut self, cancel: &Message, source: Flow, now: Now) {
+        if let Some((party, is_open)) = self.context.inside.cancelled(cancel) {
+            self.context.reply(cancel, source, StatusCode::OK);
+            if let (State::Connected(connected), true) = (&mut self.state, is_open) {
+                connected.on_cancel(&mut self.context, party, now);
+            }
+            return;
+        }
         if !self.context.caller.is_of_invite(cancel) {
             let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
             return self.context.reply(cancel, source, status);
@@ -301,9 +323,12 @@ impl Call {
         if is_bye && self.on_bye_before_connecting(request, source, now) {
             return;
         }
-        let status = match (of_caller, is_bye) {
-            (true, true) => StatusCode::OK,
-            (true, false) => StatusCode::METHOD_NOT_ALLOWED,
+        let status = match (of_caller, request.method()) {
+            (true, Some(Method::Bye)) => StatusCode::OK,
+            (true, Some(Method::Invite | Method::Update)) => {
+                return self.on_early_offer(inside::Taken::new(request, source, Party::Caller), now);
+            }
+            (true, _) => StatusCode::METHOD_NOT_ALLOWED,
             (false, _) => StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST,
         };
         self.context.answer(request, source, status, now.mono);
@@ -312,15 +337,31 @@ impl Call {
         }
     }
 
+    /// The caller's INVITE has no answer yet, so neither another one can be taken (RFC 3261 §14.2) nor an UPDATE with an
+    /// offer (RFC 3311 §5.2). One without refreshes the target.
+    fn on_early_offer(&mut self, taken: inside::Taken, now: Now) {
+        let context = &mut self.context;
+        let number = taken.request.cseq().map_or(0, |cseq| cseq.number);
+        if context.caller.dialog.receive(number) == Order::OutOfOrder {
+            return context.refuse(&taken, StatusCode::SERVER_INTERNAL_ERROR, b"", now.mono);
+        }
+        if taken.is_invite() || taken.request.has_sdp() {
+            return context.refuse_for_now(&taken, now.mono);
+        }
+        context.caller.dialog.refresh_target(&taken.request);
+        let response = taken
+            .respond(StatusCode::OK)
+            .header(Name::Contact, context.caller.contact(&context.names))
+            .header(Name::Allow, allow(context.caller.pass_methods));
+        context.finish(&taken, (StatusCode::OK, response.finish()), now.mono);
+    }
+
     fn on_response(&mut self, response: &Message, now: Now) {
         let serial = response.top_via().ok().and_then(|via| via.branch().and_then(Serial::of));
         let Some(serial) = serial else { return };
         self.state = match self.take_state() {
             State::Calling(calling) => calling.on_response(&mut self.context, serial, response, now),
-            State::Connected(mut connected) => {
-                connected.on_response(&mut self.context, serial, response, now);
-                State::Connected(connected)
-            }
+            State::Connected(connected) => connected.on_response(&mut self.context, serial, response, now),
             State::Clearing(mut clearing) => {
                 clearing.on_response(&mut self.context, serial, response, now);
                 State::Clearing(clearing)
@@ -335,11 +376,12 @@ impl Call {
     fn undeliverable(&mut self, serial: Serial, now: Now) {
         self.state = match self.take_state() {
             State::Calling(calling) => calling.undeliverable(&mut self.context, serial, now),
+            State::Connected(connected) => connected.undeliverable(&mut self.context, serial, now),
             State::Clearing(mut clearing) => {
                 clearing.undeliverable(&mut self.context, serial);
                 State::Clearing(clearing)
             }
-            state @ (State::Routing(_) | State::Admitting(_) | State::Connected(_) | State::Over) => {
+            state @ (State::Routing(_) | State::Admitting(_) | State::Over) => {
                 self.context.late_undeliverable(serial);
                 state
             }
@@ -364,6 +406,7 @@ impl Call {
         self.wakes_at = None;
         self.context.on_late_timer(now.mono);
         let unacknowledged = self.context.on_caller_timer(now.mono);
+        let inside = self.context.on_inside_timer(now.mono);
         if self.context.on_ringing_timer(now.mono) {
             self.unacknowledged(now);
         }
@@ -375,7 +418,9 @@ impl Call {
             State::Routing(routing) => routing.on_timer(&mut self.context, now),
             State::Admitting(admitting) => admitting.on_timer(&mut self.context, now),
             State::Calling(calling) => calling.on_timer(&mut self.context, now),
-            State::Connected(connected) => connected.on_timer(&mut self.context, unacknowledged, now),
+            State::Connected(connected) => {
+                connected.on_timer(&mut self.context, (unacknowledged, inside), now)
+            }
             State::Clearing(mut clearing) => {
                 clearing.on_timer(&mut self.context, unacknowledged, now);
                 State::Clearing(clearing)

@@ -8,10 +8,27 @@ use tandem_sip::dialog::Dialog;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ClientNonInvite, ClientTimer, ResendSchedule};
-use tandem_sip::{Builder, Message, Method, Name, StatusCode, Via, sdp};
+use tandem_sip::{Builder, Message, Method, MethodSet, Name, StatusCode, Via, sdp};
 
-/// The methods a leg takes.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK";
+/// The methods that every leg takes.
+macro_rules! methods {
+    () => {
+        "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE"
+    };
+}
+
+/// The methods that every leg takes.
+pub(super) const ALLOW: &str = methods!();
+
+/// The methods that a leg takes whose policy passes these on.
+pub(super) fn allow(passed: MethodSet) -> &'static str {
+    match (passed.contains(Method::Info), passed.contains(Method::Message)) {
+        (false, false) => ALLOW,
+        (true, false) => concat!(methods!(), ", INFO"),
+        (false, true) => concat!(methods!(), ", MESSAGE"),
+        (true, true) => concat!(methods!(), ", INFO, MESSAGE"),
+    }
+}
 
 /// A message body with its type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

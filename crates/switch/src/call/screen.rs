@@ -12,7 +12,7 @@ use super::requests::ALLOW;
 use crate::parameters::{CallParameters, ReliableProvisionals};
 
 /// The body types that an offer comes in.
-const ACCEPT: &str = "application/sdp";
+pub(super) const ACCEPT: &str = "application/sdp";
 
 /// The encodings of a body that are understood: none but its own bytes.
 const ACCEPT_ENCODING: &str = "identity";
@@ -125,7 +125,7 @@ pub fn screen(invite: &Message, parameters: &CallParameters) -> Result<Screened,
 ///
 /// # Errors
 /// 415 with what would be.
-fn check_body(request: &Message) -> Result<(), Refused> {
+pub(super) fn check_body(request: &Message) -> Result<(), Refused> {
     let is_identity = |encoding: &[u8]| encoding.eq_ignore_ascii_case(ACCEPT_ENCODING.as_bytes());
     if !request.items(Name::ContentEncoding).all(is_identity) {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -156,7 +156,7 @@ pub(super) fn has_known_body(request: &Message) -> bool {
 }
 
 /// What the sender requires of us: 420 with what we do not have in Unsupported (§8.2.2.3).
-fn check_required(request: &Message, known: &str) -> Result<(), Refused> {
+pub(super) fn check_required(request: &Message, known: &str) -> Result<(), Refused> {
     let is_known = |tag: &[u8]| known.split(", ").any(|known| tag.eq_ignore_ascii_case(known.as_bytes()));
     let unsupported: Vec<_> = request
         .items(Name::Require)
@@ -191,7 +191,7 @@ fn screen_session(invite: &Message, parameters: &CallParameters) -> Result<(), R
 }
 
 /// The option tags that a Require on the caller's leg may name (RFC 3261 §20.32, §20.37).
-fn option_tags(parameters: &CallParameters) -> &'static str {
+pub(super) fn option_tags(parameters: &CallParameters) -> &'static str {
     match parameters.reliable_provisionals {
         ReliableProvisionals::Off => "timer",
         ReliableProvisionals::Supported | ReliableProvisionals::Required => "100rel, timer",

@@ -7,7 +7,7 @@ use super::attempt::{Attempt, SentInvites, Wait};
 use super::caller::CallerLeg;
 use super::calling::Calling;
 use super::clearing;
-use super::connected::{Acknowledgement, Connected};
+use super::connected::{Acknowledgement, Connected, Descriptions};
 use super::context::{Context, Profile};
 use super::course::Course;
 use super::early::EarlyDialogs;
@@ -22,10 +22,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_sip::StatusCode;
 use tandem_sip::dialog::Dialog;
 use tandem_sip::time::{Mono, Now, Wall};
 use tandem_sip::transaction::{ServerInvite, T1_64};
+use tandem_sip::{MethodSet, StatusCode};
 
 /// Our sequence numbers after a takeover start at this times the epoch: nothing is sent under a number that an
 /// earlier owner may have used.
@@ -105,10 +105,16 @@ pub(super) struct ConnectedPhase {
     sent: SentInvites,
     pdd: Option<Duration>,
     callee: Dialog,
-    /// The session description of our 2xx.
+    /// The callee's last session description: that of our 2xx, unless it has changed since.
     answer: Option<Body>,
     /// Whether that was the callee's offer, which the caller's ACK answers.
     delayed_offer: bool,
+    /// The caller's last session description, unless that is its INVITE's.
+    described: Option<Body>,
+    /// Whether the caller's ACK of our 2xx has come.
+    acknowledged: bool,
+    /// The methods that the callee takes, if it has said so.
+    allowed: Option<MethodSet>,
     sessions: FrozenSessions,
 }
 
@@ -162,7 +168,8 @@ impl OpenAttempt {
 }
 
 impl ConnectedPhase {
-    pub(super) fn take(connected: &Connected, answer: Option<Body>, now: Now) -> Self {
+    pub(super) fn take(connected: &Connected, context: &Context, now: Now) -> Self {
+        let Descriptions { caller, callee } = &connected.descriptions;
         Self {
             index: connected.attempt.index,
             serial: connected.attempt.serial,
@@ -170,8 +177,11 @@ impl ConnectedPhase {
             sent: connected.attempt.sent(),
             pdd: connected.attempt.pdd,
             callee: connected.callee.clone(),
-            answer,
+            answer: callee.clone(),
             delayed_offer: matches!(connected.acknowledgement, Acknowledgement::AwaitsAnswer { .. }),
+            described: caller.clone().filter(|caller| context.caller.offer.as_ref() != Some(caller)),
+            acknowledged: !context.transaction.is_open() && !context.transaction.awaits_ack_of_success(),
+            allowed: connected.attempt.allowed,
             sessions: connected.sessions.freeze(now),
         }
     }
@@ -182,11 +192,16 @@ impl ConnectedPhase {
         let mut attempt = Attempt::recall((self.index, self.serial), self.candidate, self.sent, now.mono);
         attempt.current.transaction.accept(now.mono);
         attempt.pdd = self.pdd;
+        attempt.allowed = self.allowed;
         let mut callee = self.callee;
         callee.raise_cseq(CSEQ_PER_EPOCH * context.names.epoch());
         let answered_at = context.record.answered_at.unwrap_or(now.wall);
         let recent = now.wall.since(answered_at) < T1_64;
         context.caller.ringing.close();
+        let descriptions = Descriptions {
+            caller: self.described.or_else(|| context.caller.offer.clone()),
+            callee: self.answer.clone(),
+        };
         let acknowledgement = match &self.answer {
             Some(offer) if self.delayed_offer => Acknowledgement::AwaitsAnswer { refusal: offer.refusal() },
             Some(_) | None if recent => {
@@ -198,22 +213,20 @@ impl ConnectedPhase {
                 Acknowledgement::Sent { ack, after: None }
             }
         };
-        if recent {
+        if recent && !self.acknowledged {
             let builder = context.caller.respond(&context.names, StatusCode::OK, b"");
             let builder = session::first_answer(context.parameters(), &context.caller).put(builder);
-            let response = (StatusCode::OK, Body::close(self.answer.as_ref(), builder));
+            // Nothing is in it where all was settled before, in a reliable provisional response and its PRACK.
+            let has_body = context.caller.offer.is_some() || self.delayed_offer;
+            let response = (StatusCode::OK, Body::close(self.answer.as_ref().filter(|_| has_body), builder));
             context.caller.send_final(&mut context.out, &mut context.transaction, response, None, now.mono);
         } else {
             context.transaction = ServerInvite::over(context.parameters().resend);
         }
         let sessions = Sessions::thaw(context, &attempt.candidate.parameters, self.sessions, now);
-        State::Connected(Box::new(Connected {
-            attempt,
-            callee,
-            acknowledgement,
-            sessions,
-            acknowledgement_unknown: true,
-        }))
+        let mut connected = Connected::new(attempt, callee, acknowledgement, descriptions, sessions);
+        connected.acknowledgement_unknown = true;
+        State::Connected(Box::new(connected))
     }
 }
 

@@ -17,6 +17,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::flow::Transport;
+use tandem_sip::{Method, MethodSet};
+
+/// The methods that a gateway's policy can pass to the other leg.
+pub const PASSABLE: [Method; 2] = [Method::Info, Method::Message];
+
+/// Those that pass unless the gateway says otherwise: INFO, which carries dialled digits.
+pub const PASSED: MethodSet = MethodSet::of(&[Method::Info]);
 
 /// A gateway's name: what operators, CDRs and metrics call it by.
 pub type GatewayName = Arc<str>;
@@ -36,6 +43,8 @@ pub struct MappingGateway {
     pub trusted: bool,
     /// Headers of its messages that reach the other leg.
     pub pass_headers: Vec<String>,
+    /// Methods of its requests inside a dialog that reach the other leg, of [`PASSABLE`].
+    pub pass_methods: MethodSet,
     /// What is done to the called number before routing.
     pub number_rules: NumberRules,
     /// Statuses that its callers get instead of others.
@@ -67,6 +76,8 @@ pub struct RoutingGateway {
     pub trusted: bool,
     /// Headers of its messages that reach the other leg.
     pub pass_headers: Vec<String>,
+    /// Methods of its requests inside a dialog that reach the other leg, of [`PASSABLE`].
+    pub pass_methods: MethodSet,
     /// What is done to the called number on the way to it.
     pub number_rules: NumberRules,
     /// Not called while set.

@@ -57,6 +57,7 @@ mod tests {
             per_source: SourceLimits::default(),
             trusted: false,
             pass_headers: Vec::new(),
+            pass_methods: Default::default(),
             number_rules: NumberRules::default(),
             cause_map: std::collections::BTreeMap::new(),
             parameters: Parameters::default().call(&Overrides::default()),

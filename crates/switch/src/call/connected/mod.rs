@@ -1,4 +1,22 @@
 //! State: answered. Both dialogs stand.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `leg` | what is known of each leg; requests of ours and answers to the parties' |
+//! | `exchange` | an offer of one party that the other is asked |
+//! | `own` | requests of the switch's own: session refreshes, and what a leg has missed |
+//! | `passing` | INFO and MESSAGE |
+//! | `timer` | what the session timers have to do with all that |
+
+mod exchange;
+mod leg;
+mod own;
+mod passing;
+mod timer;
+
+pub(super) use leg::{Descriptions, Party};
+#[allow(unused_imports, reason = "the session timers will refresh")]
+pub(super) use own::{Busy, Outcome, Refresh};
 
 use super::State;
 use super::action::{Action, Event, Seq};
@@ -6,17 +24,21 @@ use super::attempt::Attempt;
 use super::clearing::{Clearing, Ending};
 use super::context::{Context, Hunt};
 use super::identity::Serial;
-use super::requests::{Body, reason_line};
+use super::inside::{Due, Heard, Silence, Taken};
+use super::requests::{Body, allow, reason_line};
 use super::session::{self, Demand, Sessions};
 use super::snapshot::{ConnectedPhase, Phase};
 use crate::cdr::{EndReason, Origin};
 use bytes::Bytes;
+use exchange::Exchange;
+use own::{Missed, Own};
+use passing::Passed;
 use tandem_sip::dialog::{Dialog, Order};
 use tandem_sip::flow::Flow;
 use tandem_sip::session_timer::TimerHeaders;
 use tandem_sip::time::{Mono, Now};
 use tandem_sip::transaction::Acknowledged;
-use tandem_sip::{Message, Method, StatusCode, sdp};
+use tandem_sip::{Message, Method, Name, StatusCode, sdp};
 
 /// A call in conversation.
 #[derive(Debug)]
@@ -26,10 +48,20 @@ pub(super) struct Connected {
     /// The dialog with the callee.
     pub(super) callee: Dialog,
     pub(super) acknowledgement: Acknowledgement,
+    /// What the parties last described.
+    pub(super) descriptions: Descriptions,
     /// What bounds it in time.
     pub(super) sessions: Sessions,
     /// Whether an earlier owner of the call may have had the caller's ACK: then its absence says nothing.
     pub(super) acknowledgement_unknown: bool,
+    /// The offer of one party that the other has been asked.
+    exchange: Option<Box<Exchange>>,
+    /// Requests of the switch's own, at most one on each leg.
+    own: Vec<Own>,
+    /// A party that does not know the other one's last description.
+    missed: Option<Missed>,
+    /// Requests of one party that the other has been asked.
+    passing: Vec<Passed>,
 }
 
 /// How the callee's 2xx stands.
@@ -49,14 +81,35 @@ pub(super) enum Acknowledgement {
     },
 }
 
-/// One of the parties.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Party {
-    Caller,
-    Callee,
-}
-
 impl Connected {
+    /// A conversation in which nothing has happened yet.
+    pub(super) fn new(
+        attempt: Attempt,
+        callee: Dialog,
+        acknowledgement: Acknowledgement,
+        descriptions: Descriptions,
+        sessions: Sessions,
+    ) -> Self {
+        Self {
+            attempt,
+            callee,
+            acknowledgement,
+            descriptions,
+            sessions,
+            acknowledgement_unknown: false,
+            exchange: None,
+            own: Vec::new(),
+            missed: None,
+            passing: Vec::new(),
+        }
+    }
+
+    /// Writes the call's state.
+    fn commit(&self, context: &mut Context, now: Now) -> Seq {
+        let phase = Phase::Connected(Box::new(ConnectedPhase::take(self, context, now)));
+        context.commit(phase, now)
+    }
+
     /// Connects the caller with the attempt that was answered.
     pub(super) fn enter(
         context: &mut Context,
@@ -79,12 +132,13 @@ impl Connected {
         if let Some(answer) = &answer {
             context.record.codec = sdp::first_codec(answer.content());
         }
+        let descriptions = attempt
+            .settled(callee.remote_tag())
+            .unwrap_or_else(|| Descriptions { caller: context.caller.offer.clone(), callee: answer.clone() });
         context.emit(Event::Answered);
         let sessions = Sessions::begin(context, &attempt.candidate.parameters, &timer, now.mono);
-        let mut connected =
-            Box::new(Self { attempt, callee, acknowledgement, sessions, acknowledgement_unknown: false });
-        let phase = Phase::Connected(Box::new(ConnectedPhase::take(&connected, answer.clone(), now)));
-        let after = Some(context.commit(phase, now));
+        let mut connected = Box::new(Self::new(attempt, callee, acknowledgement, descriptions, sessions));
+        let after = Some(connected.commit(context, now));
         if let Acknowledgement::Sent { ack, after: follows } = &mut connected.acknowledgement {
             // Without the commit an heir would not know of the answer, and the callee no longer repeat it.
             *follows = after;
@@ -113,22 +167,75 @@ impl Connected {
             context.record.codec = sdp::first_codec(answer.content());
             let ack = self.attempt.acknowledge(&mut context.sender(), &self.callee, Some(&answer));
             self.acknowledgement = Acknowledgement::Sent { ack, after: None };
+            self.descriptions.caller = Some(answer);
+            self.commit(context, now);
         }
         State::Connected(self)
     }
 
-    /// A response to what the answered attempt sent: a copy of the 2xx, or the 2xx of a fork.
+    /// The ACK of a party's INVITE inside its dialog.
+    pub(super) fn on_inside_ack(
+        self: Box<Self>,
+        context: &mut Context,
+        (party, acknowledged): (Party, Acknowledged),
+        ack: &Message,
+        now: Now,
+    ) -> State {
+        match acknowledged {
+            Acknowledged::Success => self.on_answer_of_ack(context, party, ack, now),
+            Acknowledged::Failure | Acknowledged::Nothing => State::Connected(self),
+        }
+    }
+
+    /// A response to something that was sent in the conversation, or for the attempt that was answered.
     pub(super) fn on_response(
-        &mut self,
+        mut self: Box<Self>,
         context: &mut Context,
         serial: Serial,
         response: &Message,
         now: Now,
-    ) {
-        if !self.attempt.owns(serial) {
-            context.on_late_response(serial, response, now.mono);
-            return;
+    ) -> State {
+        if self.attempt.owns(serial) {
+            self.on_answer_again(context, serial, response, now);
+            return State::Connected(self);
         }
+        match context.on_inside_response(serial, response, now.mono) {
+            Some(Heard::Nothing) => State::Connected(self),
+            Some(Heard::Success | Heard::Failure) => self.on_final(context, serial, response, now),
+            None => {
+                if !context.on_late_response(serial, response, now.mono) {
+                    self.on_stray(context, serial, response, now);
+                }
+                State::Connected(self)
+            }
+        }
+    }
+
+    /// The final response to a request of ours inside a dialog.
+    fn on_final(
+        mut self: Box<Self>,
+        context: &mut Context,
+        serial: Serial,
+        response: &Message,
+        now: Now,
+    ) -> State {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.passed == serial) {
+            return self.on_exchange_response(context, response, now);
+        }
+        if let Some(own) = self.take_own(serial) {
+            return self.on_own_response(context, own, response, now);
+        }
+        match self.take_passed(serial) {
+            Some(passed) => self.on_passed_response(context, passed, response, now),
+            None => {
+                context.decline_inside(serial, Body::sdp_of(response));
+                State::Connected(self)
+            }
+        }
+    }
+
+    /// A response to what the answered attempt sent: a copy of the 2xx, or the 2xx of a fork.
+    fn on_answer_again(&mut self, context: &mut Context, serial: Serial, response: &Message, now: Now) {
         let of_invite =
             response.method() == Some(Method::Invite) && serial == self.attempt.current.head.serial;
         let is_ours = of_invite && response.to_tag().unwrap_or_default() == self.callee.remote_tag();
@@ -150,26 +257,78 @@ impl Connected {
         party: Party,
         now: Now,
     ) -> State {
-        let dialog = match party {
-            Party::Caller => &mut context.caller.dialog,
-            Party::Callee => &mut self.callee,
-        };
+        let taken = Taken::new(request, source, party);
+        if self.is_being_worked_on(&taken) {
+            return State::Connected(self);
+        }
         let number = request.cseq().map_or(0, |cseq| cseq.number);
-        if dialog.receive(number) == Order::OutOfOrder {
-            context.answer(request, source, StatusCode::SERVER_INTERNAL_ERROR, now.mono);
+        if self.dialog(context, party).receive(number) == Order::OutOfOrder {
+            context.refuse(&taken, StatusCode::SERVER_INTERNAL_ERROR, b"", now.mono);
             return State::Connected(self);
         }
         match request.method() {
             Some(Method::Bye) => {
                 context.answer(request, source, StatusCode::OK, now.mono);
                 let reason = super::context::reason_lines(request);
-                self.end(context, Ending::by_party(party, reason), now)
+                return self.end(context, Ending::by_party(party, reason), now);
             }
-            method => {
-                context.answer(request, source, answer_to(method), now.mono);
-                State::Connected(self)
+            Some(Method::Invite | Method::Update) => self.on_offer(context, taken, now),
+            Some(method @ (Method::Info | Method::Message)) => self.pass(context, taken, method, now),
+            Some(Method::Options) => {
+                let response =
+                    taken.respond(StatusCode::OK).header(Name::Allow, allow(self.passes(context, party)));
+                context.finish(&taken, (StatusCode::OK, response.finish()), now.mono);
             }
+            method => context.answer(request, source, answer_to(method), now.mono),
         }
+        State::Connected(self)
+    }
+
+    /// A party gives up its INVITE.
+    pub(super) fn on_cancel(&mut self, context: &mut Context, party: Party, now: Now) {
+        if let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.asker() == party) {
+            exchange.cancel(context, now.mono);
+        }
+    }
+
+    /// The transport could not deliver that request of ours.
+    pub(super) fn undeliverable(self: Box<Self>, context: &mut Context, serial: Serial, now: Now) -> State {
+        if context.inside.undeliverable(serial) {
+            return self.on_silence(context, serial, Silence::Undeliverable, now);
+        }
+        context.late_undeliverable(serial);
+        State::Connected(self)
+    }
+
+    /// A request of ours inside a dialog has no final response.
+    fn on_silence(
+        mut self: Box<Self>,
+        context: &mut Context,
+        serial: Serial,
+        silence: Silence,
+        now: Now,
+    ) -> State {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.passed == serial) {
+            return self.on_exchange_silence(context, silence, now);
+        }
+        if let Some(own) = self.take_own(serial) {
+            return self.on_own_silence(context, own, silence, now);
+        }
+        if let Some(passed) = self.take_passed(serial) {
+            passed.on_silence(context, silence, now.mono);
+        }
+        State::Connected(self)
+    }
+
+    /// Answers or ends what is open, since the conversation is over.
+    pub(super) fn close(&mut self, context: &mut Context, hung_up: Option<Party>, now: Now) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.close(context, now.mono);
+        }
+        for passed in self.passing.drain(..) {
+            passed.close(context, now.mono);
+        }
+        context.inside.end(hung_up, now.mono);
     }
 
     /// Ends the conversation.
@@ -180,7 +339,7 @@ impl Connected {
     pub(super) fn on_timer(
         mut self: Box<Self>,
         context: &mut Context,
-        unacknowledged: bool,
+        (unacknowledged, inside): (bool, Vec<Due>),
         now: Now,
     ) -> State {
         if unacknowledged && !self.acknowledgement_unknown {
@@ -194,11 +353,27 @@ impl Connected {
             None => {}
         }
         self.attempt.on_late_timer(&mut context.out, now.mono);
+        for due in inside {
+            let state = match due {
+                Due::NoAck(_) => {
+                    self.end(context, Ending::by_server(EndReason::ProtocolError, "no ACK"), now)
+                }
+                Due::NoAnswer(serial, silence) => self.on_silence(context, serial, silence, now),
+            };
+            match state {
+                State::Connected(connected) => self = connected,
+                ended => return ended,
+            }
+        }
+        self.on_exchange_timer(context, now);
+        self.tell_missed(context, now);
         State::Connected(self)
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.sessions.deadline().into_iter().chain(self.attempt.deadline()).min()
+        let exchange = self.exchange.as_ref().and_then(|exchange| exchange.deadline());
+        let missed = self.missed.as_ref().map(Missed::deadline);
+        [self.sessions.deadline(), self.attempt.deadline(), exchange, missed].into_iter().flatten().min()
     }
 }
 
@@ -219,20 +394,19 @@ impl Ending {
     }
 }
 
-/// What a request inside a dialog gets that is neither BYE nor ACK. A new offer is declined, and the session stays as
-/// it is.
+/// What a request inside a dialog gets that the conversation has no use for.
 fn answer_to(method: Option<Method>) -> StatusCode {
     match method {
-        Some(Method::Invite) => StatusCode::NOT_ACCEPTABLE_HERE,
-        Some(Method::Options) => StatusCode::OK,
         Some(Method::Refer) => StatusCode::DECLINE,
         Some(
             Method::Ack
             | Method::Bye
             | Method::Cancel
             | Method::Info
+            | Method::Invite
             | Method::Message
             | Method::Notify
+            | Method::Options
             | Method::PRack
             | Method::Publish
             | Method::Register

@@ -176,6 +176,13 @@ impl Peer {
         self.request_with(method, self.cseq, "", None)
     }
 
+    /// An INVITE or UPDATE of the peer with its next sequence number.
+    pub(super) fn offer(&mut self, method: &str, offer: Option<&str>) -> Message {
+        self.cseq += 1;
+        let contact = format!("Contact: <sip:{}@{}>\r\n", self.name, self.address);
+        self.request_with(method, self.cseq, &contact, offer)
+    }
+
     /// A request with that sequence number, more header lines, and a body.
     pub(super) fn request_with(&self, method: &str, cseq: u32, lines: &str, body: Option<&str>) -> Message {
         let content_type = body.map_or("", |_| "Content-Type: application/sdp\r\n");

@@ -1,15 +1,18 @@
 //! What a test's world looks like before its call begins.
 
 use crate::call::{Candidate, Reach, Target};
-use crate::gateway::Refusal;
+use crate::gateway::{PASSED, Refusal};
 use crate::parameters::{AttemptParameters, CallParameters, Overrides, Parameters};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_sip::MethodSet;
 use tandem_sip::flow::{Flow, Transport};
 
 pub(super) const CALLER: &str = "192.0.2.10:5060";
+/// Where a caller is that has moved.
+pub(super) const CALLER_MOVED: &str = "192.0.2.77:5090";
 /// Our address on the caller's side.
 pub(super) const CALLER_SIDE: &str = "203.0.113.1:5060";
 /// Our address on the gateways' side.
@@ -50,6 +53,7 @@ pub(super) struct Plan {
     pub(super) offer: Option<String>,
     pub(super) trusted: bool,
     pub(super) pass_headers: Vec<String>,
+    pub(super) pass_methods: MethodSet,
     pub(super) cause_map: BTreeMap<u16, u16>,
     pub(super) looked_max_duration: Option<Duration>,
     pub(super) emergency: bool,
@@ -78,6 +82,7 @@ impl Default for Plan {
             offer: Some(OFFER.to_owned()),
             trusted: false,
             pass_headers: Vec::new(),
+            pass_methods: PASSED,
             cause_map: BTreeMap::new(),
             looked_max_duration: None,
             emergency: false,
@@ -156,6 +161,7 @@ fn candidate(number: usize) -> Candidate {
         called: format!("{number}4420"),
         trusted: false,
         pass_headers: Arc::from([]),
+        pass_methods: PASSED,
         parameters: Arc::new(Parameters::default().attempt(&Overrides::default(), Vec::new())),
     }
 }

@@ -1,7 +1,7 @@
 //! What holds for everything that a call sends, whatever happens to it.
 
 use super::messages::{Got, branch, what};
-use super::plan::{CALLER, GATEWAY_SIDE, address};
+use super::plan::{CALLER, CALLER_MOVED, GATEWAY_SIDE, address};
 use super::reliable::watch::Watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -89,7 +89,13 @@ impl Wire {
                 Some(_) => {}
                 None => {
                     let rang = self.rang.contains(branch);
-                    assert!(!rang || sent("CANCEL"), "left ringing\n{}", self.invites[branch].text());
+                    // One inside a dialog ends with the dialog.
+                    let ended = self.invites[branch].to_tag().is_some();
+                    assert!(
+                        !rang || ended || sent("CANCEL"),
+                        "left ringing\n{}",
+                        self.invites[branch].text()
+                    );
                 }
             }
         }
@@ -110,7 +116,9 @@ impl Wire {
             "two lines in one\n{}",
             got.text()
         );
-        let to_caller = [Some(address(CALLER)), self.caller_address].contains(&Some(got.flow.remote));
+        let of_caller = [Some(address(CALLER).ip()), self.caller_address.map(|address| address.ip())];
+        let to_caller =
+            of_caller.contains(&Some(got.flow.remote.ip())) || got.flow.remote == address(CALLER_MOVED);
         self.check_topology(got, to_caller);
         if !got.is_request() {
             if got.what() == "200" && got.method() == Some(Method::Bye) {
@@ -172,9 +180,12 @@ impl Wire {
     }
 
     fn check_invite(&mut self, got: &Got) {
+        let is_new = !self.invites.contains_key(&got.branch());
+        if is_new && got.to_tag().is_some() {
+            self.check_sequence(got);
+        }
         let first = self.invites.entry(got.branch()).or_insert_with(|| got.clone());
         assert_eq!(first.text(), got.text(), "another INVITE under the same branch");
-        assert_eq!(got.to_tag(), None);
         assert!(got.contact().is_some(), "no Contact\n{}", got.text());
     }
 
@@ -187,7 +198,7 @@ impl Wire {
             "CANCEL before a provisional response\n{}",
             got.text()
         );
-        assert_eq!(got.to_tag(), None, "CANCEL with a To tag\n{}", got.text());
+        assert_eq!(got.to_tag(), invite.to_tag(), "CANCEL with another To tag\n{}", got.text());
         same_request(invite, got);
         self.once(got);
     }
@@ -201,11 +212,17 @@ impl Wire {
             }
             // Of a 2xx: a transaction of its own (§13.2.2.4).
             None => {
-                let own =
-                    |invite: &&Got| invite.call_id() == got.call_id() && invite.from_tag() == got.from_tag();
-                let mut own = self.invites.values().filter(own);
-                let acknowledged = own.any(|invite| invite.cseq_number() == got.cseq_number());
-                assert!(acknowledged, "ACK of nothing\n{}", got.text());
+                let own = |invite: &&Got| {
+                    invite.call_id() == got.call_id()
+                        && invite.from_tag() == got.from_tag()
+                        && invite.cseq_number() == got.cseq_number()
+                };
+                let invite = self
+                    .invites
+                    .values()
+                    .find(own)
+                    .unwrap_or_else(|| panic!("ACK of nothing\n{}", got.text()));
+                assert!(invite.to_tag().is_none_or(|tag| Some(tag) == got.to_tag()), "{}", got.text());
                 assert!(got.to_tag().is_some(), "{}", got.text());
                 self.opened.insert((text(got.call_id()), text(got.to_tag())));
             }
@@ -221,19 +238,21 @@ impl Wire {
             if got.method() == Some(Method::Bye) {
                 self.ended.insert((text(got.call_id()), text(got.to_tag())));
             }
-            let dialog = (text(got.call_id()), text(got.from_tag()), text(got.to_tag()));
-            let number = got.cseq_number();
-            let invite_number = self
-                .invites
-                .values()
-                .filter(|invite| invite.call_id() == got.call_id())
-                .map(|invite| invite.cseq_number())
-                .min()
-                .unwrap_or(0);
-            let last = self.sequence.entry(dialog).or_insert(invite_number);
-            assert!(*last < number, "CSeq {number} after {last}\n{}", got.text());
-            *last = number;
+            self.check_sequence(got);
         }
+    }
+
+    fn check_sequence(&mut self, got: &Got) {
+        let dialog = (text(got.call_id()), text(got.from_tag()), text(got.to_tag()));
+        let number = got.cseq_number();
+        let invite_number = self
+            .invites
+            .values()
+            .find(|invite| invite.call_id() == got.call_id() && invite.to_tag().is_none())
+            .map_or(0, |invite| invite.cseq_number());
+        let last = self.sequence.entry(dialog).or_insert(invite_number);
+        assert!(*last < number, "CSeq {number} after {last}\n{}", got.text());
+        *last = number;
     }
 
     /// Whether the request is new; a copy must be one to the letter, and none but a CANCEL or an ACK of the same

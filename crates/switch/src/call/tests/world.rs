@@ -3,9 +3,11 @@
 use super::messages::{Got, Peer, Reply, contact_uri, parse};
 use super::plan::{Answers, CALLER, CALLER_SIDE, GATEWAY_NAMES, Plan, address, gateway_address, target};
 use super::wire::Wire;
+use crate::call::connected::{Party, Refresh};
 use crate::call::identity::Serial;
 use crate::call::{
-    Action, Call, CallId, Event, Input, Looked, Seq, Setup, Snapshot, Sought, Stage, Token, TokenKeys, screen,
+    Action, Call, CallId, Event, Input, Looked, Seq, Setup, Snapshot, Sought, Stage, State, Token, TokenKeys,
+    screen,
 };
 use crate::cdr::{EndReason, Release};
 use crate::gateway::{Holder, Limits, MappingGateway, NumberRules, Outcome, Refusal, SourceLimits};
@@ -497,6 +499,52 @@ impl World {
         invite
     }
 
+    /// A conversation with gateway 1 whose ACKs have all come, and its callee.
+    pub(super) fn talking(mut self) -> (Self, Peer) {
+        let invite = self.answered_by(1);
+        self.caller_acks(None);
+        self.nothing_more();
+        assert_eq!(self.stage(), Stage::Answered);
+        let callee = self.callee(&invite, "gw");
+        (self, callee)
+    }
+
+    /// The caller offers anew, or asks for an offer, by INVITE or UPDATE.
+    pub(super) fn caller_offers(&mut self, method: &str, offer: Option<&str>) -> Message {
+        let message = self.caller.offer(method, offer);
+        self.request(message.clone(), self.plan.caller_address);
+        message
+    }
+
+    /// A callee does.
+    pub(super) fn callee_offers(&mut self, callee: &mut Peer, method: &str, offer: Option<&str>) -> Message {
+        let message = callee.offer(method, offer);
+        self.request(message.clone(), callee.address);
+        message
+    }
+
+    /// The caller acknowledges its last INVITE inside the dialog.
+    pub(super) fn caller_acks_again(&mut self, body: Option<&str>) {
+        let ack = self.caller.request_with("ACK", self.caller.cseq, "", body);
+        self.request(ack, self.plan.caller_address);
+    }
+
+    /// A callee acknowledges its last INVITE.
+    pub(super) fn callee_acks(&mut self, callee: &Peer, body: Option<&str>) {
+        let ack = callee.request_with("ACK", callee.cseq, "", body);
+        self.request(ack, callee.address);
+    }
+
+    /// The switch refreshes the session on a party's leg; `false` if it has to wait.
+    pub(super) fn refresh(&mut self, party: Party, how: Refresh, lines: &[u8]) -> bool {
+        let call = self.call.as_mut().expect("a call");
+        let State::Connected(connected) = &mut call.state else { panic!("no conversation") };
+        let sent = connected.refresh(&mut call.context, (party, how), lines, self.now.mono).is_ok();
+        let actions = call.drain(self.now.mono);
+        self.perform(actions);
+        sent
+    }
+
     // Takeover.
 
     /// The node dies; another one goes on from what is stored, on its own monotonic clock, that much later.
@@ -555,6 +603,7 @@ fn mapping_gateway(plan: &Plan) -> MappingGateway {
         per_source: SourceLimits::default(),
         trusted: plan.trusted,
         pass_headers: plan.pass_headers.clone(),
+        pass_methods: plan.pass_methods,
         number_rules: NumberRules::default(),
         cause_map: plan.cause_map.clone(),
         parameters: plan.parameters,

@@ -1,0 +1,229 @@
+//! Requests of the switch's own: session refreshes, and what a leg has missed.
+
+use super::super::State;
+use super::super::context::Context;
+use super::super::identity::Serial;
+use super::super::inside::Silence;
+use super::super::requests::{Body, via};
+use super::{Connected, Party};
+use std::time::Duration;
+use tandem_sip::offer::{OfferState, glare_wait};
+use tandem_sip::time::{Mono, Now};
+use tandem_sip::{Message, Method, StatusCode};
+
+/// How long to wait until it is looked again whether a party that missed something can be told.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
+
+/// A request of the switch's own that waits for its final response.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) party: Party,
+    pub(super) serial: Serial,
+    pub(super) makes_offer: bool,
+    why: Why,
+}
+
+#[allow(dead_code, reason = "the session timers will refresh")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Keeps the session alive.
+    Refresh,
+    /// Tells the party what the other one describes now.
+    Missed,
+}
+
+/// A party that does not know the other one's last description.
+#[derive(Debug)]
+pub(super) struct Missed {
+    pub(super) party: Party,
+    not_before: Mono,
+}
+
+/// How a session is refreshed (RFC 4028 §7.4).
+#[allow(dead_code, reason = "the session timers will refresh")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Refresh {
+    /// By UPDATE, without a session description.
+    Update,
+    /// By re-INVITE, with the session description that the party was sent last.
+    Invite,
+}
+
+/// Something else is open on the leg: the refresh has to wait.
+#[allow(dead_code, reason = "the session timers will refresh")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Busy;
+
+/// What has come of a refresh.
+#[allow(dead_code, reason = "the session timers will refresh")]
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Outcome<'a> {
+    /// Its final response. A 2xx has been acknowledged, and taken note of.
+    Answered(&'a Message),
+    /// None came.
+    Silence(Silence),
+}
+
+impl Missed {
+    pub(super) fn deadline(&self) -> Mono {
+        self.not_before
+    }
+}
+
+impl Connected {
+    /// Refreshes the session on a party's leg. `lines` are header lines of the session timer. What comes of it goes to
+    /// [`on_refreshed`](Self::on_refreshed).
+    ///
+    /// # Errors
+    /// [`Busy`] if the leg has something open that the refresh would cross.
+    #[allow(dead_code, reason = "the session timers will")]
+    pub(in super::super) fn refresh(
+        &mut self,
+        context: &mut Context,
+        (party, how): (Party, Refresh),
+        lines: &[u8],
+        now: Mono,
+    ) -> Result<Serial, Busy> {
+        let is_free = match how {
+            Refresh::Update => context.inside.has_room_for(Method::Update),
+            Refresh::Invite => self.may_offer(context, party),
+        };
+        if !is_free || self.own.iter().any(|own| own.party == party) {
+            return Err(Busy);
+        }
+        let (method, description) = match how {
+            Refresh::Update => (Method::Update, None),
+            Refresh::Invite => (Method::Invite, self.descriptions.sent_to(party).cloned()),
+        };
+        let serial = self.ask(context, (party, method), (lines, description.as_ref()), now);
+        let makes_offer = description.is_some();
+        self.own.push(Own { party, serial, makes_offer, why: Why::Refresh });
+        Ok(serial)
+    }
+
+    /// Forgets a request of the switch's own that something has come of.
+    pub(super) fn take_own(&mut self, serial: Serial) -> Option<Own> {
+        let place = self.own.iter().position(|own| own.serial == serial)?;
+        Some(self.own.swap_remove(place))
+    }
+
+    pub(super) fn on_own_response(
+        mut self: Box<Self>,
+        context: &mut Context,
+        own: Own,
+        response: &Message,
+        now: Now,
+    ) -> State {
+        let status = response.status();
+        if status.is_some_and(StatusCode::is_success) {
+            self.on_own_accepted(context, &own, response, now);
+        }
+        match own.why {
+            Why::Refresh => {
+                self.on_refreshed(context, (own.party, own.serial), Outcome::Answered(response), now)
+            }
+            Why::Missed => {
+                if status == Some(StatusCode::REQUEST_PENDING) {
+                    let wait = glare_wait(own.party == Party::Callee, context.names.draw(own.serial));
+                    self.missed = Some(Missed { party: own.party, not_before: now.mono + wait });
+                }
+                State::Connected(self)
+            }
+        }
+    }
+
+    /// A 2xx: a refresh may still have brought another answer, which the other party has to learn of.
+    fn on_own_accepted(&mut self, context: &mut Context, own: &Own, response: &Message, now: Now) {
+        let made_offer = own.makes_offer;
+        let description = Body::sdp_of(response);
+        self.note_refresh(context, own.party, response);
+        if made_offer || description.is_none() {
+            context.acknowledge_inside(own.serial, None);
+        } else {
+            // An INVITE without an offer, since there was none to repeat: what it brought is answered by none of ours.
+            context.decline_inside(own.serial, description.clone());
+        }
+        self.on_success(context, own.party, response, now);
+        if let Some(answer) = description.filter(|_| made_offer)
+            && self.descriptions.set(own.party, answer.clone())
+        {
+            self.note_codec(context, &answer);
+            match own.why {
+                Why::Refresh => self.miss(own.party.other(), now.mono),
+                // The other party's offer has been answered; what that was told last still fits it.
+                Why::Missed => {}
+            }
+        }
+        self.commit(context, now);
+        self.tell_missed(context, now);
+    }
+
+    pub(super) fn on_own_silence(
+        mut self: Box<Self>,
+        context: &mut Context,
+        own: Own,
+        silence: Silence,
+        now: Now,
+    ) -> State {
+        match own.why {
+            Why::Refresh => {
+                self.on_refreshed(context, (own.party, own.serial), Outcome::Silence(silence), now)
+            }
+            Why::Missed => {
+                self.missed = None;
+                State::Connected(self)
+            }
+        }
+    }
+
+    /// Takes note that a party does not know the other one's description.
+    pub(super) fn miss(&mut self, party: Party, now: Mono) {
+        self.missed = Some(Missed { party, not_before: now });
+    }
+
+    /// Tells a party what it has missed, as soon as nothing else is open.
+    pub(super) fn tell_missed(&mut self, context: &mut Context, now: Now) {
+        let Some(missed) = self.missed.as_mut().filter(|missed| missed.not_before <= now.mono) else {
+            return;
+        };
+        let party = missed.party;
+        missed.not_before = now.mono + TELL_AGAIN;
+        let other_is_idle = self.offer_state(context, party.other()) == OfferState::Idle;
+        let is_asked = self.own.iter().any(|own| own.party == party);
+        if is_asked || !other_is_idle || !self.may_offer(context, party) {
+            return;
+        }
+        self.missed = None;
+        let Some(description) = self.descriptions.sent_to(party).cloned() else { return };
+        let by_update = self.allows(context, party, Method::Update);
+        let method = if by_update { Method::Update } else { Method::Invite };
+        let lines = self.request_lines(context, party);
+        let serial = self.ask(context, (party, method), (&lines, Some(&description)), now.mono);
+        self.own.push(Own { party, serial, makes_offer: true, why: Why::Missed });
+    }
+
+    /// A response that answers nothing we know: the 2xx to an INVITE of an earlier owner of the call would be sent again
+    /// for long, and end the dialog. It gets its ACK, and its sender is told how the session stands.
+    pub(super) fn on_stray(&mut self, context: &mut Context, serial: Serial, response: &Message, now: Now) {
+        let is_success = response.status().is_some_and(StatusCode::is_success);
+        if response.method() != Some(Method::Invite) || serial.epoch >= context.names.epoch() || !is_success {
+            return;
+        }
+        let Ok(cseq) = response.cseq().map(|cseq| cseq.number) else { return };
+        let owner = [Party::Caller, Party::Callee]
+            .into_iter()
+            .find(|party| self.dialog(context, *party).is_answered_by(response));
+        let Some(party) = owner else { return };
+        let branch = context.names.next();
+        let (dialog, local) = match party {
+            Party::Caller => (&context.caller.dialog, &*context.caller.local),
+            Party::Callee => (&self.callee, &*self.attempt.current.head.target.local),
+        };
+        let flow = dialog.flow();
+        let via = via(flow.transport, local, &context.names.branch(branch));
+        let message = dialog.ack(&via, cseq).finish();
+        context.out.push(super::Action::Send { flow, message, after: None });
+        self.miss(party, now.mono);
+        self.tell_missed(context, now);
+    }
+}
