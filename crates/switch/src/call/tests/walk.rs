@@ -240,7 +240,7 @@ impl Walk {
                 100, 100, 180, 180, 181, 183, 183, 183, 199, 200, 200, 200, 200, 202, 302, 401, 404, 408,
                 486, 487, 487, 500, 503, 603,
             ],
-            _ => &[100, 200, 200, 200, 481, 408, 500],
+            _ => &[100, 200, 200, 200, 200, 481, 408, 488, 491, 500],
         };
         let status = *self.random.one_of(statuses).expect("some");
         let mut response = reply(status);
@@ -276,8 +276,12 @@ impl Walk {
         let Some(request) = self.random.one_of(&requests).cloned() else {
             return "nothing for the caller to answer".to_owned();
         };
-        let status = *self.random.one_of(&[100, 200, 200, 481]).expect("some");
-        self.world.caller_replies(&request, reply(status));
+        let status = *self.random.one_of(&[100, 180, 200, 200, 200, 481, 488, 491]).expect("some");
+        let mut response = reply(status);
+        if request.what() == "INVITE" && self.random.chance(70) {
+            response = response.sdp(OFFER);
+        }
+        self.world.caller_replies(&request, response);
         format!("caller: {status} to {}", request.what())
     }
 
@@ -319,10 +323,10 @@ impl Walk {
         }
         let method = *self
             .random
-            .one_of(&["ACK", "ACK", "ACK", "BYE", "INVITE", "OPTIONS", "INFO", "UPDATE"])
+            .one_of(&["ACK", "ACK", "ACK", "BYE", "INVITE", "INVITE", "OPTIONS", "INFO", "UPDATE"])
             .expect("some");
         let cseq = if method == "ACK" {
-            if self.random.chance(90) { 7 } else { 8 }
+            if self.random.chance(60) { 7 } else { self.world.caller.cseq }
         } else if self.random.chance(90) {
             self.world.caller.cseq += 1;
             self.world.caller.cseq
@@ -366,9 +370,13 @@ impl Walk {
         let gateway = invite.flow.remote;
         let mut peer = self.world.callee(&invite, &tag);
         peer.cseq = 100 + self.random.below(10) as u32;
-        let method =
-            *self.random.one_of(&["BYE", "BYE", "OPTIONS", "INVITE", "CANCEL", "ACK"]).expect("some");
-        let message = peer.request(method);
+        let methods = ["BYE", "OPTIONS", "INVITE", "INVITE", "UPDATE", "INFO", "CANCEL", "ACK"];
+        let method = *self.random.one_of(&methods).expect("some");
+        let offer = sdp(5_000 + 2 * self.random.below(3) as u16);
+        let message = match method {
+            "INVITE" | "UPDATE" | "ACK" if self.random.chance(70) => peer.offer(method, Some(&offer)),
+            _ => peer.request(method),
+        };
         self.heard.push(Heard::Request(message.clone(), gateway));
         self.world.request(message, gateway);
         format!("{gateway}: {method} under tag {tag}")

@@ -84,6 +84,10 @@ impl Wire {
             self.invites.keys().filter(|branch| self.epoch == 0 && !self.undeliverable.contains(*branch));
         for branch in certain {
             let sent = |method: &str| self.requests.contains_key(&(branch.clone(), method.to_owned()));
+            // One inside a dialog ends with the dialog, or when its own time is over.
+            if self.invites[branch].to_tag().is_some() {
+                continue;
+            }
             match self.completed.get(branch) {
                 Some((status, true)) if status.is_failure() => assert!(sent("ACK"), "no ACK for {status}"),
                 Some(_) => {}
