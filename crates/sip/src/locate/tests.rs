@@ -1,6 +1,7 @@
 //! RFC 3263 §4 by its clauses: zones as tables, and where URIs lead in them.
 
 use super::*;
+use crate::draw::Draw;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -404,4 +405,65 @@ fn an_answer_that_nobody_awaits_changes_nothing() {
         matches!(locator.on_answer(&queries[0], &Answer::Empty { ttl: TTL }), Step::Ask(next) if next.len() == 1)
     );
     assert_eq!(locator.on_answer(&queries[0], &Answer::Failed), Step::Ask(Vec::new()), "answered before");
+}
+
+/// Names that refer to each other at random, with anything else that records can say.
+fn random_zone(seed: u64) -> Zone {
+    let mut draw = Draw::new(seed);
+    let names = [
+        "example.com",
+        "_sip._udp.example.com",
+        "_sip._tcp.example.com",
+        "_sips._tcp.example.com",
+        "a.example.com",
+        "b.example.com",
+        ".",
+    ];
+    let mut zone = Zone::default();
+    for name in names {
+        for kind in [QueryKind::Naptr, QueryKind::Srv, QueryKind::A, QueryKind::Aaaa] {
+            let mut any = || names[draw.below(7) as usize].to_owned();
+            let (one, other) = (any(), any());
+            let answer = match draw.below(8) {
+                0 => Answer::Failed,
+                1 => Answer::Alias { name: one, ttl: Duration::from_secs(draw.below(1_000)) },
+                2 => continue,
+                _ => {
+                    let (priority, weight) = (draw.below(3) as u16, draw.below(3) as u16);
+                    let port = 5059 + draw.below(3) as u16 * 2_500;
+                    let service = ["SIP+D2U", "SIP+D2T", "SIPS+D2T", "x"][draw.below(4) as usize].to_owned();
+                    let (order, preference, flags) = (priority, weight, "s".to_owned());
+                    let records = vec![
+                        Record::Naptr { order, preference, flags, service, replacement: one.clone() },
+                        Record::Srv { priority, weight, port, target: other },
+                        Record::Srv { priority: weight, weight: u16::MAX, port: 0, target: one },
+                        Record::Address(IpAddr::from((draw.below(1 << 32) as u32).to_be_bytes())),
+                        Record::Address(IpAddr::from(u128::from(draw.below(u64::MAX)).to_be_bytes())),
+                    ];
+                    Answer::Records { records, ttl: Duration::from_secs(draw.below(100_000)) }
+                }
+            };
+            zone = zone.says(plain(name).as_str(), kind, answer);
+        }
+    }
+    zone
+}
+
+#[test]
+fn every_zone_leads_to_an_end_within_the_limits() {
+    let mut found = 0;
+    for seed in 0..3_000 {
+        let zone = random_zone(seed);
+        for wanted in
+            [name(), over(Transport::Tcp), name().secured(), Wanted::new("a.example.com", Some(1), None)]
+        {
+            let (result, valid_for, _) = zone.locate(wanted, &all());
+            assert!((MIN_TTL..=MAX_TTL).contains(&valid_for), "seed {seed}: {valid_for:?}");
+            let targets = result.map(|located| located.targets(seed)).unwrap_or_default();
+            assert!(targets.len() <= MAX_TARGETS, "seed {seed}");
+            assert!(targets.iter().all(|target| target.address.port() != 0), "seed {seed}: {targets:?}");
+            found += usize::from(!targets.is_empty());
+        }
+    }
+    assert!(found > 1_000, "{found} of them lead somewhere");
 }
