@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::flow::Transport;
-use tandem_switch::gateway::{Limits, MappingGateway, RoutingGateway};
+use tandem_switch::gateway::{GatewayAddress, Limits, MappingGateway, RoutingGateway};
 use tandem_switch::parameters::Parameters;
 
 const PRIORITY: RangeInclusive<u32> = 0..=65_535;
@@ -115,8 +115,13 @@ fn routing_gateway(
     listeners: &[Listen],
 ) -> Option<ConfiguredRouting> {
     let transport = section.read("transport", listen::transport).map(|spot| spot.value);
-    let address = section.need("address", GATEWAY_ADDRESS, |node| gateway_address(node, transport));
     let listen = section.read("listen", name_of_listener);
+    let mut address = section.need("address", GATEWAY_ADDRESS, |node| gateway_address(node, transport));
+    if let (Some(Spot { value: GatewayAddress::Named(wanted), .. }), Some(listen)) = (&mut address, &listen) {
+        // The name is followed only to what can be called from there.
+        let from = listeners.iter().find(|one| one.name.as_deref() == Some(listen.value.as_str()));
+        *wanted = wanted.clone().over(transport.or(from.map(|one| one.transport)));
+    }
     if let Some(address) = &address {
         listen::check_reach(section, address, transport, listen.as_ref(), listeners);
     }

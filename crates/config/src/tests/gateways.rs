@@ -179,6 +179,24 @@ fn a_gateway_has_an_address_or_a_name() {
 }
 
 #[test]
+fn a_name_is_followed_by_the_transport_of_the_gateway_or_of_its_listener() {
+    let listen = "[[listen]]\nbind = \"0.0.0.0:5060\"\n[[listen]]\nname = \"t\"\ntransport = \"tcp\"\n\
+                  bind = \"0.0.0.0:5060\"\n";
+    let gateway = |keys: &str| {
+        format!("{listen}[[routing_gateway]]\nname = \"v\"\naddress = \"gw.example.com\"\n{keys}")
+    };
+    for (keys, transport) in
+        [("", None), ("transport = \"udp\"", Some(Transport::Udp)), ("listen = \"t\"", Some(Transport::Tcp))]
+    {
+        let config = load(&gateway(keys));
+        let wanted = config.routing_gateways[0].gateway.address.named().cloned();
+        assert_eq!(wanted, Some(Wanted::new("gw.example.com", None, transport)), "{keys}");
+    }
+    let nobody = errors(&gateway("transport = \"udp\"\nlisten = \"t\""));
+    assert_eq!(nobody.len(), 1, "{nobody:?}");
+}
+
+#[test]
 fn refused_keys_of_a_routing_gateway() {
     let cases = [
         ("max_calls = -3", "max_calls = -3: out of range 1–1000000 calls"),

@@ -1,14 +1,19 @@
 //! Gateways by name (RFC 3263), with a DNS server on loopback.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, text};
+use crate::line::Gate;
 use crate::until::{SOON, until};
 use crate::world::{Plan, Talk, World};
 use std::net::{Ipv4Addr, SocketAddr};
+use tandem_sip::Method;
 use tandem_testdns::{DnsServer, Mood};
 
 /// A plan whose node asks that server.
 fn asking(dns: &DnsServer) -> Plan {
-    let mut plan = Plan::new();
+    asking_by(Plan::new(), dns)
+}
+
+fn asking_by(mut plan: Plan, dns: &DnsServer) -> Plan {
     plan.sections = format!("[dns]\nservers = [\"{}\"]", dns.address());
     plan
 }
@@ -136,11 +141,57 @@ async fn a_call_waits_for_dns_where_nothing_is_known() {
     let call = caller.dial(world.sip(), "4420").await;
     world.counts("tandem_dns_answers_total", "waited", 1.0).await;
     dns.be(Mood::Answering);
-    let invite = vendor.request(tandem_sip::Method::Invite).await;
+    let invite = vendor.request(Method::Invite).await;
     vendor.respond(&invite, 200).await;
     let answer = caller.connects(&call).await;
-    vendor.request(tandem_sip::Method::Ack).await;
+    vendor.request(Method::Ack).await;
     let talk = Talk { call, answer, invite };
     talk.end(&mut caller, &mut vendor).await;
+    world.is_idle().await;
+}
+
+/// A domain that prefers TCP to UDP.
+fn prefers_tcp(dns: &DnsServer, tcp: SocketAddr, udp: SocketAddr) -> Plan {
+    dns.naptr("gw.test", (1, 1), "SIP+D2T", "_sip._tcp.gw.test")
+        .naptr("gw.test", (1, 2), "SIP+D2U", "_sip._udp.gw.test")
+        .srv("_sip._tcp.gw.test", (1, 1, tcp.port()), "host.gw.test")
+        .srv("_sip._udp.gw.test", (1, 1, udp.port()), "host.gw.test")
+        .a("host.gw.test", Ipv4Addr::LOCALHOST);
+    let mut plan = asking_by(Plan::new().listening(&["127.0.0.1:0", "tcp:127.0.0.1:0"]), dns);
+    plan.vendor("vendor", "gw.test", "");
+    plan
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_goes_over_tcp_where_naptr_prefers_it() {
+    let dns = DnsServer::start();
+    let mut caller = Agent::at("127.0.0.1").await;
+    let (gate, vendor) = (Gate::at("127.0.0.1").await, Agent::at("127.0.0.1").await);
+    let world = prefers_tcp(&dns, gate.address, vendor.address).start().await;
+    world.leads_to("vendor", &[gate.address, vendor.address]).await;
+    let call = caller.dial(world.sip(), "4420").await;
+    let mut line = gate.accept().await;
+    let invite = line.request(Method::Invite).await;
+    assert!(text(invite.raw()).starts_with("INVITE sip:4420@gw.test SIP/2.0\r\nVia: SIP/2.0/TCP "));
+    line.respond(&invite, 486, gate.address).await;
+    line.request(Method::Ack).await;
+    caller.fails(&call, 486).await;
+    world.is_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_takes_the_connection_the_next_service_is_tried_within_the_attempt() {
+    let dns = DnsServer::start();
+    let (mut caller, mut vendor) = (Agent::at("127.0.0.1").await, Agent::at("127.0.0.1").await);
+    // The gate is gone at the end of the statement.
+    let closed = Gate::at("127.0.0.1").await.address;
+    let plan = prefers_tcp(&dns, closed, vendor.address);
+    let world = plan.start().await;
+    world.leads_to("vendor", &[closed, vendor.address]).await;
+    let talk = Talk::begin(&mut caller, &mut vendor, world.sip()).await;
+    assert!(text(talk.invite.0.raw()).contains("Via: SIP/2.0/UDP "));
+    talk.end(&mut caller, &mut vendor).await;
+    let record = until("a record", SOON, async || world.call_records().pop()).await;
+    assert_eq!(record["attempts"].as_array().map(Vec::len), Some(1), "{record}");
     world.is_idle().await;
 }

@@ -79,6 +79,11 @@ impl Wanted {
         Self { security: Security::Tls, ..self }
     }
 
+    /// The same by that transport; by any that will do if `None`.
+    pub fn over(self, transport: Option<Transport>) -> Self {
+        Self { transport, ..self }
+    }
+
     /// Where a request to this URI goes; `None` for one that is no SIP URI or names a transport that we do not know.
     pub fn of_uri(uri: &Uri<'_>) -> Option<Self> {
         let transport = match uri.transport() {
