@@ -15,6 +15,7 @@ mod http;
 mod load;
 mod lost;
 mod names;
+mod overload;
 mod place;
 mod process;
 mod refused;

@@ -3,7 +3,9 @@
 use crate::call_actor::CallMessage;
 use parking_lot::RwLock;
 use ractor::ActorRef;
+use siphasher::sip::SipHasher13;
 use std::collections::{HashMap, hash_map};
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tandem_switch::call::CallId;
@@ -12,6 +14,22 @@ use tandem_switch::call::CallId;
 pub const MAILBOX_MAX: usize = 64;
 
 const SHARDS: usize = 64;
+
+/// What decides where a call goes, as a hash: two calls that have it in common are routed alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteKey(u64);
+
+impl RouteKey {
+    /// The key of a mapping gateway and the number that it calls.
+    pub(crate) fn of(mapping_gateway: &str, called: &str) -> Self {
+        let mut hasher = SipHasher13::new();
+        hasher.write(mapping_gateway.as_bytes());
+        // Neither holds it.
+        hasher.write_u8(b' ');
+        hasher.write(called.as_bytes());
+        Self(hasher.finish())
+    }
+}
 
 /// All calls that this node owns.
 #[derive(Debug)]
@@ -40,6 +58,8 @@ pub(crate) struct Mailbox {
     waiting: AtomicUsize,
     /// The call has ended; its last transactions are still answered.
     over: AtomicBool,
+    /// Where the call came from and to whom.
+    route: RouteKey,
 }
 
 impl Default for Directory {
@@ -125,6 +145,11 @@ impl CallHandle {
         self.mailbox.waiting.load(Ordering::Relaxed) < MAILBOX_MAX
     }
 
+    /// What decides where the call goes.
+    pub(crate) fn route(&self) -> RouteKey {
+        self.mailbox.route
+    }
+
     /// Whether the call has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.mailbox.over.load(Ordering::Relaxed)
@@ -132,6 +157,11 @@ impl CallHandle {
 }
 
 impl Mailbox {
+    /// The empty mailbox of a call that is routed by that key.
+    pub(crate) fn of(route: RouteKey) -> Self {
+        Self { route, ..Self::default() }
+    }
+
     /// The call has ended.
     pub(crate) fn close(&self) {
         self.over.store(true, Ordering::Relaxed);

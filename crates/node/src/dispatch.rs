@@ -1,7 +1,7 @@
 //! From a datagram to the call it belongs to.
 
 use crate::call_actor::{Beginning, CallActor, CallMessage, branch_of};
-use crate::directory::CallHandle;
+use crate::directory::{CallHandle, RouteKey};
 use crate::guards::Sender;
 use crate::ongoing::RequestKey;
 use crate::registration::{Place, Registration};
@@ -277,11 +277,16 @@ impl Dispatcher {
         if let Err(refusal) = self.admit_source(now, flow, id, gateway) {
             return self.refuse_admission((now, id), flow, &invite, refusal);
         }
-        if let Err(refused) = screen(&invite, &gateway.parameters) {
-            return self.refuse(flow, &invite, &refused);
+        let screened = match screen(&invite, &gateway.parameters) {
+            Ok(screened) => screened,
+            Err(refused) => return self.refuse(flow, &invite, &refused),
+        };
+        let route = RouteKey::of(&gateway.name, &screened.called);
+        if self.has_come_round(&invite, route) {
+            return self.refuse(flow, &invite, &Refused::with(StatusCode::LOOP_DETECTED));
         }
         let request = RequestKey::of(&invite, &self.shared.keys.current);
-        match self.admit((id, request), gateway) {
+        match self.admit((id, request), gateway, route) {
             Ok(Place::Taken(registration)) => self.start_call(flow, invite, gateway.clone(), registration),
             Ok(Place::TakenByItself) => {}
             Ok(Place::TakenByAFork) => {
@@ -289,6 +294,15 @@ impl Dispatcher {
             }
             Err(refusal) => self.refuse_admission((now, id), flow, &invite, refusal),
         }
+    }
+
+    /// Whether an INVITE is one of ours that proxies have brought back, and would go the same way again (RFC 5393 §4.2).
+    /// Its Call-ID is the name of the call that sent it. One that comes back to go another way is no loop; where it is
+    /// not told, since something between has given it another Call-ID, Max-Forwards ends it (RFC 7332).
+    fn has_come_round(&self, invite: &Message, route: RouteKey) -> bool {
+        let token = invite.call_id().and_then(|name| Token::parse(name, &self.shared.keys));
+        let call = token.and_then(|token| self.shared.calls.find(token.id));
+        call.is_some_and(|call| call.route() == route)
     }
 
     /// What is asked of a new call before anything of it is kept.
@@ -337,11 +351,12 @@ impl Dispatcher {
         &self,
         request: (CallId, Option<RequestKey>),
         gateway: &Arc<MappingGateway>,
+        route: RouteKey,
     ) -> Result<Place, AdmissionRefusal> {
         if !self.shared.wheel.has_room() {
             return Err(AdmissionRefusal::NodeCalls);
         }
-        let mut place = Registration::take(&self.shared, request, gateway.name.clone());
+        let mut place = Registration::take(&self.shared, request, (gateway.name.clone(), route));
         if let Place::Taken(registration) = &mut place {
             registration.admit()?;
         }

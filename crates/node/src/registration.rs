@@ -1,6 +1,6 @@
 //! A call's place on its node, given back when the call's actor goes, however it goes.
 
-use crate::directory::Mailbox;
+use crate::directory::{Mailbox, RouteKey};
 use crate::gateway_actor::{GatewayMessage, Reclaiming};
 use crate::ongoing::RequestKey;
 use crate::shared::Shared;
@@ -45,9 +45,9 @@ impl Registration {
     pub(crate) fn take(
         shared: &Arc<Shared>,
         (id, request): (CallId, Option<RequestKey>),
-        mapping_gateway: GatewayName,
+        (mapping_gateway, route): (GatewayName, RouteKey),
     ) -> Place {
-        let mailbox = Arc::default();
+        let mailbox = Arc::new(Mailbox::of(route));
         if !shared.calls.reserve(id, &mailbox) {
             return Place::TakenByItself;
         }

@@ -167,6 +167,8 @@ pub struct CallRecord {
     pub nodes: Vec<Arc<str>>,
     /// The caller's number as received.
     pub caller: String,
+    /// The number of the first asserted identity (RFC 3325), if the caller is trusted.
+    pub asserted: Option<String>,
     /// The called number as received.
     pub called: String,
     /// The called number after the mapping gateway's rules: what was routed.
@@ -237,6 +239,7 @@ struct CallLine<'a> {
     nodes: &'a [Arc<str>],
     caller: &'a str,
     caller_out: &'a str,
+    asserted: Option<&'a str>,
     called: &'a str,
     called_routed: Option<&'a str>,
     called_out: Option<&'a str>,
@@ -288,6 +291,7 @@ impl<'a> CallLine<'a> {
             nodes: &call.nodes,
             caller: &call.caller,
             caller_out: &call.caller,
+            asserted: call.asserted.as_deref(),
             called: &call.called,
             called_routed: call.called_routed.as_deref(),
             called_out: answered.or(last).map(|attempt| attempt.called.as_str()),
@@ -385,6 +389,7 @@ mod tests {
             callee_call_id: Some("def".into()),
             nodes: vec!["n1".into()],
             caller: "100".into(),
+            asserted: None,
             called: "004420".into(),
             called_routed: Some("4420".into()),
             mapping_gateway: "customer".into(),

@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Dialled, text};
 use crate::until::{SOON, until};
-use crate::world::{FORGOTTEN, Plan, Talk};
+use crate::world::{FORGOTTEN, Plan, Talk, World};
 use std::time::Duration;
 use tandem_sip::{Builder, Method, Name};
 use tandem_switch::call::Stage;
@@ -40,18 +40,37 @@ async fn a_wildcard_socket_is_named_by_the_address_that_leads_to_the_peer() {
     talk.end(&mut caller, &mut vendor).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_vendor_that_is_a_customer_by_the_same_call_loops_until_max_forwards_ends_it() {
-    let mut plan = Plan::new().listening(&["127.0.0.1:0"]);
+/// A node that has itself for a vendor, with these lines of configuration.
+async fn own_vendor(lines: &str) -> World {
     let own_port =
         tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
-    plan = plan.listening(&[&own_port.to_string()]);
-    plan.vendor("itself", own_port, "");
-    let world = plan.start().await;
-    let mut caller = Agent::at("127.0.0.1").await;
+    let mut plan = Plan::new().listening(&[&own_port.to_string()]);
+    plan.vendor("itself", own_port, lines);
+    plan.start().await
+}
+
+async fn dial_with_5_hops(caller: &Agent, world: &World) -> Dialled {
     let call = Dialled::new(caller.address, world.sip(), "4420", &[]);
     let invite = text(&call.invite).replace("Max-Forwards: 70", "Max-Forwards: 5");
     caller.send(invite.as_bytes(), world.sip()).await;
+    call
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_that_is_a_customer_by_the_same_call_makes_a_loop_that_ends_at_once() {
+    let world = own_vendor("").await;
+    let mut caller = Agent::at("127.0.0.1").await;
+    let call = dial_with_5_hops(&caller, &world).await;
+    caller.fails(&call, 482).await;
+    assert_eq!(world.metric("tandem_calls_started_total", ""), 1.0);
+    world.is_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_that_is_a_customer_by_another_number_spirals_until_max_forwards_ends_it() {
+    let world = own_vendor("prepend = \"1\"").await;
+    let mut caller = Agent::at("127.0.0.1").await;
+    let call = dial_with_5_hops(&caller, &world).await;
     caller.fails(&call, 483).await;
     assert_eq!(world.metric("tandem_calls_started_total", ""), 5.0);
     world.is_idle().await;

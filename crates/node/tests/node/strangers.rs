@@ -166,6 +166,32 @@ async fn a_caller_with_branches_of_rfc_2543_makes_a_call_and_cancels_it() {
     assert_eq!(world.metric("tandem_calls_started_total", ""), 1.0);
 }
 
+/// RFC 5393 §4.2: what a proxy behind the gateway sends back to us, to go the same way again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_that_comes_round_to_go_the_same_way_gets_482() {
+    let (world, caller, mut vendor) = with_vendor().await;
+    let call = caller.dial(world.sip(), "4420").await;
+    let (first, _) = vendor.request(Method::Invite).await;
+    let proxy = vendor.address;
+    let proxied = |invite: &Message, called: &str| {
+        let via = format!("Via: SIP/2.0/UDP {proxy};branch=z9hG4bK-proxy-{}\r\n", unique());
+        let text = text(invite.raw());
+        let (line, headers) = text.split_once("\r\n").expect("a request line");
+        let uri = line.split(' ').nth(1).expect("a URI");
+        format!("{}\r\n{via}{headers}", line.replace(uri, &format!("sip:{called}@{}", world.sip())))
+    };
+    // The customer's network is the vendor's as well: nothing tells the second round from the first.
+    vendor.send(proxied(&first, "4420").as_bytes(), world.sip()).await;
+    vendor.status(482).await;
+    // To another number it is a call of its own.
+    vendor.send(proxied(&first, "4421").as_bytes(), world.sip()).await;
+    let (second, _) = vendor.request(Method::Invite).await;
+    assert_eq!(world.node.calls_in_progress(), 2);
+    let hops = |invite: &Message| invite.max_forwards().ok().flatten();
+    assert_eq!((hops(&first), hops(&second)), (Some(69), Some(68)), "and ends at last");
+    caller.send(&call.cancel(), world.sip()).await;
+}
+
 /// A fork upstream brings one request by two ways (RFC 3261 §8.2.2.2).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merged_request_gets_482_and_does_not_call_twice() {

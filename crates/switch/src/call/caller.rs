@@ -3,6 +3,7 @@
 use super::action::{Action, Seq};
 use super::early::Arrival;
 use super::identity::{Names, Serial};
+use super::privacy::{Identity, goes_by_trust};
 use super::requests::{Body, allow, contact, response_flow, with_lines};
 use super::ringing::{Numbered, Provisional, Reliability, Ringing};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -38,8 +39,10 @@ pub(super) struct CallerLeg {
     pub(super) offer: Option<Body>,
     /// Header lines of the INVITE that every callee gets.
     pub(super) passed: Bytes,
-    /// Identity header lines, for gateways that are trusted.
-    pub(super) identity: Bytes,
+    /// Whether its identity headers are believed, and it may be told those of who answers.
+    pub(super) trusted: bool,
+    /// Who calls, and who may know.
+    pub(super) identity: Identity,
     /// The display name with its quotes, and a space behind it; or nothing.
     pub(super) display: Bytes,
     /// The user part of the From URI, escaped; empty if it has none.
@@ -100,7 +103,6 @@ impl CallerLeg {
         let from = invite.from().map_err(|_| DialogError::Party)?;
         let cseq = invite.cseq().map_err(|_| DialogError::Identity)?.number;
         let max_forwards = invite.max_forwards().ok().flatten().unwrap_or(MAX_FORWARDS + 1);
-        let (identity_names, no_identity) = ([Name::PAssertedIdentity, Name::Privacy], []);
         Ok(Self {
             head: ResponseHead::of(invite, flow.remote),
             flow: response_flow(&via, flow),
@@ -111,7 +113,8 @@ impl CallerLeg {
             ringing,
             offer: super::screen::has_known_body(invite).then(|| Body::of(invite)).flatten(),
             passed: passed_lines(invite, passing.headers),
-            identity: known_lines(invite, if passing.trusted { &identity_names } else { &no_identity }),
+            trusted: passing.trusted,
+            identity: Identity::of(invite, passing.trusted, passing.headers),
             display: display(&from),
             user: user(&from),
             max_forwards: max_forwards.saturating_sub(1),
@@ -271,10 +274,10 @@ impl CallerLeg {
     }
 }
 
-/// The lines of a message that a pass-list names, as received.
+/// The lines of a message that a pass-list names, as received; but for those that go by trust.
 pub(super) fn passed_lines(message: &Message, names: &[String]) -> Bytes {
     let mut lines = BytesMut::new();
-    for name in names {
+    for name in names.iter().filter(|name| !goes_by_trust(name)) {
         for field in message.named(name.as_bytes()) {
             lines.put_slice(field.line);
         }

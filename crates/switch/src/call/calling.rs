@@ -3,13 +3,14 @@
 use super::State;
 use super::action::Seq;
 use super::attempt::{Attempt, Progress, Wait};
-use super::caller::{EarlyDialog, passed_lines};
+use super::caller::EarlyDialog;
 use super::clearing;
 use super::connected::Connected;
 use super::context::{Context, reason_lines};
 use super::early::Arrival;
 use super::hunting;
 use super::identity::{Names, Serial};
+use super::privacy::lines_for_caller;
 use super::requests::{Body, reason_line};
 use super::ringing::{Numbered, Provisional};
 use super::snapshot::OpenAttempt;
@@ -144,7 +145,7 @@ impl Calling {
         now: Now,
     ) -> Ringing {
         context.note_ringing(now);
-        let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
+        let passed = lines_for_caller(response, &self.attempt.candidate, &context.caller);
         let mut provisional = Provisional { status, body: Body::sdp_of(response), passed };
         let reliably = context.caller.sends_reliably(&mut provisional, arrival);
         let is_new = self.show_early_dialog(context, response, provisional.body.as_ref());
@@ -232,7 +233,7 @@ impl Calling {
             (None, Some(_) | None) => None,
         };
         self.show_early_dialog(context, response, answer.as_ref());
-        let passed = passed_lines(response, &self.attempt.candidate.pass_headers);
+        let passed = lines_for_caller(response, &self.attempt.candidate, &context.caller);
         let timer = TimerHeaders::of(response).unwrap_or_default();
         Connected::enter(context, self.attempt, dialog, (answer, passed, timer), now)
     }

@@ -6,6 +6,7 @@ use super::attempt::Attempt;
 use super::connected::{Acknowledgement, Connected, Party};
 use super::context::Context;
 use super::identity::Serial;
+use super::reasons::paired;
 use super::requests::{Outstanding, bye, reason_line};
 use super::snapshot::Phase;
 use crate::cdr::{EndReason, Origin, Release};
@@ -70,7 +71,7 @@ pub(super) fn give_up(context: &mut Context, stop: StopReason, now: Now) -> Stat
     };
     let reason = match failure {
         _ if !context.hunt.last_reason.is_empty() => context.hunt.last_reason.clone(),
-        Some(Failure::Status(status)) => reason_line(status, status.reason()),
+        Some(Failure::Status(status)) => paired(reason_line(status, status.reason())),
         Some(_) | None => reason_line(status, stop.as_str()),
     };
     let release = Release { origin, cause, stop: Some(stop), status: mapped.unwrap_or(status) };

@@ -463,7 +463,7 @@ pub(super) fn transaction_of(request: &Message) -> Bytes {
     Bytes::from([host, branch, call_id, cseq].join(&b' '))
 }
 
-/// The Reason header lines of a message.
+/// The Reason header lines of a message, as they go on to the other party.
 pub(super) fn reason_lines(message: &Message) -> Bytes {
-    super::caller::known_lines(message, &[Name::Reason])
+    super::reasons::paired(super::caller::known_lines(message, &[Name::Reason]))
 }

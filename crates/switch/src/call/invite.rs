@@ -5,6 +5,7 @@ use super::attempt::Sender;
 use super::caller::CallerLeg;
 use super::early::offered;
 use super::identity::{Names, Serial};
+use super::privacy::{ANONYMOUS, without_traces};
 use super::requests::{Body, Outstanding, allow, contact, escape_user, via, with_lines};
 use super::snapshot::CSEQ_PER_EPOCH;
 use crate::parameters::ReliableProvisionals;
@@ -87,9 +88,12 @@ impl Head {
     fn request(&self, of: Common<'_>, names: &Names, caller: &CallerLeg, method: Method) -> Builder {
         let (transport, host) = (self.target.flow.transport, &self.target.local);
         let tag = names.tag(of.serial);
-        let at = if caller.user.is_empty() { "" } else { "@" };
-        let from =
-            [&caller.display[..], format!("<sip:{}{at}{host}>;tag={tag}", caller.user).as_bytes()].concat();
+        let from = if caller.identity.is_hidden_from(of.candidate) {
+            [ANONYMOUS, ";tag=", &tag].concat().into_bytes()
+        } else {
+            let at = if caller.user.is_empty() { "" } else { "@" };
+            [&caller.display[..], format!("<sip:{}{at}{host}>;tag={tag}", caller.user).as_bytes()].concat()
+        };
         Builder::request(method, self.uri(of).as_bytes())
             .header(Name::Via, via(transport, host, &names.branch(self.serial)))
             .header_fmt(Name::MaxForwards, format_args!("{}", caller.max_forwards))
@@ -113,9 +117,14 @@ impl Head {
         if let Some(breadth) = caller.max_breadth {
             request = request.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
         }
-        request = with_lines(self.timer.put(request), &caller.passed);
-        if of.candidate.trusted {
-            request = with_lines(request, &caller.identity);
+        request = self.timer.put(request);
+        request = if caller.identity.is_hidden_from(of.candidate) {
+            with_lines(request, &without_traces(&caller.passed))
+        } else {
+            with_lines(request, &caller.passed)
+        };
+        for lines in caller.identity.lines_for(of.candidate) {
+            request = with_lines(request, lines);
         }
         Body::close(caller.offer.as_ref(), request)
     }

@@ -25,6 +25,8 @@ mod hunting;
 mod identity;
 mod inside;
 mod invite;
+mod privacy;
+mod reasons;
 mod reliable;
 mod requests;
 mod ringing;
@@ -125,6 +127,7 @@ impl Call {
             callee_call_id: None,
             nodes: vec![node],
             caller: invite.from().map(|from| number(from.parse_uri())).unwrap_or_default(),
+            asserted: mapping_gateway.trusted.then(|| privacy::asserted_number(&invite)).flatten(),
             called: number(tandem_sip::Uri::parse(invite.request_uri())),
             called_routed: None,
             mapping_gateway: mapping_gateway.name.clone(),

@@ -163,13 +163,20 @@ pub(super) fn response_flow(via: &Via<'_>, source: Flow) -> Flow {
 
 /// Adds header lines as they were received, each on a line of its own.
 pub(super) fn with_lines(mut builder: Builder, lines: &[u8]) -> Builder {
-    let mut rest = lines;
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(line_end(rest));
+    for line in header_lines(lines) {
         builder = builder.line(line);
-        rest = after;
     }
     builder
+}
+
+/// Each of the header lines, with its folds and its line end.
+pub(super) fn header_lines(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let (line, after) = rest.split_at(line_end(rest));
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 /// Where the first line ends, with the folds that belong to it (RFC 3261 §7.3.1).

@@ -102,6 +102,9 @@ pub fn screen(invite: &Message, parameters: &CallParameters) -> Result<Screened,
     if invite.first(Name::Replaces).is_some() {
         return Err(Refused::with(StatusCode::DECLINE));
     }
+    if super::privacy::is_out_of_reach(invite) {
+        return Err(Refused::with(StatusCode::SERVER_INTERNAL_ERROR));
+    }
     let uri = Uri::parse(invite.request_uri()).map_err(|_| Refused::with(StatusCode::BAD_REQUEST))?;
     match uri.scheme {
         Scheme::Sip | Scheme::Sips | Scheme::Tel => {}

@@ -71,6 +71,18 @@ fn the_reasons_of_a_bye_reach_the_other_party() {
 }
 
 #[test]
+fn a_reason_of_only_one_kind_gets_the_other_on_its_way_across() {
+    let (mut world, callee) = talking();
+    let bye = callee.request_with("BYE", 101, "Reason: Q.850;cause=31\r\n", None);
+    world.request(bye, gateway_address(1));
+    assert_eq!(world.at_caller("BYE").reasons(), ["Q.850 31 ", "SIP 480 "]);
+    let (mut world, _) = talking();
+    let bye = world.caller.request_with("BYE", 8, "Reason: SIP;cause=486;text=\"busy\"\r\n", None);
+    world.request(bye, address(CALLER));
+    assert_eq!(world.at(1, "BYE").reasons(), ["SIP 486 busy", "Q.850 17 "]);
+}
+
+#[test]
 fn copies_of_a_bye_get_the_same_200() {
     let (mut world, mut callee) = talking();
     let bye = world.sends(&mut callee, "BYE");

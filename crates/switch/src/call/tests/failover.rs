@@ -79,7 +79,7 @@ fn stop_switch_after_sdp_ends_the_hunt_at_a_failure_after_a_provisional_with_sdp
         world.reply(1, &invite, reply(480));
         world.at(1, "ACK");
         let failure = world.at_caller("480");
-        assert_eq!(failure.reasons(), ["SIP 480 Temporarily Unavailable"]);
+        assert_eq!(failure.reasons(), ["SIP 480 Temporarily Unavailable", "Q.850 18 "]);
         world.nothing_more();
         let record = world.finish();
         assert_eq!(record["stop_reason"], "media committed");
@@ -303,7 +303,7 @@ fn the_reasons_are_those_of_the_last_attempt() {
     let second = world.at(2, "INVITE");
     world.reply(2, &second, reply(404));
     let failure = world.at_caller("404");
-    assert_eq!(failure.reasons(), ["SIP 404 Not Found"]);
+    assert_eq!(failure.reasons(), ["SIP 404 Not Found", "Q.850 1 "]);
     world.finish();
 }
 
@@ -317,7 +317,7 @@ fn the_cause_map_of_the_mapping_gateway_changes_the_status() {
     };
     let mut world = all_answer(mapped(404, 480), &[404]);
     let failure = world.at_caller("480");
-    assert_eq!(failure.reasons(), ["SIP 404 Not Found"]);
+    assert_eq!(failure.reasons(), ["SIP 404 Not Found", "Q.850 1 "]);
     assert_eq!(world.finish()["sip_status"], 480);
 
     // What is mapped is what the caller would get, not what the gateway sent.

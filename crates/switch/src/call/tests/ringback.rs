@@ -256,24 +256,6 @@ fn headers_of_the_caller_reach_every_gateway_as_its_pass_list_says() {
 }
 
 #[test]
-fn identity_headers_pass_only_from_and_to_whom_is_trusted() {
-    for (from, to) in [(true, true), (true, false), (false, true)] {
-        let mut world = World::with(|plan| {
-            plan.trusted = from;
-            plan.candidates[0].trusted = to;
-            plan.invite_lines =
-                "P-Asserted-Identity: <sip:100@c.example>\r\nP-Asserted-Identity: <tel:+100>\r\n\
-                Privacy: id\r\n"
-                    .to_owned();
-        });
-        let invite = world.at(1, "INVITE");
-        let expected = if from && to { 2 } else { 0 };
-        assert_eq!(invite.asserted_identities().count(), expected, "{}", invite.text());
-        assert_eq!(invite.has_privacy("id"), from && to);
-    }
-}
-
-#[test]
 fn headers_of_the_look_up_reach_every_gateway() {
     let mut world = World::with(|plan| {
         plan.looked_headers = vec![
