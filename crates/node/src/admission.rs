@@ -50,10 +50,17 @@ impl Admission {
                 Refusal::Calls | Refusal::Unavailable | Refusal::NoAnswer => AdmissionRefusal::NodeCalls,
             });
         }
-        slots.metrics.calls.inc();
-        slots.metrics.slots.inc();
-        slots.metrics.attempts.inc();
+        slots.enter();
         Ok(())
+    }
+
+    /// Takes a place for a call that goes before all others, whatever the limits.
+    pub(crate) fn admit_beyond_limits(&self, id: CallId, gateway: &str) {
+        let holder = Holder { call: id, attempt: 0 };
+        let Some(slots) = self.mapping.get(gateway) else { return };
+        slots.state.lock().reclaim(holder);
+        self.node.lock().reclaim(holder);
+        slots.enter();
     }
 
     /// Gives a call's place back.
@@ -89,6 +96,13 @@ impl Admission {
 }
 
 impl MappingSlots {
+    /// Counts a call.
+    fn enter(&self) {
+        self.metrics.calls.inc();
+        self.metrics.slots.inc();
+        self.metrics.attempts.inc();
+    }
+
     /// Reads the state.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&GatewayState) -> T) -> T {
         read(&self.state.lock())

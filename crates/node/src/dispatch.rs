@@ -12,7 +12,7 @@ use ractor::ActorRuntime;
 use std::sync::Arc;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::time::Mono;
-use tandem_sip::{FrameError, Limits, Message, Method, Name, ParseError, ResponseHead, StatusCode};
+use tandem_sip::{FrameError, Limits, Message, Method, Name, ParseError, ResponseHead, StatusCode, Uri};
 use tandem_switch::call::{
     Call, CallId, Input, Refused, Serial, Setup, Token, respond_outside_dialog, screen,
 };
@@ -274,7 +274,9 @@ impl Dispatcher {
             return self.refuse(flow, &invite, &self.unavailable(&invite));
         }
         // First what costs least.
-        if let Err(refusal) = self.admit_source(now, flow, id, gateway) {
+        if let Err(refusal) = self.admit_source(now, flow, id, gateway)
+            && !self.outranks(&invite, gateway, refusal)
+        {
             return self.refuse_admission((now, id), flow, &invite, refusal);
         }
         let screened = match screen(&invite, &gateway.parameters) {
@@ -286,7 +288,7 @@ impl Dispatcher {
             return self.refuse(flow, &invite, &Refused::with(StatusCode::LOOP_DETECTED));
         }
         let request = RequestKey::of(&invite, &self.shared.keys.current);
-        match self.admit((id, request), gateway, route) {
+        match self.admit((id, request), gateway, &screened.called, route) {
             Ok(Place::Taken(registration)) => self.start_call(flow, invite, gateway.clone(), registration),
             Ok(Place::TakenByItself) => {}
             Ok(Place::TakenByAFork) => {
@@ -327,6 +329,14 @@ impl Dispatcher {
         }
     }
 
+    /// Whether a call is let in though there is no room: one to an emergency number is, unless the node is about to stop,
+    /// where the call would be cut off and another node can take it.
+    fn outranks(&self, invite: &Message, gateway: &MappingGateway, refusal: AdmissionRefusal) -> bool {
+        refusal != AdmissionRefusal::Draining
+            && Uri::parse(invite.request_uri())
+                .is_ok_and(|uri| self.shared.is_emergency(gateway, &uri.number()))
+    }
+
     /// Refuses a new call for lack of room; copies of its INVITE get the same answer.
     fn refuse_admission(
         &self,
@@ -351,6 +361,7 @@ impl Dispatcher {
         &self,
         request: (CallId, Option<RequestKey>),
         gateway: &Arc<MappingGateway>,
+        called: &str,
         route: RouteKey,
     ) -> Result<Place, AdmissionRefusal> {
         if !self.shared.wheel.has_room() {
@@ -358,7 +369,10 @@ impl Dispatcher {
         }
         let mut place = Registration::take(&self.shared, request, (gateway.name.clone(), route));
         if let Place::Taken(registration) = &mut place {
-            registration.admit()?;
+            match registration.admit() {
+                Err(_) if self.shared.is_emergency(gateway, called) => registration.admit_beyond_limits(),
+                admitted => admitted?,
+            }
         }
         Ok(place)
     }

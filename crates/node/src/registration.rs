@@ -76,6 +76,12 @@ impl Registration {
         Ok(())
     }
 
+    /// Takes a place whatever the limits.
+    pub(crate) fn admit_beyond_limits(&mut self) {
+        self.shared.admission.admit_beyond_limits(self.id, &self.mapping_gateway);
+        self.admitted = true;
+    }
+
     pub(crate) fn id(&self) -> CallId {
         self.id
     }

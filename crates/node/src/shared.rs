@@ -30,7 +30,7 @@ use tandem_sip::locate::{self, Wanted};
 use tandem_store::{Owner, Store};
 use tandem_switch::call::{CallId, Candidate, Looked, Reach, Sought, Target, TokenKeys};
 use tandem_switch::emergency::EmergencyNumbers;
-use tandem_switch::gateway::{GatewayAddress, GatewayName, RoutingGateway, SourceTable};
+use tandem_switch::gateway::{GatewayAddress, GatewayName, MappingGateway, RoutingGateway, SourceTable};
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{Direction, DropReason, Method, Metrics, StatusClass};
 use tandem_transport::{Expected, Hold, Outcome, SendError, Sent, StreamListener, UdpListener};
@@ -217,6 +217,13 @@ impl Shared {
     fn target_at(&self, target: locate::Target, listen: Option<&str>) -> Option<Target> {
         let flow = self.flow_to(target.transport, target.address, listen)?;
         Some(Target { flow, local: self.local_name(flow.listener, target.address) })
+    }
+
+    /// Whether a number, as dialled or after the mapping gateway's rules, is one of an emergency service.
+    pub(crate) fn is_emergency(&self, gateway: &MappingGateway, dialled: &str) -> bool {
+        self.emergency.iter().next().is_some()
+            && (self.emergency.contains(dialled)
+                || self.emergency.contains(&gateway.number_rules.apply(dialled)))
     }
 
     /// Where a call may go: number rules and the route table.

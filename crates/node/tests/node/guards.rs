@@ -108,3 +108,20 @@ async fn a_copy_of_a_refused_invite_is_refused_though_there_is_room_again() {
     let third = Talk::begin(&mut caller, &mut vendor, world.sip()).await;
     third.end(&mut caller, &mut vendor).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_call_is_let_in_where_others_are_not() {
+    let (world, mut caller, mut vendor) =
+        with_limits("max_calls = 1\ncps = 1\n[routing]\nemergency_numbers = [\"112\"]").await;
+    let talk = Talk::begin(&mut caller, &mut vendor, world.sip()).await;
+    let other = caller.dial(world.sip(), "1121").await;
+    caller.fails(&other, 503).await;
+    for _ in 0..3 {
+        caller.dial(world.sip(), "112").await;
+        let invite = vendor.request(Method::Invite).await;
+        vendor.respond(&invite, 486).await;
+    }
+    assert_eq!(world.node.calls_in_progress(), 1);
+    talk.end(&mut caller, &mut vendor).await;
+    world.is_idle().await;
+}
