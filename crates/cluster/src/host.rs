@@ -332,9 +332,8 @@ impl CallHost {
             Machine::Over => None,
         };
         let deadline = of_machine.into_iter().chain(self.outbox.deadline()).min();
-        if let Some(at) = deadline
-            && self.wakes_at.is_none_or(|earlier| at < earlier)
-        {
+        // Also to a later time: moving a wake-up costs less than one that finds nothing to do.
+        if let Some(at) = deadline.filter(|_| deadline != self.wakes_at) {
             self.wakes_at = Some(at);
             effects.push(Effect::Wake(at));
         }

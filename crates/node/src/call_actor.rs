@@ -77,21 +77,23 @@ pub(crate) struct CallState {
 
 impl Actor for CallActor {
     type Msg = CallMessage;
-    type State = CallState;
-    type Arguments = Beginning;
+    // Boxed, both: the library's futures hold and move them by value, in every actor.
+    type State = Box<CallState>;
+    type Arguments = Box<Beginning>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Self::Msg>,
         beginning: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let Beginning { shared, registration, call, actions, invite, flow, hold } = beginning;
+        let Beginning { shared, registration, call, actions, invite, flow, hold } = *beginning;
         #[cfg(feature = "fault-injection")]
         shared.faults.strike(Fault::CallStart);
         let now = shared.clock.now();
         let (host, effects) = CallHost::start(shared.name.clone(), call, actions, now);
         let invite = Some((invite, flow));
-        let mut state = CallState { shared, myself, registration, host, slot: None, invite, _hold: hold };
+        let state = CallState { shared, myself, registration, host, slot: None, invite, _hold: hold };
+        let mut state = Box::new(state);
         state.perform(effects, now);
         Ok(state)
     }

@@ -398,9 +398,8 @@ impl Dispatcher {
         };
         let Some(supervisor) = self.shared.supervisor() else { return };
         let mailbox = registration.mailbox().clone();
-        let hold = self.shared.hold(flow);
-        let beginning =
-            Beginning { shared: self.shared.clone(), registration, call, actions, invite, flow, hold };
+        let (shared, hold) = (self.shared.clone(), self.shared.hold(flow));
+        let beginning = Box::new(Beginning { shared, registration, call, actions, invite, flow, hold });
         match ActorRuntime::spawn_linked_instant(None, CallActor, beginning, supervisor) {
             Ok((actor, _)) => {
                 self.shared.metrics.calls_started.inc();

@@ -1,7 +1,7 @@
 //! Dialogs (RFC 3261 §12): what both ends remember of each other.
 
 use crate::flow::Flow;
-use crate::{Builder, Message, Method, Name, NameAddr, Uri, method};
+use crate::{Builder, Message, Method, Name, NameAddr, Uri};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -231,7 +231,7 @@ impl Dialog {
             .header(Name::From, tagged(&self.local, &self.local_tag))
             .header(Name::To, tagged(&self.remote, &self.remote_tag))
             .header(Name::CallId, &self.call_id)
-            .header_fmt(Name::CSeq, format_args!("{cseq} {}", method::name(request_method)))
+            .cseq(cseq, request_method)
     }
 
     /// Where requests of this dialog are sent: the first route or the target if it is an address, else where the

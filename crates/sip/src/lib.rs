@@ -20,7 +20,7 @@ pub mod time;
 pub mod transaction;
 pub mod uri;
 
-pub use build::{Builder, ResponseHead, Rewrite};
+pub use build::{Builder, ResponseHead, Rewrite, address_text};
 pub use framing::{Frame, FrameError, StreamFramer};
 pub use header::{CSeq, HeaderError, NameAddr, Via};
 pub use limits::Limits;

@@ -1,8 +1,10 @@
 //! Printing messages.
 
+mod decimal;
 mod response;
 mod rewrite;
 
+pub use decimal::address_text;
 pub use response::ResponseHead;
 pub use rewrite::Rewrite;
 
@@ -11,12 +13,23 @@ use crate::method;
 use crate::name::Name;
 use crate::status::StatusCode;
 use bytes::Bytes;
+use decimal::put_decimal;
 use rsip::Method;
+use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
 
-/// Room for a message without a body; one with SDP grows once.
-const CAPACITY: usize = 1024;
+/// Room for a message that is not unusually long.
+const CAPACITY: usize = 2048;
+
+/// The longest buffer that is kept for the next message.
+const MAX_KEPT: usize = 64 * 1024;
+
+thread_local! {
+    /// What the last message was printed into. A message is copied out of it at its length: a buffer of its own, cut to
+    /// length when it is done, costs the allocator several times as much.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Prints a message, header by header, in the order of the calls.
 ///
@@ -35,7 +48,7 @@ impl Builder {
 
     /// A request of any method, which must be a token.
     pub fn request_named(method: &[u8], uri: &[u8]) -> Builder {
-        let mut builder = Builder { text: Vec::with_capacity(CAPACITY) };
+        let mut builder = Builder::empty();
         builder.put_line_safe(method);
         builder.text.push(b' ');
         put_uri(&mut builder.text, uri);
@@ -50,7 +63,7 @@ impl Builder {
 
     /// A response with a reason phrase of its own.
     pub fn response_with_reason(status: StatusCode, reason: &[u8]) -> Builder {
-        let mut builder = Builder { text: Vec::with_capacity(CAPACITY) };
+        let mut builder = Builder::empty();
         builder.text.extend_from_slice(b"SIP/2.0 ");
         put_decimal(&mut builder.text, status.code().into());
         builder.text.push(b' ');
@@ -78,6 +91,27 @@ impl Builder {
             keep_on_one_line(&mut self.text[start..]);
             self.text.extend_from_slice(b"\r\n");
         }
+        self
+    }
+
+    /// Adds a header whose value is a number.
+    #[must_use]
+    pub fn number(mut self, name: Name, value: u64) -> Builder {
+        if self.start_header(name) {
+            put_decimal(&mut self.text, value);
+            self.text.extend_from_slice(b"\r\n");
+        }
+        self
+    }
+
+    /// Adds the CSeq (RFC 3261 §20.16).
+    #[must_use]
+    pub fn cseq(mut self, number: u32, method: Method) -> Builder {
+        self.text.extend_from_slice(b"CSeq: ");
+        put_decimal(&mut self.text, number.into());
+        self.text.push(b' ');
+        self.text.extend_from_slice(method::name(method).as_bytes());
+        self.text.extend_from_slice(b"\r\n");
         self
     }
 
@@ -129,9 +163,20 @@ impl Builder {
         builder.fitted()
     }
 
+    fn empty() -> Builder {
+        let mut text = BUFFER.take();
+        text.clear();
+        text.reserve(CAPACITY);
+        Builder { text }
+    }
+
     /// The message without the room that is left: transactions keep it for half a minute, calls for hours.
     fn fitted(self) -> Bytes {
-        self.text.into_boxed_slice().into()
+        let message = Bytes::copy_from_slice(&self.text);
+        if self.text.capacity() <= MAX_KEPT {
+            BUFFER.set(self.text);
+        }
+        message
     }
 
     /// Prints the name, unless it is one that the builder prints itself or has no spelling.
@@ -160,22 +205,6 @@ impl Builder {
 
 fn put_fmt(text: &mut Vec<u8>, args: fmt::Arguments<'_>) {
     text.write_fmt(args).expect("a Vec grows as needed");
-}
-
-/// Appends a number; the formatting machinery takes several times as long.
-fn put_decimal(text: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    text.extend_from_slice(&digits[at..]);
 }
 
 /// Appends a text, line ends turned into spaces.
@@ -214,20 +243,6 @@ fn put_uri(text: &mut Vec<u8>, uri: &[u8]) {
             put_fmt(text, format_args!("%{byte:02X}"));
         } else {
             text.push(*byte);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_printed_as_the_formatter_prints_them() {
-        for number in [0, 7, 10, 99, 100, 5_060, 65_535, u64::from(u32::MAX), u64::MAX] {
-            let mut text = b"=".to_vec();
-            put_decimal(&mut text, number);
-            assert_eq!(text, format!("={number}").into_bytes());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What every response to one request repeats (RFC 3261 §8.2.6.2).
 
-use super::{Builder, put_decimal, put_fmt, put_line_safe};
+use super::decimal::{put_decimal, put_ip};
+use super::{Builder, put_line_safe};
 use crate::header::{Param, Params};
 use crate::message::Message;
 use crate::message::keys::TagAt;
@@ -9,7 +10,7 @@ use crate::name::Name;
 use crate::status::StatusCode;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// The lines that every response to one request repeats, printed once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,20 +133,6 @@ fn put_param(text: &mut Vec<u8>, param: &Param<'_>) {
     if let Some(value) = param.value {
         text.push(b'=');
         put_line_safe(text, value);
-    }
-}
-
-fn put_ip(text: &mut Vec<u8>, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => {
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                if index > 0 {
-                    text.push(b'.');
-                }
-                put_decimal(text, octet.into());
-            }
-        }
-        IpAddr::V6(ip) => put_fmt(text, format_args!("{ip}")),
     }
 }
 

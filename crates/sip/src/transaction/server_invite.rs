@@ -174,6 +174,11 @@ impl ServerInvite {
         matches!(self.state, State::Accepted(_))
     }
 
+    /// Whether all that is left is to absorb copies of the INVITE or the ACK.
+    pub fn only_absorbs(&self) -> bool {
+        matches!(self.state, State::Confirmed { .. } | State::Acknowledged { .. } | State::Terminated)
+    }
+
     /// Whether the transaction is over.
     pub fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
@@ -239,7 +244,9 @@ mod tests {
     fn an_ack_confirms_a_failure_until_timer_i() {
         let mut transaction = ServerInvite::new(false, ResendSchedule::default());
         transaction.failure(response("486"), Mono(0));
+        assert!(!transaction.only_absorbs());
         assert_eq!(transaction.on_ack(Mono(10)), Acknowledged::Failure);
+        assert!(transaction.only_absorbs());
         assert_eq!(transaction.on_ack(Mono(20)), Acknowledged::Nothing);
         assert_eq!(run_out(&mut transaction), (vec![], Some((5_010, ServerTimer::Terminated))));
     }

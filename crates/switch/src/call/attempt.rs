@@ -460,6 +460,11 @@ impl Attempt {
             && self.unwanted.iter().all(|unwanted| !unwanted.bye.is_open())
     }
 
+    /// Whether all that is left is to take copies of final responses.
+    pub(super) fn only_absorbs(&self) -> bool {
+        self.slot_is_free() && self.current.only_absorbs() && self.earlier.iter().all(Invite::only_absorbs)
+    }
+
     /// When the attempt wants to be woken.
     pub(super) fn deadline(&self) -> Option<Mono> {
         let waits = self.wait.map(|(_, until)| until);

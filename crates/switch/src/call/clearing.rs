@@ -245,8 +245,18 @@ impl Clearing {
         told && self.answered.as_ref().is_none_or(|answered| answered.attempt.is_over()) && context.is_quiet()
     }
 
-    pub(super) fn deadline(&self) -> Option<Mono> {
+    /// When the call wants to be woken. What only absorbs copies asks for nothing meanwhile: it all goes at once.
+    pub(super) fn deadline(&self, context: &Context) -> Option<Mono> {
         let answered = self.answered.as_ref().and_then(|answered| answered.attempt.deadline());
-        self.byes.iter().filter_map(Outstanding::deadline).chain(answered).min()
+        if self.only_absorbs(context) {
+            return context.last_deadline().into_iter().chain(answered).max();
+        }
+        self.byes.iter().filter_map(Outstanding::deadline).chain(answered).chain(context.deadline()).min()
+    }
+
+    fn only_absorbs(&self, context: &Context) -> bool {
+        let told = self.bye_after_ack.is_none() && !self.byes.iter().any(Outstanding::is_open);
+        let settled = self.answered.as_ref().is_none_or(|answered| answered.attempt.only_absorbs());
+        told && settled && context.only_absorbs()
     }
 }

@@ -427,16 +427,29 @@ impl Context {
         answered_invite && outside && self.inside.is_quiet()
     }
 
+    /// Whether all that is left is to take copies of what has been answered.
+    pub(super) fn only_absorbs(&self) -> bool {
+        let settled = self.transaction.only_absorbs() && self.left.iter().all(Attempt::only_absorbs);
+        let waits = [self.setup_deadline, self.caller.ringing.deadline(), self.inside.deadline()];
+        settled && self.asked.is_empty() && waits.iter().all(Option::is_none)
+    }
+
     /// When the call wants to be woken for what it has in every state.
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let left = self.left.iter().filter_map(Attempt::deadline).min();
-        let answered = self.answered.iter().map(ServerNonInvite::deadline).min();
-        let asked = self.asked.iter().map(|asked| asked.until).min();
-        let ringing = self.caller.ringing.deadline();
-        let inside = self.inside.deadline();
-        let deadlines =
-            [self.transaction.deadline(), left, answered, asked, ringing, inside, self.setup_deadline];
-        deadlines.into_iter().flatten().min()
+        self.deadlines().min()
+    }
+
+    /// When the last of what it has in every state is over.
+    pub(super) fn last_deadline(&self) -> Option<Mono> {
+        self.deadlines().max()
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = Mono> {
+        let left = self.left.iter().filter_map(Attempt::deadline);
+        let answered = self.answered.iter().map(ServerNonInvite::deadline);
+        let asked = self.asked.iter().map(|asked| asked.until);
+        let legs = [self.transaction.deadline(), self.caller.ringing.deadline(), self.inside.deadline()];
+        legs.into_iter().chain([self.setup_deadline]).flatten().chain(left).chain(answered).chain(asked)
     }
 }
 

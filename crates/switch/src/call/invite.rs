@@ -16,7 +16,7 @@ use tandem_sip::reliable::OPTION_TAG;
 use tandem_sip::session_timer::TimerLines;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ClientInvite, ClientTimer, InviteResponse, ResendSchedule, T1_64};
-use tandem_sip::{Builder, Message, Method, Name, StatusCode};
+use tandem_sip::{Builder, Message, Method, Name, StatusCode, address_text};
 
 /// What an INVITE of ours shares with its CANCEL and the ACK of its failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,14 +92,15 @@ impl Head {
             [ANONYMOUS, ";tag=", &tag].concat().into_bytes()
         } else {
             let at = if caller.user.is_empty() { "" } else { "@" };
-            [&caller.display[..], format!("<sip:{}{at}{host}>;tag={tag}", caller.user).as_bytes()].concat()
+            let address = ["<sip:", &caller.user, at, host, ">;tag=", &tag].concat();
+            [&caller.display[..], address.as_bytes()].concat()
         };
         Builder::request(method, self.uri(of).as_bytes())
             .header(Name::Via, via(transport, host, &names.branch(self.serial)))
-            .header_fmt(Name::MaxForwards, format_args!("{}", caller.max_forwards))
+            .number(Name::MaxForwards, caller.max_forwards.into())
             .header(Name::From, from)
             .header(Name::CallId, tag)
-            .header_fmt(Name::CSeq, format_args!("{} {}", self.cseq, tandem_sip::method::name(method)))
+            .cseq(self.cseq, method)
     }
 
     fn invite(&self, of: Common<'_>, names: &Names, caller: &CallerLeg) -> Bytes {
@@ -115,7 +116,7 @@ impl Head {
             ReliableProvisionals::Required => request.header(Name::Require, OPTION_TAG),
         };
         if let Some(breadth) = caller.max_breadth {
-            request = request.header_fmt(Name::MaxBreadth, format_args!("{breadth}"));
+            request = request.number(Name::MaxBreadth, breadth.into());
         }
         request = self.timer.put(request);
         request = if caller.identity.is_hidden_from(of.candidate) {
@@ -153,8 +154,8 @@ fn invite_cseq(serial: Serial) -> u32 {
 pub(super) fn gateway_uri(candidate: &Candidate) -> Arc<str> {
     let user = escape_user(&candidate.called);
     match &candidate.reach {
-        Reach::At(target) => format!("sip:{user}@{}", target.flow.remote).into(),
-        Reach::Named(host) => format!("sip:{user}@{host}").into(),
+        Reach::At(target) => ["sip:", &user, "@", &address_text(target.flow.remote)].concat().into(),
+        Reach::Named(host) => ["sip:", &user, "@", host].concat().into(),
     }
 }
 
@@ -301,6 +302,11 @@ impl Invite {
     /// Whether nothing of it can arrive any more.
     pub(super) fn is_over(&self) -> bool {
         self.transaction.is_terminated() && self.cancel.as_ref().is_none_or(|cancel| !cancel.is_open())
+    }
+
+    /// Whether all that is left is to take copies of its final response.
+    pub(super) fn only_absorbs(&self) -> bool {
+        !self.transaction.is_open() && self.cancel.as_ref().is_none_or(|cancel| !cancel.is_open())
     }
 
     /// When it wants to be woken.

@@ -142,7 +142,7 @@ impl Call {
         context.setup_deadline = parameters.setup_timeout.map(|timeout| now.mono + timeout);
         let state = routing::Routing::enter(&mut context, now);
         let mut call = Self { context, state, wakes_at: None };
-        let actions = call.drain(now.mono);
+        let actions = call.drain();
         Ok((call, actions))
     }
 
@@ -164,7 +164,7 @@ impl Call {
             Input::HangUp(cause) => self.hang_up(cause, now),
             Input::Timer => self.on_timer(now),
         }
-        self.drain(now.mono)
+        self.drain()
     }
 
     fn on_admitted(&mut self, gateway: GatewayName, attempt: u16, result: Result<(), Refusal>, now: Now) {
@@ -433,19 +433,19 @@ impl Call {
     }
 
     /// Hands out what is to be done, and asks for the next wake-up.
-    fn drain(&mut self, now: Mono) -> Vec<Action> {
+    fn drain(&mut self) -> Vec<Action> {
         if let State::Clearing(clearing) = &self.state
             && clearing.is_over(&self.context)
         {
             self.state = State::Over;
             self.context.out.push(Action::Stop);
         }
-        if let Some(deadline) = self.deadline()
-            && self.wakes_at.is_none_or(|at| deadline < at || at <= now)
-        {
-            self.wakes_at = Some(deadline);
-            self.context.out.push(Action::SetTimer(deadline));
+        // Also to a later time: moving a wake-up costs less than one that finds nothing to do.
+        let deadline = self.deadline();
+        if let Some(at) = deadline.filter(|_| deadline != self.wakes_at) {
+            self.context.out.push(Action::SetTimer(at));
         }
+        self.wakes_at = deadline;
         std::mem::take(&mut self.context.out)
     }
 
@@ -456,7 +456,7 @@ impl Call {
             State::Admitting(admitting) => Some(admitting.deadline()),
             State::Calling(calling) => calling.deadline(),
             State::Connected(connected) => connected.deadline(),
-            State::Clearing(clearing) => clearing.deadline(),
+            State::Clearing(clearing) => return clearing.deadline(&self.context),
             State::Over => return None,
         };
         of_state.into_iter().chain(self.context.deadline()).min()

@@ -329,7 +329,7 @@ impl Call {
             }
         };
         let mut call = Self { context, state, wakes_at: None };
-        let actions = call.drain(now.mono);
+        let actions = call.drain();
         (call, actions)
     }
 }
