@@ -102,8 +102,8 @@ impl<K> Wheel<K> {
         let mut due = Vec::new();
         loop {
             ticker.tick().await;
+            let now = (self.clock)();
             for shard in &self.shards {
-                let now = (self.clock)();
                 shard.lock().take_due(now, &mut due);
                 if due.is_empty() {
                     continue;

@@ -225,9 +225,14 @@ impl CallRecord {
     }
 }
 
+/// Room for the record of a call with two attempts.
+const LINE_CAPACITY: usize = 1024;
+
 /// Numbers and strings always have a JSON form.
 fn print(line: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(line).expect("a record is plain data")
+    let mut text = Vec::with_capacity(LINE_CAPACITY);
+    serde_json::to_writer(&mut text, line).expect("a record is plain data");
+    text
 }
 
 #[derive(Serialize)]

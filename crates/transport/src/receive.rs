@@ -15,7 +15,7 @@ pub(crate) const BATCH: usize = 32;
 
 /// The fewest that a system call is prepared for. Preparing costs as much as the batch is long, so that batches grow
 /// and shrink with what arrives.
-const SMALL_BATCH: usize = 4;
+const SMALL_BATCH: usize = 2;
 
 /// How often a receive is tried while ICMP errors are in its way.
 const RECEIVE_TRIES: usize = 4;

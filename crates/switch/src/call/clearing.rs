@@ -145,8 +145,8 @@ impl Clearing {
 
     fn bye_caller(&mut self, context: &mut Context, reason: &[u8], now: Mono) {
         let resend = context.profile.parameters.resend;
-        let local = &*context.caller.local;
-        let dialog = &mut context.caller.dialog;
+        let caller = &mut *context.caller;
+        let (dialog, local) = (&mut caller.dialog, &*caller.local);
         self.byes.push(bye(&mut context.out, &mut context.names, dialog, (local, reason), None, resend, now));
     }
 

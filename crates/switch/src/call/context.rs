@@ -4,6 +4,7 @@ use super::CallId;
 use super::action::{Action, Candidate, Event, Seq};
 use super::attempt::{Attempt, Sender};
 use super::caller::CallerLeg;
+use super::copy_on_write::CopyOnWrite;
 use super::identity::{Names, Serial};
 use super::inside::{Inside, Taken};
 use super::ringing::Numbered;
@@ -59,11 +60,11 @@ struct Asked {
 pub(super) struct Context {
     pub(super) id: CallId,
     pub(super) names: Names,
-    pub(super) profile: Profile,
-    pub(super) caller: CallerLeg,
+    pub(super) profile: CopyOnWrite<Profile>,
+    pub(super) caller: CopyOnWrite<CallerLeg>,
     /// The caller's INVITE.
     pub(super) transaction: ServerInvite,
-    pub(super) record: CallRecord,
+    pub(super) record: CopyOnWrite<CallRecord>,
     pub(super) hunt: Hunt,
     /// Attempts that are no longer the call's.
     pub(super) left: Vec<Attempt>,
@@ -88,10 +89,10 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(
         (id, names): (CallId, Names),
-        profile: Profile,
-        caller: CallerLeg,
+        profile: CopyOnWrite<Profile>,
+        caller: CopyOnWrite<CallerLeg>,
         transaction: ServerInvite,
-        record: CallRecord,
+        record: CopyOnWrite<CallRecord>,
     ) -> Self {
         Self {
             id,

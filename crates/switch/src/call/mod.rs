@@ -19,6 +19,7 @@ mod calling;
 mod clearing;
 mod connected;
 mod context;
+mod copy_on_write;
 mod course;
 mod early;
 mod hunting;
@@ -52,6 +53,7 @@ use caller::{CallerLeg, Passing};
 use clearing::{Clearing, Ending};
 use connected::{Connected, Party};
 use context::{Context, Profile};
+use copy_on_write::CopyOnWrite;
 use identity::Names;
 use requests::{allow, reason_line};
 use ringing::Ringing;
@@ -138,7 +140,8 @@ impl Call {
             codec: None,
         };
         let profile = Profile { parameters, cause_map: mapping_gateway.cause_map.clone() };
-        let mut context = Context::new((id, names), profile, caller, transaction, record);
+        let (profile, caller) = (CopyOnWrite::new(profile), CopyOnWrite::new(caller));
+        let mut context = Context::new((id, names), profile, caller, transaction, CopyOnWrite::new(record));
         context.setup_deadline = parameters.setup_timeout.map(|timeout| now.mono + timeout);
         let state = routing::Routing::enter(&mut context, now);
         let mut call = Self { context, state, wakes_at: None };
@@ -481,7 +484,7 @@ impl Call {
 
     /// What an operator is shown.
     pub fn status(&self) -> CallStatus {
-        CallStatus { stage: self.stage(), record: self.context.record.clone() }
+        CallStatus { stage: self.stage(), record: CallRecord::clone(&self.context.record) }
     }
 
     /// How far the call has come.

@@ -54,7 +54,7 @@ impl Session {
 impl Call {
     /// PRACK, in whatever early dialog of ours with the caller.
     pub(super) fn on_prack(&mut self, request: &Message, source: Flow, now: Now) {
-        let caller = &mut self.context.caller;
+        let caller = &mut *self.context.caller;
         let of_caller = request.call_id() == Some(caller.dialog.call_id())
             && request.from_tag().unwrap_or_default() == caller.dialog.remote_tag();
         let acknowledged = if of_caller {

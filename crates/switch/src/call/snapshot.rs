@@ -9,6 +9,7 @@ use super::calling::Calling;
 use super::clearing;
 use super::connected::{Acknowledgement, Connected, Descriptions};
 use super::context::{Context, Profile};
+use super::copy_on_write::CopyOnWrite;
 use super::course::Course;
 use super::early::EarlyDialogs;
 use super::identity::{Names, Serial};
@@ -42,9 +43,9 @@ pub struct Snapshot {
     epoch: u32,
     seq: Seq,
     taken_at: Wall,
-    profile: Profile,
-    caller: CallerLeg,
-    record: CallRecord,
+    profile: CopyOnWrite<Profile>,
+    caller: CopyOnWrite<CallerLeg>,
+    record: CopyOnWrite<CallRecord>,
     max_duration: Option<Duration>,
     emergency: bool,
     left: Vec<LeftAttempt>,
