@@ -3,6 +3,7 @@
 use crate::control::NodeControl;
 use crate::load::ConfigFile;
 use anyhow::Context;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tandem_admin::{Token, Tokens};
 use tandem_node::Node;
 use tandem_telemetry::{LogFormat, init_logging};
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -31,7 +33,7 @@ pub(crate) struct Run {
     drain_timeout: u64,
     /// Threads that carry calls; one per core unless set.
     #[arg(long, value_name = "N")]
-    threads: Option<std::num::NonZero<usize>>,
+    threads: Option<NonZero<usize>>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -53,16 +55,30 @@ impl Run {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        if let Some(threads) = self.threads {
-            runtime.worker_threads(threads.get());
-        }
-        let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
+        let runtime = runtime(self.threads).context("cannot start the runtime")?;
         let result = runtime.block_on(serve(&loaded.config, Duration::from_secs(self.drain_timeout)));
         // A write to a disk that hangs must not keep the process.
         runtime.shutdown_timeout(LAST_TASKS);
         result
     }
+}
+
+/// One thread alone needs none of what several do to share their work, and the system's allocator hands out memory in
+/// larger pieces on the main thread than on others.
+fn runtime(threads: Option<NonZero<usize>>) -> std::io::Result<Runtime> {
+    let threads = match threads {
+        Some(threads) => threads,
+        None => std::thread::available_parallelism()?,
+    };
+    let mut builder = match threads.get() {
+        1 => Builder::new_current_thread(),
+        several => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(several);
+            builder
+        }
+    };
+    builder.enable_all().build()
 }
 
 async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Result<ExitCode> {

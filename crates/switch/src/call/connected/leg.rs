@@ -155,7 +155,10 @@ impl Connected {
     ) -> Serial {
         let pass = self.passes(context, party);
         let (dialog, local) = match party {
-            Party::Caller => (&mut context.caller.dialog, &*context.caller.local),
+            Party::Caller => {
+                let caller = &mut *context.caller;
+                (&mut caller.dialog, &*caller.local)
+            }
             Party::Callee => (&mut self.callee, &*self.attempt.current.head.target.local),
         };
         let serial = context.names.next();

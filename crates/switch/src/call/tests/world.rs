@@ -540,7 +540,7 @@ impl World {
         let call = self.call.as_mut().expect("a call");
         let State::Connected(connected) = &mut call.state else { panic!("no conversation") };
         let sent = connected.refresh(&mut call.context, (party, how), lines, self.now.mono).is_ok();
-        let actions = call.drain(self.now.mono);
+        let actions = call.drain();
         self.perform(actions);
         sent
     }
