@@ -5,6 +5,7 @@ use crate::authority::{Authority, Identity, file};
 use crate::line::{Gate, Line, over};
 use crate::world::{Plan, World};
 use tandem_sip::Method;
+use tandem_testdns::DnsServer;
 use tokio::io::AsyncReadExt;
 
 /// A plan for a switch that listens on TLS, with a certificate of its own.
@@ -98,6 +99,26 @@ async fn a_gateway_with_another_certificate_gets_no_call() {
         // With TLS 1.3 a server may have finished before its client refuses.
         let _ = refused.await.expect("it does not panic");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_of_a_gateway_by_name_is_for_its_name_and_not_for_the_host_that_srv_names() {
+    let authority = Authority::new();
+    let (first, second) = (Gate::at("127.0.0.1").await, Gate::at("127.0.0.1").await);
+    let dns = DnsServer::start();
+    dns.naptr("gw.test", (1, 1), "SIPS+D2T", "_sips._tcp.gw.test")
+        .srv("_sips._tcp.gw.test", (1, 1, first.address.port()), "host.gw.test")
+        .srv("_sips._tcp.gw.test", (2, 1, second.address.port()), "host.gw.test")
+        .a("host.gw.test", std::net::Ipv4Addr::LOCALHOST);
+    let mut plan = plan(&authority);
+    plan.sections = format!("[dns]\nservers = [\"{}\"]", dns.address());
+    plan.vendor("vendor", "gw.test", "");
+    // Whoever has its DNS answer falsely has only certificates for other names.
+    let host = authority.issue(&["host.gw.test"]);
+    let refused = tokio::spawn(async move { host.accept(&first).await.err().map(|_| ()) });
+    takes_the_call(&authority, &plan, &second, &authority.issue(&["gw.test"])).await;
+    // With TLS 1.3 a server may have finished before its client refuses.
+    let _ = refused.await.expect("it does not panic");
 }
 
 #[tokio::test(flavor = "multi_thread")]
