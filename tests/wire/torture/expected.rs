@@ -14,6 +14,8 @@ pub(super) enum Answer {
     Screened(u16),
     /// An INVITE that becomes a call: it reaches the gateway, which refuses it. A stranger gets 403.
     Call,
+    /// Two messages, each with its status; the gateway's refusal for one that becomes a call.
+    Both(u16, u16),
 }
 
 impl Answer {
@@ -21,7 +23,7 @@ impl Answer {
     pub(super) fn to_a_stranger(self) -> Answer {
         match self {
             Answer::Screened(_) | Answer::Call => Answer::Status(403),
-            Answer::Silence | Answer::Status(_) => self,
+            Answer::Silence | Answer::Status(_) | Answer::Both(..) => self,
         }
     }
 }
@@ -126,6 +128,20 @@ pub(super) fn expected(sample: &Sample) -> Answer {
             let known = ACCEPTED.iter().find(|(_, names)| names.contains(&sample.name));
             known.unwrap_or_else(|| panic!("{} has no answer", sample.name)).0
         }
+    }
+}
+
+/// What it hears over a stream, where Content-Length says where a message ends (RFC 3261 §18.3).
+pub(super) fn over_a_stream(name: &str, answer: Answer) -> Answer {
+    match name {
+        // The rest is waited for.
+        "length-too-large" | "cut-off-in-the-headers" => Answer::Silence,
+        // Content-Length is a must here (RFC 3261 §20.14).
+        "old-style" | "bare-line-feeds" => Answer::Status(400),
+        "two-in-a-datagram" => Answer::Both(405, REFUSAL),
+        // The INVITE that comes second has no Contact.
+        "dblreq" => Answer::Both(405, 400),
+        _ => answer,
     }
 }
 

@@ -4,8 +4,10 @@
 //! Messages of our own stand for each class. With `TANDEM_TORTURE=<folder>` the RFCs' originals (`*.dat`, as their
 //! archives have them) are sent as well.
 
+mod datagrams;
 mod expected;
-mod sender;
+mod line;
+mod streams;
 mod vendor;
 
 #[path = "../../../crates/sip/tests/support/corpus.rs"]
@@ -14,14 +16,16 @@ mod corpus;
 use crate::switch::Switch;
 use crate::until::{SOON, until};
 use crate::wire::Wire;
-use expected::{Answer, CLASSES, EXTRAS, expected};
-use sender::Sender;
+use datagrams::Datagrams;
+use expected::{Answer, CLASSES, EXTRAS, expected, over_a_stream};
+use line::Line;
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tandem_sip::{Limits, Message, Method, Name};
+use streams::Streams;
+use tandem_sip::{Limits, Message, Name};
 use vendor::{REFUSAL, Vendor};
 
 /// An answer takes no longer.
@@ -49,24 +53,35 @@ enum From {
 struct Bench {
     switch: Switch,
     vendor: Vendor,
-    sender: Sender,
+    line: Box<dyn Line>,
     from: From,
     failures: Vec<String>,
 }
 
 impl Bench {
-    fn new(from: From) -> Bench {
+    fn over_udp(from: From) -> Bench {
         let mut wire = Wire::new();
         // Each message is to get its answer, not what its sender deserves.
         wire.section("[limits]\nban_after = 0\nstranger_rate = 100000");
         let vendor = Vendor::at(wire.gateway_at("vendor", ""));
         let switch = wire.start();
-        let ip: Ipv4Addr = match from {
+        let ip = match from {
             From::Customer => wire.place.caller,
             From::Stranger => wire.place.stranger,
         };
-        let sender = Sender::at(ip, wire.place.port(), switch.sip);
-        Bench { switch, vendor, sender, from, failures: Vec::new() }
+        let line = Box::new(Datagrams::at(ip, wire.place.port(), switch.sip));
+        Bench { switch, vendor, line, from, failures: Vec::new() }
+    }
+
+    /// A customer's, who connects for each message.
+    fn over_tcp() -> Bench {
+        let mut wire = Wire::new();
+        let vendor = Vendor::at(wire.gateway_at("vendor", ""));
+        let listener = SocketAddrV4::new(wire.place.switch, wire.place.port());
+        wire.section(&format!("[[listen]]\ntransport = \"tcp\"\nbind = \"{listener}\""));
+        let switch = wire.start();
+        let line = Box::new(Streams::at(wire.place.caller, listener));
+        Bench { switch, vendor, line, from: From::Customer, failures: Vec::new() }
     }
 
     /// Sends the message and notes everything that is not as it should be.
@@ -76,16 +91,25 @@ impl Bench {
             From::Stranger => expected.to_a_stranger(),
         };
         let message = Message::parse(text.to_vec().into(), &Limits::default()).ok();
-        self.sender.send(text);
+        self.line.send(text);
         let answer = match expected {
             Answer::Silence => None,
             Answer::Status(_) | Answer::Screened(_) | Answer::Call => self.final_answer(message.as_ref()),
+            Answer::Both(_, second) => {
+                let answer = self.final_answer(message.as_ref());
+                let next = message.as_ref().and_then(|first| after(text, first));
+                let is_right = |got: Message| got.status().is_some_and(|status| status.code() == second);
+                if !self.final_answer(next.as_ref()).is_some_and(is_right) {
+                    self.failures.push(format!("{name}: its second message is to get {second}"));
+                }
+                answer
+            }
         };
         if let Err(why) = self.responds() {
             self.failures.push(format!("{name}: {why}"));
         }
         if expected == Answer::Silence
-            && let Some(answer) = self.sender.take_answer(message.as_ref())
+            && let Some(answer) = self.line.take_answer(message.as_ref())
         {
             self.failures.push(format!("{name}: to be dropped, but answered with {answer:?}"));
         }
@@ -98,9 +122,9 @@ impl Bench {
         let started = Instant::now();
         while started.elapsed() < ANSWERED {
             self.vendor.serve();
-            if let Some(answer) = self.sender.take_answer(message) {
+            if let Some(answer) = self.line.take_answer(message) {
                 if let Some(request) = message {
-                    self.sender.acknowledge(request, &answer);
+                    self.line.acknowledge(request, &answer);
                 }
                 return Some(answer);
             }
@@ -118,7 +142,7 @@ impl Bench {
         let called = self.vendor.called()?;
         let status = match expected {
             Answer::Silence => return Ok(()),
-            Answer::Status(status) | Answer::Screened(status) => status,
+            Answer::Status(status) | Answer::Screened(status) | Answer::Both(status, _) => status,
             Answer::Call => REFUSAL,
         };
         let answer = answer.ok_or_else(|| format!("{status} expected, no answer came"))?;
@@ -127,7 +151,7 @@ impl Bench {
             let reason = String::from_utf8_lossy(answer.reason_phrase()).into_owned();
             return Err(format!("{status} expected, {got:?} {reason} came"));
         }
-        if (expected == Answer::Call) != (called > 0) {
+        if matches!(expected, Answer::Call | Answer::Both(_, REFUSAL)) != (called > 0) {
             return Err(format!("the gateway was called {called} times"));
         }
         let asked_for: &[Name] = match status {
@@ -152,7 +176,7 @@ impl Bench {
     fn responds(&mut self) -> Result<(), String> {
         let mut slowest = Duration::ZERO;
         for _ in 0..PROBES {
-            let took = self.sender.probe();
+            let took = self.line.probe();
             if took <= RESPONSIVE {
                 return Ok(());
             }
@@ -196,7 +220,7 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 fn all_of_ours(from: From) -> Bench {
-    let mut bench = Bench::new(from);
+    let mut bench = Bench::over_udp(from);
     for (name, text, answer) in samples("a") {
         bench.check(name, &text, answer);
     }
@@ -216,17 +240,26 @@ fn every_message_of_a_stranger_over_udp_gets_its_answer_and_none_becomes_a_call(
 }
 
 #[test]
+fn every_message_over_tcp_gets_its_answer() {
+    let mut bench = Bench::over_tcp();
+    for (name, text, answer) in samples("a") {
+        bench.check(name, &text, over_a_stream(name, answer));
+    }
+    bench.done();
+}
+
+#[test]
 fn rounds_of_all_messages_leave_no_memory_behind() {
     let mut bench = all_of_ours(From::Customer);
     let before = bench.switch.memory_kb();
     for round in 0..30 {
         for (_, text, _) in samples(&format!("r{round}.")) {
             let text = replace(&text, b"branch=z9hG4bK", format!("branch=z9hG4bK{round}.").as_bytes());
-            bench.sender.send(&text);
+            bench.line.send(&text);
             bench.vendor.serve();
         }
-        bench.sender.probe();
-        bench.sender.forget();
+        bench.line.probe();
+        bench.line.forget();
     }
     let kept = bench.switch.memory_kb().saturating_sub(before);
     assert!(kept < KEPT_KB, "{kept} KB more than after the first round");
@@ -246,16 +279,27 @@ fn every_class_of_the_rfcs_has_a_message_of_ours() {
 #[test]
 fn the_messages_of_the_rfcs_get_their_answers_over_udp() {
     let Some(originals) = originals() else { return };
-    let mut bench = Bench::new(From::Customer);
-    for (name, text, answer) in &originals {
+    let mut bench = Bench::over_udp(From::Customer);
+    for (name, _, text, answer) in &originals {
         bench.check(name, text, *answer);
     }
     eprintln!("{} messages, {} not as expected", originals.len(), bench.failures.len());
     bench.done();
 }
 
-/// `*.dat` under the folder that `TANDEM_TORTURE` names, with their answers.
-fn originals() -> Option<Vec<(String, Vec<u8>, Answer)>> {
+#[test]
+fn the_messages_of_the_rfcs_get_their_answers_over_tcp() {
+    let Some(originals) = originals() else { return };
+    let mut bench = Bench::over_tcp();
+    for (name, sample, text, answer) in &originals {
+        bench.check(name, text, over_a_stream(name, over_a_stream(sample, *answer)));
+    }
+    eprintln!("{} messages, {} not as expected", originals.len(), bench.failures.len());
+    bench.done();
+}
+
+/// `*.dat` under the folder that `TANDEM_TORTURE` names: name, message of ours that stands for it, text, answer.
+fn originals() -> Option<Vec<(String, &'static str, Vec<u8>, Answer)>> {
     let folder = std::env::var_os("TANDEM_TORTURE")?;
     let mut found = BTreeMap::new();
     collect(Path::new(&folder), &mut found);
@@ -263,12 +307,17 @@ fn originals() -> Option<Vec<(String, Vec<u8>, Answer)>> {
     let answer = |name: &str| {
         let class = CLASSES.iter().find(|class| class.file == name);
         let sample = class.and_then(|class| samples.iter().find(|sample| sample.name == class.sample));
-        let extra = || EXTRAS.iter().find(|(file, _)| *file == name).map(|(_, answer)| *answer);
-        sample.map(expected).or_else(extra).unwrap_or_else(|| panic!("{name}.dat is of no class"))
+        let known = sample.map(|sample| (sample.name, expected(sample)));
+        let extra = || EXTRAS.iter().find(|(file, _)| *file == name).copied();
+        known.or_else(extra).unwrap_or_else(|| panic!("{name}.dat is of no class"))
     };
     let missing: Vec<_> = CLASSES.iter().filter(|class| !found.contains_key(class.file)).collect();
     assert!(missing.is_empty(), "not in {folder:?}: {missing:#?}");
-    Some(found.into_iter().map(|(name, text)| (name.clone(), text, answer(&name))).collect())
+    let with_answer = |(name, text): (String, Vec<u8>)| {
+        let (sample, answer) = answer(&name);
+        (name, sample, text, answer)
+    };
+    Some(found.into_iter().map(with_answer).collect())
 }
 
 fn collect(folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
@@ -283,7 +332,7 @@ fn collect(folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// Whether the message is an INVITE, whose final response is acknowledged.
-fn is_invite(message: &Message) -> bool {
-    message.is_request() && message.method() == Some(Method::Invite)
+/// The message that follows the first in a stream.
+fn after(text: &[u8], first: &Message) -> Option<Message> {
+    Message::parse(text[first.raw().len()..].to_vec().into(), &Limits::default()).ok()
 }

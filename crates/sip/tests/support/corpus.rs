@@ -439,6 +439,7 @@ To: <sip:u@h>
 Call-ID: cookie
 CSeq: 1 OPTIONS
 Proxy-Require: nothing, one-more
+Content-Length: 0
 ",
             "",
         ),
