@@ -14,6 +14,7 @@ mod faults;
 mod http;
 mod load;
 mod lost;
+mod midcall;
 mod names;
 mod overload;
 mod place;

@@ -49,3 +49,11 @@ fn refused_and_cancelled_scenarios_play_without_a_switch() {
 fn reliable_scenarios_play_without_a_switch() {
     rehearse(&[(of("caller_pracks"), of("gateway_sends_media_reliably"))]);
 }
+
+#[test]
+fn scenarios_of_a_conversation_play_without_a_switch() {
+    rehearse(&[
+        (of("caller_holds_and_resumes"), of("gateway_is_held_and_resumed")),
+        (of("caller_asks_for_an_offer"), of("gateway_is_asked_for_an_offer")),
+    ]);
+}
