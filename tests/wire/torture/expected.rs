@@ -35,7 +35,6 @@ pub(super) struct Class {
     /// RFC and section.
     pub(super) section: &'static str,
     /// What the switch makes of it, where the RFC leaves a choice.
-    #[expect(dead_code, reason = "read by who reads the table or a failure")]
     pub(super) note: &'static str,
     pub(super) sample: &'static str,
 }

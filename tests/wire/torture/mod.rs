@@ -280,8 +280,8 @@ fn every_class_of_the_rfcs_has_a_message_of_ours() {
 fn the_messages_of_the_rfcs_get_their_answers_over_udp() {
     let Some(originals) = originals() else { return };
     let mut bench = Bench::over_udp(From::Customer);
-    for (name, _, text, answer) in &originals {
-        bench.check(name, text, *answer);
+    for original in &originals {
+        bench.check(&original.title, &original.text, original.answer);
     }
     eprintln!("{} messages, {} not as expected", originals.len(), bench.failures.len());
     bench.done();
@@ -291,33 +291,44 @@ fn the_messages_of_the_rfcs_get_their_answers_over_udp() {
 fn the_messages_of_the_rfcs_get_their_answers_over_tcp() {
     let Some(originals) = originals() else { return };
     let mut bench = Bench::over_tcp();
-    for (name, sample, text, answer) in &originals {
-        bench.check(name, text, over_a_stream(name, over_a_stream(sample, *answer)));
+    for original in &originals {
+        let answer = over_a_stream(original.sample, original.answer);
+        bench.check(&original.title, &original.text, over_a_stream(&original.file, answer));
     }
     eprintln!("{} messages, {} not as expected", originals.len(), bench.failures.len());
     bench.done();
 }
 
-/// `*.dat` under the folder that `TANDEM_TORTURE` names: name, message of ours that stands for it, text, answer.
-fn originals() -> Option<Vec<(String, &'static str, Vec<u8>, Answer)>> {
+/// A message of the RFCs, as its archive has it.
+struct Original {
+    file: String,
+    /// What a failure shows of it.
+    title: String,
+    /// The message of ours that stands for it.
+    sample: &'static str,
+    text: Vec<u8>,
+    answer: Answer,
+}
+
+/// `*.dat` under the folder that `TANDEM_TORTURE` names.
+fn originals() -> Option<Vec<Original>> {
     let folder = std::env::var_os("TANDEM_TORTURE")?;
     let mut found = BTreeMap::new();
     collect(Path::new(&folder), &mut found);
-    let samples = corpus::all();
-    let answer = |name: &str| {
-        let class = CLASSES.iter().find(|class| class.file == name);
-        let sample = class.and_then(|class| samples.iter().find(|sample| sample.name == class.sample));
-        let known = sample.map(|sample| (sample.name, expected(sample)));
-        let extra = || EXTRAS.iter().find(|(file, _)| *file == name).copied();
-        known.or_else(extra).unwrap_or_else(|| panic!("{name}.dat is of no class"))
-    };
     let missing: Vec<_> = CLASSES.iter().filter(|class| !found.contains_key(class.file)).collect();
     assert!(missing.is_empty(), "not in {folder:?}: {missing:#?}");
-    let with_answer = |(name, text): (String, Vec<u8>)| {
-        let (sample, answer) = answer(&name);
-        (name, sample, text, answer)
+    let samples = corpus::all();
+    let original = |(file, text): (String, Vec<u8>)| {
+        if let Some(class) = CLASSES.iter().find(|class| class.file == file) {
+            let sample = samples.iter().find(|sample| sample.name == class.sample).expect("a sample of ours");
+            let title = format!("{file} (RFC {}) {}", class.section, class.note);
+            return Original { file, title, sample: class.sample, text, answer: expected(sample) };
+        }
+        let extra = EXTRAS.iter().find(|(extra, _)| *extra == file);
+        let (sample, answer) = *extra.unwrap_or_else(|| panic!("{file}.dat is of no class"));
+        Original { title: file.clone(), file, sample, text, answer }
     };
-    Some(found.into_iter().map(with_answer).collect())
+    Some(found.into_iter().map(original).collect())
 }
 
 fn collect(folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
