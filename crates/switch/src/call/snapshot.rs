@@ -110,7 +110,7 @@ pub(super) struct ConnectedPhase {
     answer: Option<Body>,
     /// Whether that was the callee's offer, which the caller's ACK answers.
     delayed_offer: bool,
-    /// The caller's last session description, unless that is its INVITE's.
+    /// The caller's last session description, unless the leg has it as its offer.
     described: Option<Body>,
     /// Whether the caller's ACK of our 2xx has come.
     acknowledged: bool,

@@ -106,6 +106,10 @@ impl Connected {
 
     /// Writes the call's state.
     fn commit(&self, context: &mut Context, now: Now) -> Seq {
+        if context.caller.offer.is_some() && context.caller.offer != self.descriptions.caller {
+            // Of no use any more, and a snapshot would carry both.
+            context.caller.offer = self.descriptions.caller.clone();
+        }
         let phase = Phase::Connected(Box::new(ConnectedPhase::take(self, context, now)));
         context.commit(phase, now)
     }

@@ -144,6 +144,12 @@ fn a_typical_calls_snapshot_fits_2_kb_in_every_phase() {
     size("early media", &world);
     world.reply(1, &invite, reply(200).sdp(long(&sdp(5000))));
     size("connected", &world);
+    world.caller_acks(None);
+    let moved = long(OFFER).replace("o=- 1 1 ", "o=- 1 2 ");
+    world.caller_offers("INVITE", Some(&moved));
+    let passed = world.sent.last().cloned().expect("an INVITE");
+    world.reply(1, &passed, reply(200).sdp(long(&sdp(5002))));
+    size("another description of both", &world);
 
     let mut world = World::with(typical);
     world.wait(10);

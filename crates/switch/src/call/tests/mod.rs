@@ -10,6 +10,7 @@ mod glare;
 mod hold;
 mod info;
 mod leaving;
+mod loss;
 mod messages;
 mod midcall;
 mod offers;
