@@ -197,6 +197,12 @@ impl EarlyDialogs {
         self.dialogs.iter().map(|early| &early.dialog).find(|dialog| dialog.remote_tag() == tag)
     }
 
+    /// The early dialog with that tag, for a request of the gateway's in it.
+    pub(super) fn dialog_mut(&mut self, tag: &[u8]) -> Option<&mut Dialog> {
+        let mut dialogs = self.dialogs.iter_mut().map(|early| &mut early.dialog);
+        dialogs.find(|dialog| dialog.remote_tag() == tag)
+    }
+
     /// After a takeover nothing may repeat: raises our sequence numbers to at least `floor`.
     pub(super) fn raise_cseq(&mut self, floor: u32) {
         for early in &mut self.dialogs {

@@ -37,6 +37,7 @@ mod session;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 mod unwanted;
 
 pub use action::{
@@ -55,13 +56,13 @@ use connected::{Connected, Party};
 use context::{Context, Profile};
 use copy_on_write::CopyOnWrite;
 use identity::Names;
-use requests::{allow, reason_line};
+use requests::reason_line;
 use ringing::Ringing;
 use std::sync::Arc;
-use tandem_sip::dialog::{DialogError, Order};
+use tandem_sip::dialog::DialogError;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now, Wall};
-use tandem_sip::{Message, Method, Name, StatusCode};
+use tandem_sip::{Message, Method, StatusCode};
 
 /// One call: the caller's leg, the attempts at gateways, and once it is answered the callee's leg.
 pub struct Call {
@@ -321,45 +322,6 @@ impl Call {
                 return self.on_early_request(request, (source, of_caller), now);
             }
         };
-    }
-
-    /// A request inside an early dialog, or inside none of ours. BYE in an early dialog ends the set-up (§15.1.2).
-    fn on_early_request(&mut self, request: &Message, (source, of_caller): (Flow, bool), now: Now) {
-        let is_bye = request.method() == Some(Method::Bye);
-        if is_bye && self.on_bye_before_connecting(request, source, now) {
-            return;
-        }
-        let status = match (of_caller, request.method()) {
-            (true, Some(Method::Bye)) => StatusCode::OK,
-            (true, Some(Method::Invite | Method::Update)) => {
-                return self.on_early_offer(inside::Taken::new(request, source, Party::Caller), now);
-            }
-            (true, _) => StatusCode::METHOD_NOT_ALLOWED,
-            (false, _) => StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST,
-        };
-        self.context.answer(request, source, status, now.mono);
-        if of_caller && is_bye {
-            self.cancelled(request, now);
-        }
-    }
-
-    /// The caller's INVITE has no answer yet, so neither another one can be taken (RFC 3261 §14.2) nor an UPDATE with an
-    /// offer (RFC 3311 §5.2). One without refreshes the target.
-    fn on_early_offer(&mut self, taken: inside::Taken, now: Now) {
-        let context = &mut self.context;
-        let number = taken.request.cseq().map_or(0, |cseq| cseq.number);
-        if context.caller.dialog.receive(number) == Order::OutOfOrder {
-            return context.refuse(&taken, StatusCode::SERVER_INTERNAL_ERROR, b"", now.mono);
-        }
-        if taken.is_invite() || taken.request.has_sdp() {
-            return context.refuse_for_now(&taken, now.mono);
-        }
-        context.caller.dialog.refresh_target(&taken.request);
-        let response = taken
-            .respond(StatusCode::OK)
-            .header(Name::Contact, context.caller.contact(&context.names))
-            .header(Name::Allow, allow(context.caller.pass_methods));
-        context.finish(&taken, (StatusCode::OK, response.finish()), now.mono);
     }
 
     fn on_response(&mut self, response: &Message, now: Now) {

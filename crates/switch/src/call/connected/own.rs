@@ -1,11 +1,14 @@
 //! Requests of the switch's own: session refreshes, and what a leg has missed.
 
 use super::super::State;
+use super::super::clearing::Ending;
 use super::super::context::Context;
 use super::super::identity::Serial;
 use super::super::inside::Silence;
 use super::super::requests::{Body, via};
+use super::exchange::ends_dialog;
 use super::{Connected, Party};
+use crate::cdr::EndReason;
 use std::time::Duration;
 use tandem_sip::offer::{OfferState, glare_wait};
 use tandem_sip::time::{Mono, Now};
@@ -122,6 +125,10 @@ impl Connected {
             Why::Refresh => {
                 self.on_refreshed(context, (own.party, own.serial), Outcome::Answered(response), now)
             }
+            Why::Missed if status.is_some_and(ends_dialog) => {
+                let ending = Ending::by_server(EndReason::ProtocolError, "dialog is gone");
+                self.end(context, ending, now)
+            }
             Why::Missed => {
                 if status == Some(StatusCode::REQUEST_PENDING) {
                     let wait = glare_wait(own.party == Party::Callee, context.names.draw(own.serial));
@@ -159,7 +166,7 @@ impl Connected {
     }
 
     pub(super) fn on_own_silence(
-        mut self: Box<Self>,
+        self: Box<Self>,
         context: &mut Context,
         own: Own,
         silence: Silence,
@@ -169,10 +176,13 @@ impl Connected {
             Why::Refresh => {
                 self.on_refreshed(context, (own.party, own.serial), Outcome::Silence(silence), now)
             }
-            Why::Missed => {
-                self.missed = None;
-                State::Connected(self)
-            }
+            Why::Missed => match silence {
+                Silence::TimedOut => {
+                    let ending = Ending::by_server(EndReason::ProtocolError, "no response");
+                    self.end(context, ending, now)
+                }
+                Silence::OnlyProvisional | Silence::Undeliverable => State::Connected(self),
+            },
         }
     }
 

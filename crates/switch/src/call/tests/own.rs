@@ -181,3 +181,21 @@ fn a_call_that_ends_with_a_refresh_open_acknowledges_what_still_comes() {
     world.caller_replies(&bye, reply(200));
     world.finish();
 }
+
+#[test]
+fn a_party_that_is_gone_when_it_is_told_what_it_missed_ends_the_call() {
+    for status in [Some(481), Some(408), None] {
+        let (mut world, _) = talking();
+        assert!(world.refresh(Party::Callee, Refresh::Invite, b""));
+        let refresh = world.at(1, "INVITE");
+        world.reply(1, &refresh, reply(200).sdp(sdp(5002)));
+        world.at(1, "ACK");
+        let told = world.at_caller("INVITE");
+        match status {
+            Some(status) => world.caller_replies(&told, reply(status)),
+            None => world.wait(32),
+        }
+        let ended = world.sent.iter().filter(|got| got.what() == "BYE").count();
+        assert_eq!(ended, 2, "{status:?}");
+    }
+}

@@ -144,3 +144,29 @@ fn an_offer_in_update_before_the_answer_to_the_first_is_500_with_retry_after() {
     world.nothing_more();
     assert!(world.releases().is_empty());
 }
+
+#[test]
+fn a_gateways_update_in_its_early_dialog_refreshes_the_target_and_an_offer_in_it_has_to_wait() {
+    let mut world = World::with(super::reliable::offering);
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, super::reliable::reliable(183, 1).sdp(sdp(5000)));
+    world.at_caller("183");
+    let prack = world.at(1, "PRACK");
+    world.reply(1, &prack, reply(200));
+    let mut callee = world.callee(&invite, "gw");
+    let update = world.callee_offers(&mut callee, "UPDATE", None);
+    let answer = world.at(1, "200");
+    assert!(answer.contact().is_some());
+    world.request(update, callee.address);
+    assert_eq!(world.at(1, "200").text(), answer.text());
+    world.callee_offers(&mut callee, "UPDATE", Some(&sdp(5002)));
+    assert!(world.at(1, "500").retry_after().is_some());
+    // Another fork's dialog is not known.
+    let mut stranger = world.callee(&invite, "other");
+    world.callee_offers(&mut stranger, "UPDATE", None);
+    world.at(1, "481");
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    world.at(1, "ACK");
+    world.at_caller("200");
+    world.nothing_more();
+}

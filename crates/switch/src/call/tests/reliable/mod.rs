@@ -28,7 +28,7 @@ fn requiring(plan: &mut Plan) {
 }
 
 /// Gateways that are offered 100rel.
-fn offering(plan: &mut Plan) {
+pub(super) fn offering(plan: &mut Plan) {
     plan.every_gateway(|gateway| gateway.reliable_provisionals = ReliableProvisionals::Supported);
 }
 
@@ -39,7 +39,7 @@ fn on_both_legs(plan: &mut Plan) {
 }
 
 /// A gateway's reliable response.
-fn reliable(status: u16, rseq: u32) -> Reply {
+pub(super) fn reliable(status: u16, rseq: u32) -> Reply {
     reply(status).line("Require: 100rel").line(&format!("RSeq: {rseq}"))
 }
 
