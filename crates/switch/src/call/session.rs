@@ -35,6 +35,8 @@ pub(super) struct Sessions {
 #[derive(Clone, Debug)]
 struct Leg {
     timer: SessionTimer,
+    /// Whether the party has refused an UPDATE, whatever its Allow says.
+    refuses_update: bool,
     /// How often a party without session timers is probed.
     probe_interval: Option<Duration>,
     probe: Probe,
@@ -87,7 +89,6 @@ pub(super) fn first_answer(call: &CallParameters, caller: &CallerLeg) -> TimerLi
     SessionTimer::new(call.session).accept(&caller.timer, Mono(0))
 }
 
-#[allow(dead_code, reason = "refreshes come with the requests inside a dialog")]
 impl Sessions {
     /// The timers of a call that is answered now, before either leg has agreed on anything.
     fn new(context: &Context, attempt: &AttemptParameters) -> Self {
@@ -95,6 +96,7 @@ impl Sessions {
         let probes = call.no_timer_action == NoTimerAction::Probe && !context.emergency;
         let leg = |policy, interval: Option<Duration>| Leg {
             timer: SessionTimer::new(policy),
+            refuses_update: false,
             probe_interval: interval.filter(|_| probes),
             probe: Probe::Off,
         };
@@ -232,6 +234,16 @@ impl Sessions {
             Due::Refresh => Some(Demand::Refresh(party)),
             Due::End => Some(Demand::End(EndReason::SessionTimeout)),
         }
+    }
+
+    /// A party does not take UPDATE: its session is refreshed by re-INVITE from now on.
+    pub(super) fn refuses_update(&mut self, party: Party) {
+        self.leg_mut(party).refuses_update = true;
+    }
+
+    /// Whether a party's session may be refreshed by UPDATE, if it allows that.
+    pub(super) fn takes_update(&self, party: Party) -> bool {
+        !self.leg(party).refuses_update
     }
 
     /// When [`on_timer`](Self::on_timer) has something to do.

@@ -124,7 +124,7 @@ impl Connected {
         if !taken.request.body().is_empty() {
             screen::check_body(&taken.request).map_err(refused)?;
         }
-        self.screen_refresh(context, taken)
+        self.screen_refresh(taken)
     }
 
     /// Whether an offer says what the party said before: it only refreshes the session.
@@ -156,7 +156,7 @@ impl Connected {
             context.inside.trying(&mut context.out, &taken);
         }
         let method = if by_update { Method::Update } else { Method::Invite };
-        let lines = self.request_lines(context, other);
+        let lines = self.request_lines(other);
         let passed = self.ask(context, (other, method), (&lines, offer.as_ref()), now.mono);
         let until = (!taken.is_invite()).then(|| now.mono + LONGEST_UPDATE);
         let stage = Stage::Asked { until };
@@ -176,6 +176,10 @@ impl Connected {
         if status.is_success() {
             self.on_accepted(context, *exchange, response, now);
             return State::Connected(self);
+        }
+        if status == StatusCode::SESSION_INTERVAL_TOO_SMALL {
+            let min_se = response.number(Name::MinSe).and_then(Result::ok);
+            self.sessions.hear_min_se(exchange.asker().other(), min_se);
         }
         let answer = match exchange.stage {
             Stage::Cancelled | Stage::Asked { .. } | Stage::AwaitsAnswer { .. } => Some(&exchange.taken),
@@ -201,7 +205,7 @@ impl Connected {
     fn on_accepted(&mut self, context: &mut Context, exchange: Exchange, response: &Message, now: Now) {
         let (asker, other) = (exchange.asker(), exchange.asker().other());
         self.note_refresh(context, other, response);
-        self.on_success(context, other, response, now);
+        self.on_success(other, response, now);
         let description = Body::sdp_of(response);
         if let Stage::Abandoned = exchange.stage {
             // It now has a session that the asker does not know of.

@@ -185,7 +185,7 @@ impl Connected {
     pub(super) fn accept(&mut self, context: &mut Context, taken: &Taken, body: Option<&Body>, now: Now) {
         let party = taken.party;
         self.note_refresh(context, party, &taken.request);
-        let lines = self.answer_lines(context, taken, now);
+        let lines = self.answer_lines(taken, now);
         let (transport, local) = match party {
             Party::Caller => (context.caller.flow.transport, &*context.caller.local),
             Party::Callee => (self.callee.flow().transport, &*self.attempt.current.head.target.local),

@@ -26,7 +26,7 @@ use super::context::{Context, Hunt};
 use super::identity::Serial;
 use super::inside::{Due, Heard, Silence, Taken};
 use super::requests::{Body, allow, reason_line};
-use super::session::{self, Demand, Sessions};
+use super::session::{self, Sessions};
 use super::snapshot::{ConnectedPhase, Phase};
 use crate::cdr::{EndReason, Origin};
 use bytes::Bytes;
@@ -349,12 +349,9 @@ impl Connected {
         if unacknowledged && !self.acknowledgement_unknown {
             return self.end(context, Ending::by_server(EndReason::ProtocolError, "no ACK"), now);
         }
-        match self.sessions.on_timer(now.mono) {
-            Some(Demand::End(cause)) => {
-                return self.end(context, Ending::by_server(cause, cause.as_str()), now);
-            }
-            Some(Demand::Refresh(party) | Demand::Probe(party)) => self.sessions.on_busy(party, now.mono),
-            None => {}
+        match self.keep_time(context, now) {
+            State::Connected(connected) => self = connected,
+            ended => return ended,
         }
         self.attempt.on_late_timer(&mut context.out, now.mono);
         for due in inside {

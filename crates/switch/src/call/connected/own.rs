@@ -26,7 +26,6 @@ pub(super) struct Own {
     why: Why,
 }
 
-#[allow(dead_code, reason = "the session timers will refresh")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
     /// Keeps the session alive.
@@ -43,7 +42,6 @@ pub(super) struct Missed {
 }
 
 /// How a session is refreshed (RFC 4028 §7.4).
-#[allow(dead_code, reason = "the session timers will refresh")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Refresh {
     /// By UPDATE, without a session description.
@@ -53,12 +51,10 @@ pub(in super::super) enum Refresh {
 }
 
 /// Something else is open on the leg: the refresh has to wait.
-#[allow(dead_code, reason = "the session timers will refresh")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Busy;
 
 /// What has come of a refresh.
-#[allow(dead_code, reason = "the session timers will refresh")]
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) enum Outcome<'a> {
     /// Its final response. A 2xx has been acknowledged, and taken note of.
@@ -79,7 +75,6 @@ impl Connected {
     ///
     /// # Errors
     /// [`Busy`] if the leg has something open that the refresh would cross.
-    #[allow(dead_code, reason = "the session timers will")]
     pub(in super::super) fn refresh(
         &mut self,
         context: &mut Context,
@@ -150,7 +145,7 @@ impl Connected {
             // An INVITE without an offer, since there was none to repeat: what it brought is answered by none of ours.
             context.decline_inside(own.serial, description.clone());
         }
-        self.on_success(context, own.party, response, now);
+        self.on_success(own.party, response, now);
         if let Some(answer) = description.filter(|_| made_offer)
             && self.descriptions.set(own.party, answer.clone())
         {
@@ -207,7 +202,7 @@ impl Connected {
         let Some(description) = self.descriptions.sent_to(party).cloned() else { return };
         let by_update = self.allows(context, party, Method::Update);
         let method = if by_update { Method::Update } else { Method::Invite };
-        let lines = self.request_lines(context, party);
+        let lines = self.request_lines(party);
         let serial = self.ask(context, (party, method), (&lines, Some(&description)), now.mono);
         self.own.push(Own { party, serial, makes_offer: true, why: Why::Missed });
     }

@@ -322,7 +322,7 @@ impl Invite {
 /// redirect that was not followed, and a 503.
 pub(in super::super) fn passed_status(status: StatusCode) -> StatusCode {
     match status.code() {
-        300..=399 | 401 | 407 | 503 => StatusCode::SERVER_INTERNAL_ERROR,
+        300..=399 | 401 | 407 | 422 | 503 => StatusCode::SERVER_INTERNAL_ERROR,
         _ => status,
     }
 }

@@ -21,6 +21,7 @@ mod races;
 mod reliable;
 mod ringback;
 mod screening;
+mod session_cases;
 mod session_setup;
 mod takeover;
 mod targets;
