@@ -50,6 +50,8 @@ impl CallKnobs {
 impl SystemKnobs {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let mut parameters = Parameters::default();
+        // The reference model knows no session timers yet, nor what bounds the calls of those who have none.
+        set(&mut parameters, "SS_SIP_NO_TIMER_REINVITE_INTERVAL", "0");
         let waits = draw_waits(random);
         let retries =
             if random.chance(70) { waits.len() } else { random.below(waits.len() as u64 + 1) as usize };
