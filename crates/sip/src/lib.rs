@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod dialog;
+pub mod digest;
 pub mod draw;
 pub mod flow;
 pub mod framing;
