@@ -180,6 +180,8 @@ pub enum GatewayState {
     Available,
     /// It carries as many calls as it may.
     Full,
+    /// It has asked for a pause (503 with Retry-After).
+    Paused,
     /// Its probe fails or its publication lapsed.
     Unavailable,
     /// The configuration says no.

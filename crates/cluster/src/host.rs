@@ -12,7 +12,7 @@ use std::time::Duration;
 use tandem_sip::StatusCode;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
-use tandem_switch::call::{Action, Call, CallId, Event, Input, Snapshot, Sought};
+use tandem_switch::call::{Action, Call, CallId, Event, Input, Serial, Snapshot, Sought, Unauthorized};
 use tandem_switch::cdr::{EndReason, Origin, Release};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome};
 
@@ -145,6 +145,10 @@ pub enum Effect {
     Admit(GatewayName, Holder),
     /// Find out where that is reached, for that attempt; answered by [`Input::Resolved`].
     Resolve(u16, Sought),
+    /// Answer a gateway's challenges, for the request with that serial; answered by [`Input::Authorized`].
+    Authorize(GatewayName, Serial, Box<Unauthorized>),
+    /// Give a gateway no new calls for that long.
+    Hold(GatewayName, Duration),
     /// Give a slot back.
     Release(GatewayName, Holder, Outcome),
     /// Wake the host at this time, instead of any earlier request: [`Input::Timer`].
@@ -243,6 +247,10 @@ impl CallHost {
                     effects.push(Effect::Lookup { mapping_gateway, caller, called });
                 }
                 Action::Admit { gateway, holder } => effects.push(Effect::Admit(gateway, holder)),
+                Action::Authorize { gateway, serial, request } => {
+                    effects.push(Effect::Authorize(gateway, serial, request));
+                }
+                Action::Hold { gateway, pause } => effects.push(Effect::Hold(gateway, pause)),
                 Action::Resolve { attempt, of } => effects.push(Effect::Resolve(attempt, of)),
                 Action::ReleaseSlot { gateway, holder, outcome, after } => {
                     let release = Deferred::Release(gateway, holder, outcome);
@@ -484,6 +492,7 @@ mod tests {
     use tandem_sip::time::Wall;
     use tandem_sip::{Limits, Message};
     use tandem_switch::call::{Candidate, Looked, Reach, Setup, Target, Token, TokenKeys};
+    use tandem_switch::gateway::Redirects;
     use tandem_switch::gateway::{MappingGateway, NumberRules};
     use tandem_switch::parameters::{Overrides, Parameters};
 
@@ -550,6 +559,8 @@ mod tests {
                 reach: Reach::At(Target { flow: flow("192.0.2.20:5060"), local: "192.0.2.1:5060".into() }),
                 called: "4420".into(),
                 trusted: false,
+                has_account: false,
+                redirects: Redirects::Refuse,
                 pass_headers: Arc::from([]),
                 pass_methods: Default::default(),
                 parameters: Arc::new(Parameters::default().attempt(&Overrides::default(), Vec::new())),

@@ -181,8 +181,6 @@ pub struct ConfiguredRouting {
     pub gateway: RoutingGateway,
     /// `tls_verify` and `tls_name`.
     pub tls: GatewayTls,
-    /// `username` and `password`, for a gateway that challenges.
-    pub credentials: Option<Credentials>,
     /// `parameters`: its own values, for listings and for resolving again when the system's change.
     pub overrides: Overrides,
 }
@@ -206,15 +204,6 @@ pub enum TlsVerify {
     Chain,
     /// `none`: not at all.
     None,
-}
-
-/// How the switch answers a gateway's challenge (RFC 3261 §22).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    /// `username`.
-    pub username: String,
-    /// `password`.
-    pub password: Secret,
 }
 
 impl Config {

@@ -1,7 +1,7 @@
 //! `[[mapping_gateway]]` and `[[routing_gateway]]`.
 
 use crate::Secret;
-use crate::config::{ConfiguredMapping, ConfiguredRouting, Credentials, GatewayTls, TlsVerify};
+use crate::config::{ConfiguredMapping, ConfiguredRouting, GatewayTls, TlsVerify};
 use crate::error::Problem;
 use crate::listen::{self, Listen};
 use crate::numbers::{cause_map, dialled, number_rules, pass_headers, pass_methods, stop_codes};
@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::flow::Transport;
-use tandem_switch::gateway::{GatewayAddress, Limits, MappingGateway, RoutingGateway};
+use tandem_switch::gateway::{Account, GatewayAddress, Limits, MappingGateway, Redirects, RoutingGateway};
 use tandem_switch::parameters::Parameters;
 
 const PRIORITY: RangeInclusive<u32> = 0..=65_535;
@@ -138,9 +138,10 @@ fn routing_gateway(
     let number_rules = number_rules(section);
     let disabled = switch(section, "disabled");
     let probe_interval = probe(section);
-    let credentials = credentials(section);
     let is_named = address.as_ref().is_some_and(|address| address.value.named().is_some());
     let tls = tls(section, transport, is_named);
+    let account = account(section);
+    let redirects = redirects(section);
     let gateway = RoutingGateway {
         name: Arc::from(name?.value),
         address: address?.value,
@@ -153,12 +154,14 @@ fn routing_gateway(
         trusted,
         pass_headers,
         pass_methods,
+        account,
+        redirects,
         number_rules,
         disabled,
         probe_interval,
         parameters: Arc::new(parameters.attempt(&overrides, stop_codes)),
     };
-    Some(ConfiguredRouting { gateway, tls, credentials, overrides })
+    Some(ConfiguredRouting { gateway, tls, overrides })
 }
 
 fn gateway_limits(section: &mut Section) -> Limits {
@@ -225,17 +228,23 @@ fn tls(section: &mut Section, transport: Option<Transport>, is_named: bool) -> G
     }
 }
 
-/// `username` and `password`: both or none.
-fn credentials(section: &mut Section) -> Option<Credentials> {
-    let username = section.read("username", |node| match text(node)? {
-        username if username.is_empty() => Err(Problem::NotA { expected: "a user name" }),
-        username => Ok(username),
-    });
-    let password = section.read_secret("password", text);
-    match (username, password) {
-        (Some(username), Some(password)) => {
-            Some(Credentials { username: username.value, password: Secret::new(password.value) })
+/// `username` and `password`, both or none, and the only `realm` that they are for.
+fn account(section: &mut Section) -> Option<Account> {
+    let filled = |expected| {
+        move |node| match text(node)? {
+            text if text.is_empty() => Err(Problem::NotA { expected }),
+            text => Ok(text),
         }
+    };
+    let username = section.read("username", filled("a user name"));
+    let password = section.read_secret("password", text);
+    let realm = section.read("realm", filled("a realm"));
+    match (username, password) {
+        (Some(username), Some(password)) => Some(Account {
+            username: username.value,
+            password: Secret::new(password.value),
+            realm: realm.map(|spot| spot.value),
+        }),
         (Some(_), None) => {
             section.missing("password", "the user name's password");
             None
@@ -244,6 +253,22 @@ fn credentials(section: &mut Section) -> Option<Credentials> {
             section.missing("username", "the password's user name");
             None
         }
-        (None, None) => None,
+        (None, None) => {
+            if realm.is_some() {
+                section.missing("username", "the realm's user name");
+            }
+            None
+        }
     }
+}
+
+/// `redirects`: where the gateway may redirect calls to, by default nowhere.
+fn redirects(section: &mut Section) -> Redirects {
+    let redirects = section.read("redirects", |node| match text(node)?.as_str() {
+        "refuse" => Ok(Redirects::Refuse),
+        "gateway" => Ok(Redirects::Gateway),
+        "any" => Ok(Redirects::Any),
+        _ => Err(Problem::NotA { expected: "\"refuse\", \"gateway\" or \"any\"" }),
+    });
+    redirects.map(|spot| spot.value).unwrap_or_default()
 }

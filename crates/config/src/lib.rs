@@ -23,7 +23,6 @@ mod numbers;
 mod place;
 mod presets;
 mod routing;
-mod secret;
 mod section;
 mod sections;
 mod tree;
@@ -34,14 +33,14 @@ mod warning;
 mod tests;
 
 pub use config::{
-    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Credentials, Dns, GatewayTls,
-    JsonlTarget, Loaded, Node, NodeLimits, Routing, TlsVerify,
+    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Dns, GatewayTls, JsonlTarget, Loaded,
+    Node, NodeLimits, Routing, TlsVerify,
 };
 pub use error::{ConfigError, Feature, Problem};
 pub use listen::{Connections, Listen, Tls};
 pub use place::Place;
 pub use presets::{Preset, init_text, presets};
-pub use secret::Secret;
+pub use tandem_switch::Secret;
 pub use warning::Warning;
 
 /// The section of the system's parameters.

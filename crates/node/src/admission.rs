@@ -40,14 +40,18 @@ impl Admission {
         // The gateway's limits first: what one customer sends beyond its own must not use up the node's.
         slots.state.lock().admit(now, holder).map_err(|refusal| match refusal {
             Refusal::Cps => AdmissionRefusal::GatewayCps,
-            Refusal::Calls | Refusal::Unavailable | Refusal::NoAnswer => AdmissionRefusal::GatewayCalls,
+            Refusal::Calls | Refusal::Unavailable | Refusal::Paused | Refusal::NoAnswer => {
+                AdmissionRefusal::GatewayCalls
+            }
         })?;
         let admitted = self.node.lock().admit(now, holder);
         if let Err(refusal) = admitted {
             slots.state.lock().release(now, holder, None);
             return Err(match refusal {
                 Refusal::Cps => AdmissionRefusal::NodeCps,
-                Refusal::Calls | Refusal::Unavailable | Refusal::NoAnswer => AdmissionRefusal::NodeCalls,
+                Refusal::Calls | Refusal::Unavailable | Refusal::Paused | Refusal::NoAnswer => {
+                    AdmissionRefusal::NodeCalls
+                }
             });
         }
         slots.enter();

@@ -17,7 +17,9 @@ use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
 use tandem_sip::{Message, ResponseHead, StatusCode, locate};
 use tandem_store::{CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, StoreError, StoreFuture, StoredCall, codec};
-use tandem_switch::call::{Action, Call, CallId, CallStatus, Event, Input, Serial, Snapshot, Sought};
+use tandem_switch::call::{
+    Action, Call, CallId, CallStatus, Event, Input, Serial, Snapshot, Sought, Unauthorized,
+};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome, Refusal};
 use tandem_telemetry::Direction;
 use tandem_transport::Hold;
@@ -182,6 +184,13 @@ impl CallState {
                 }
                 Effect::Admit(gateway, holder) => self.ask_gateway(gateway, holder, now),
                 Effect::Resolve(attempt, of) => self.resolve(attempt, &of, now),
+                Effect::Authorize(gateway, serial, request) => self.authorize(&gateway, serial, request, now),
+                Effect::Hold(gateway, pause) => {
+                    if let Some(handle) = self.shared.gateways.get(&gateway) {
+                        handle.tell(GatewayMessage::Hold(pause));
+                    }
+                    None
+                }
                 Effect::Release(gateway, holder, outcome) => {
                     self.registration.release(&gateway, holder, Some(outcome));
                     None
@@ -240,6 +249,21 @@ impl CallState {
             let _ = myself.cast(CallMessage::Result(Input::Resolved { attempt, targets }));
         });
         None
+    }
+
+    /// Has a gateway's actor answer challenges, which knows the password and how often a nonce has been used.
+    fn authorize(
+        &mut self,
+        gateway: &GatewayName,
+        serial: Serial,
+        request: Box<Unauthorized>,
+        now: Now,
+    ) -> Option<Vec<Effect>> {
+        let message = GatewayMessage::Authorize { serial, request, reply_to: self.myself.clone() };
+        if self.shared.gateways.get(gateway).is_some_and(|handle| handle.tell(message)) {
+            return None;
+        }
+        Some(self.host.handle(Input::Authorized { serial, authorization: None }, now))
     }
 
     /// Gives the store a write. A store in memory has done it at once; any other answers later.

@@ -8,10 +8,11 @@ use crate::shared::Shared;
 use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
+use std::time::Duration;
 use tandem_sip::time::Now;
-use tandem_switch::call::Input;
+use tandem_switch::call::{Authorization, Input, Serial, Unauthorized};
 use tandem_switch::gateway::{
-    GatewayState, Holder, LastFailure, Outcome, Refusal, RoutingGateway, Statistics,
+    GatewayState, Holder, LastFailure, MAX_HOLD, NonceCounts, Outcome, Refusal, RoutingGateway, Statistics,
 };
 use tandem_telemetry::GatewayMetrics;
 
@@ -22,6 +23,10 @@ pub(crate) enum GatewayMessage {
     Admit { holder: Holder, reply_to: ActorRef<CallMessage> },
     /// A slot comes back; how the attempt went, if that is known.
     Release { holder: Holder, outcome: Option<Outcome> },
+    /// A call wants a challenge answered; the answer is an input of the call.
+    Authorize { serial: Serial, request: Box<Unauthorized>, reply_to: ActorRef<CallMessage> },
+    /// It is to get no new calls for that long.
+    Hold(Duration),
     /// A call has a slot, whatever the limits: said to an actor that was started anew.
     Reclaim(Holder),
     /// All calls have said which slots they have.
@@ -39,6 +44,8 @@ pub struct GatewayReport {
     pub targets: Vec<GatewayTarget>,
     /// Slots in use.
     pub calls: usize,
+    /// How long it gets no new calls, as it asked for a pause.
+    pub pause: Option<Duration>,
     /// Figures over the statistics window.
     pub statistics: Statistics,
     /// The last failures, newest first.
@@ -83,6 +90,8 @@ pub(crate) struct GatewayActor {
 /// A gateway's slots, and whether all that are held are known.
 pub(crate) struct Slots {
     state: GatewayState,
+    /// How often its nonces have been used.
+    nonces: NonceCounts,
     /// Started anew: until the calls have said what they hold there is no telling whether one more fits.
     reclaiming: bool,
 }
@@ -112,6 +121,20 @@ impl GatewayActor {
         let answer = Input::Admitted { gateway, attempt: holder.attempt, result };
         if reply_to.cast(CallMessage::Result(answer)).is_err() && result.is_ok() {
             self.release(&mut slots.state, now, holder, None);
+        }
+    }
+
+    fn authorize(&self, slots: &mut Slots, request: &Unauthorized) -> Option<Authorization> {
+        let account = self.handle.gateway.account.as_ref()?;
+        account.authorize(&mut slots.nonces, request)
+    }
+
+    fn hold(&self, state: &mut GatewayState, now: Now, pause: Duration) {
+        state.hold(now.mono, pause);
+        self.handle.metrics.pauses.inc();
+        if self.shared.complaints.may_be_logged(now.mono) {
+            let pause = pause.min(MAX_HOLD);
+            tracing::warn!(gateway = %self.handle.gateway.name, ?pause, "gateway asked for a pause (Retry-After)");
         }
     }
 
@@ -146,7 +169,7 @@ impl Actor for GatewayActor {
         self.handle.install(myself);
         let state = GatewayState::new(self.handle.gateway.limits);
         self.count(&state);
-        Ok(Slots { state, reclaiming })
+        Ok(Slots { state, nonces: NonceCounts::default(), reclaiming })
     }
 
     async fn handle(
@@ -163,6 +186,12 @@ impl Actor for GatewayActor {
             GatewayMessage::Release { holder, outcome } => {
                 self.release(&mut slots.state, now, holder, outcome);
             }
+            GatewayMessage::Authorize { serial, request, reply_to } => {
+                let authorization = self.authorize(slots, &request);
+                // The call may have ended meanwhile.
+                let _ = reply_to.cast(CallMessage::Result(Input::Authorized { serial, authorization }));
+            }
+            GatewayMessage::Hold(pause) => self.hold(&mut slots.state, now, pause),
             GatewayMessage::Reclaim(holder) => {
                 slots.state.reclaim(holder);
                 self.count(&slots.state);
@@ -177,6 +206,7 @@ impl Actor for GatewayActor {
                     gateway: self.handle.gateway.clone(),
                     targets: self.shared.locations.report(&self.handle.gateway),
                     calls: state.calls(),
+                    pause: state.pause(now.mono),
                     statistics: state.statistics(now.mono),
                     last_failures,
                 });

@@ -67,6 +67,7 @@ pub(crate) fn refusal(refusal: Refusal) -> metric::AdmissionRefusal {
     match refusal {
         Refusal::Calls => metric::AdmissionRefusal::GatewayCalls,
         Refusal::Cps => metric::AdmissionRefusal::GatewayCps,
+        Refusal::Paused => metric::AdmissionRefusal::GatewayPaused,
         Refusal::Unavailable | Refusal::NoAnswer => metric::AdmissionRefusal::GatewayUnavailable,
     }
 }

@@ -243,6 +243,8 @@ impl Shared {
                 reach,
                 called: gateway.number_rules.apply(&called),
                 trusted: gateway.trusted,
+                has_account: gateway.account.is_some(),
+                redirects: gateway.redirects,
                 pass_headers: gateway.pass_headers.as_slice().into(),
                 pass_methods: gateway.pass_methods,
                 parameters: gateway.parameters.clone(),

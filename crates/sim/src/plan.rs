@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tandem_switch::gateway::{
-    GatewayAddress, Limits, MappingGateway, NumberRules, RoutingGateway, SourceLimits,
+    GatewayAddress, Limits, MappingGateway, NumberRules, Redirects, RoutingGateway, SourceLimits,
 };
 use tandem_switch::parameters::{AttemptParameters, CallParameters};
 
@@ -277,6 +277,8 @@ impl Gateway {
             trusted: false,
             pass_headers: Vec::new(),
             pass_methods: Default::default(),
+            account: None,
+            redirects: Redirects::Refuse,
             number_rules: NumberRules {
                 strip: self.strip,
                 prepend: self.prepend.to_owned(),

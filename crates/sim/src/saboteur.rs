@@ -181,6 +181,8 @@ impl Saboteur {
                 other @ (Effect::Claim { .. }
                 | Effect::Lookup { .. }
                 | Effect::Resolve(..)
+                | Effect::Authorize(..)
+                | Effect::Hold(..)
                 | Effect::Wake(_)
                 | Effect::Observe(_)
                 | Effect::Panicked

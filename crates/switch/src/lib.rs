@@ -8,3 +8,6 @@ pub mod failover;
 pub mod gateway;
 pub mod parameters;
 pub mod routing;
+mod secret;
+
+pub use secret::Secret;

@@ -109,6 +109,8 @@ mod tests {
             trusted: false,
             pass_headers: Vec::new(),
             pass_methods: Default::default(),
+            account: None,
+            redirects: crate::gateway::Redirects::Refuse,
             number_rules: NumberRules::default(),
             disabled: false,
             probe_interval: None,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tandem_admin::{
     BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayKind,
     GatewayState, GatewayView, HangUp, Readiness, TargetView, Timestamp,
@@ -121,7 +122,7 @@ fn timestamp(wall: Wall) -> Timestamp {
 fn mapping_view(report: &MappingReport) -> GatewayView {
     let gateway = &report.gateway;
     let sources: Vec<_> = gateway.sources.iter().map(ToString::to_string).collect();
-    let load = Load { calls: report.calls, limits: gateway.limits, disabled: false };
+    let load = Load { calls: report.calls, limits: gateway.limits, disabled: false, pause: None };
     view(
         &gateway.name,
         (GatewayKind::Mapping, sources.join(",")),
@@ -133,7 +134,8 @@ fn mapping_view(report: &MappingReport) -> GatewayView {
 
 fn routing_view(report: &GatewayReport) -> GatewayView {
     let gateway = &report.gateway;
-    let load = Load { calls: report.calls, limits: gateway.limits, disabled: gateway.disabled };
+    let load =
+        Load { calls: report.calls, limits: gateway.limits, disabled: gateway.disabled, pause: report.pause };
     let place = (GatewayKind::Routing, gateway.address.to_string());
     let targets = report.targets.iter().map(target_view).collect();
     let view = view(&gateway.name, place, &load, &report.statistics, &report.last_failures);
@@ -152,12 +154,18 @@ struct Load {
     calls: usize,
     limits: Limits,
     disabled: bool,
+    /// For how long it gets no new calls, as it asked for a pause.
+    pause: Option<Duration>,
 }
 
 impl Load {
     fn state(&self) -> (GatewayState, Option<String>) {
         match self.limits.max_calls {
             _ if self.disabled => (GatewayState::Disabled, Some("disabled in the configuration".to_owned())),
+            _ if self.pause.is_some() => {
+                let left = self.pause.unwrap_or_default().as_secs() + 1;
+                (GatewayState::Paused, Some(format!("asked for a pause, {left} s of it left")))
+            }
             Some(limit) if self.calls >= limit as usize => {
                 (GatewayState::Full, Some(format!("carries {} of {limit} calls", self.calls)))
             }

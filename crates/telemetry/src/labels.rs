@@ -295,6 +295,8 @@ labels! {
         UnknownSource = "unknown_source",
         /// The gateway is disabled, or did not say in time whether it takes the call.
         GatewayUnavailable = "gateway_unavailable",
+        /// The gateway has asked for a pause (503 with Retry-After).
+        GatewayPaused = "gateway_paused",
         /// The node is being drained.
         Draining = "draining",
         /// Messages wait too long: part of the new calls is shed.

@@ -157,6 +157,8 @@ metric_table! {
     gateway_slots_limit: GaugeByGateway = "tandem_gateway_slots_limit";
     /// Whether a gateway takes calls: 1 or 0.
     gateway_available: GaugeByGateway = "tandem_gateway_available";
+    /// Pauses that a gateway asked for (503 with Retry-After).
+    gateway_pauses: CounterByGateway = "tandem_gateway_pauses_total";
     /// Attempts at a gateway, or calls from it.
     gateway_attempts: CounterByGateway = "tandem_gateway_attempts_total";
     /// Attempts at a gateway, or calls from it, that were answered.
@@ -196,6 +198,8 @@ pub struct GatewayMetrics {
     pub slots_limit: Gauge,
     /// 1 if it takes calls, else 0.
     pub available: Gauge,
+    /// Pauses that it asked for.
+    pub pauses: Counter,
     /// Attempts at it, or calls from it.
     pub attempts: Counter,
     /// Those that were answered.
@@ -228,6 +232,7 @@ impl Metrics {
             slots: self.gateway_slots.of(label),
             slots_limit: self.gateway_slots_limit.of(label),
             available: self.gateway_available.of(label),
+            pauses: self.gateway_pauses.of(label),
             attempts: self.gateway_attempts.of(label),
             answered: self.gateway_answered.of(label),
         }

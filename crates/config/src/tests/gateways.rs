@@ -4,6 +4,7 @@ use std::time::Duration;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::Wanted;
 use tandem_sip::{Method, MethodSet};
+use tandem_switch::gateway::Redirects;
 
 #[test]
 fn a_gateway_needs_little() {
@@ -15,7 +16,7 @@ fn a_gateway_needs_little() {
     assert_eq!(routing.gateway.address.to_string(), "192.0.2.20:5060");
     assert_eq!(routing.gateway.prefixes, [""]);
     assert_eq!((routing.gateway.priority, routing.gateway.weight, routing.gateway.disabled), (0, 1, false));
-    assert!(routing.gateway.probe_interval.is_none() && routing.credentials.is_none());
+    assert!(routing.gateway.probe_interval.is_none() && routing.gateway.account.is_none());
     assert_eq!(routing.gateway.parameters.invite_timeout, Duration::from_secs(10));
 }
 
@@ -68,8 +69,8 @@ fn every_key_of_a_gateway_is_read() {
     assert_eq!(routing.parameters.invite_timeout, Duration::from_secs(6), "the system's");
     assert!(!routing.parameters.stop_after_sdp, "its own");
     assert_eq!(routing.parameters.max_duration, Some(Duration::from_secs(3600)));
-    let credentials = configured.credentials.as_ref().expect("credentials");
-    assert_eq!((credentials.username.as_str(), credentials.password.expose()), ("tandem", "x"));
+    let account = routing.account.as_ref().expect("an account");
+    assert_eq!((account.username.as_str(), account.password.expose()), ("tandem", "x"));
     assert_eq!(configured.overrides.iter().count(), 1);
 }
 
@@ -383,5 +384,25 @@ fn overrides_that_make_a_gateway_doubtful_warn() {
             "routing_gateway[0].parameters: SS_SIP_SESSION_TTL = 60 s is raised to 90 s, \
              the smallest Session-Expires that is accepted",
         ]
+    );
+}
+
+#[test]
+fn a_realm_needs_an_account_and_redirects_are_one_of_three() {
+    let gateway = |keys: &str| load(&routing(keys)).routing_gateways[0].gateway.clone();
+    let account =
+        gateway("username = \"u\"\npassword = \"p\"\nrealm = \"vendor\"").account.expect("an account");
+    assert_eq!(account.realm.as_deref(), Some("vendor"));
+    assert_eq!(
+        errors(&routing("realm = \"vendor\"")),
+        ["tandem.toml:1: routing_gateway[0].username: is missing; needed is the realm's user name"]
+    );
+    assert_eq!(gateway("").redirects, Redirects::Refuse);
+    assert_eq!(gateway("redirects = \"gateway\"").redirects, Redirects::Gateway);
+    assert_eq!(gateway("redirects = \"any\"").redirects, Redirects::Any);
+    assert_eq!(
+        errors(&routing("redirects = \"follow\"")),
+        ["tandem.toml:4: routing_gateway[0].redirects = \"follow\": \
+          is not \"refuse\", \"gateway\" or \"any\""]
     );
 }

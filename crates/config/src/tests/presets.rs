@@ -60,7 +60,7 @@ fn what_a_preset_comments_out_is_right_too() {
         let config = load(&text.replace("SS_GATEWAY_SWITCH_LIMIT = \"None\"", ""));
         let vendor = &config.routing_gateways[0];
         assert!(
-            vendor.credentials.is_some()
+            vendor.gateway.account.is_some()
                 && vendor.gateway.probe_interval.is_some()
                 && vendor.gateway.disabled
         );

@@ -68,6 +68,12 @@ impl World {
             Effect::Claim { seen_epoch } => self.claim(life, seen_epoch),
             Effect::Lookup { called, .. } => return self.look_up(life, &called),
             Effect::Admit(gateway, holder) => self.ask_gateway(life, &gateway, holder),
+            // No gateway challenges or asks for a pause here.
+            Effect::Authorize(_, serial, _) => {
+                let none = Input::Authorized { serial, authorization: None };
+                return self.with_host(life, |host, now| host.handle(none, now));
+            }
+            Effect::Hold(..) => {}
             // No gateway is known by name here.
             Effect::Resolve(attempt, _) => {
                 let nowhere = Input::Resolved { attempt, targets: Vec::new() };
@@ -151,6 +157,8 @@ impl World {
                 reach: Reach::At(Target { flow, local: SWITCH.into() }),
                 called: gateway.number_rules.apply(&called),
                 trusted: gateway.trusted,
+                has_account: gateway.account.is_some(),
+                redirects: gateway.redirects,
                 pass_headers: gateway.pass_headers.as_slice().into(),
                 pass_methods: gateway.pass_methods,
                 parameters: gateway.parameters.clone(),

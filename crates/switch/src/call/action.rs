@@ -4,16 +4,17 @@ use super::CallId;
 use super::snapshot::Snapshot;
 use crate::cdr::{EndReason, Release};
 use crate::failover::Failure;
-use crate::gateway::{GatewayName, Holder, MappingGateway, Outcome, Refusal};
+use crate::gateway::{GatewayName, Holder, MappingGateway, Outcome, Redirects, Refusal};
 use crate::parameters::AttemptParameters;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_sip::digest::Challenge;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::Mono;
-use tandem_sip::{Message, MethodSet};
+use tandem_sip::{Message, Method, MethodSet};
 
 use super::identity::Serial;
 
@@ -68,6 +69,13 @@ pub enum Input {
         /// Where to, best first; empty if there is no way. No more than [`MAX_TARGETS`] are used.
         targets: Vec<Target>,
     },
+    /// The answer to [`Action::Authorize`].
+    Authorized {
+        /// The request that is to carry it.
+        serial: Serial,
+        /// The header lines; `None` if there are none to be had.
+        authorization: Option<Authorization>,
+    },
     /// End the call, for a reason of the switch's own.
     HangUp(EndReason),
     /// A deadline may have passed.
@@ -100,6 +108,10 @@ pub struct Candidate {
     pub called: String,
     /// Whether identity headers are passed to it.
     pub trusted: bool,
+    /// Whether its challenges can be answered ([`Action::Authorize`]).
+    pub has_account: bool,
+    /// Where it may redirect calls to.
+    pub redirects: Redirects,
     /// Headers of its messages that reach the caller.
     pub pass_headers: Arc<[String]>,
     /// Methods of its requests inside the dialog that reach the caller.
@@ -136,6 +148,30 @@ pub enum Sought {
     Gateway(GatewayName),
     /// The `sip:` or `sips:` URI that a gateway has redirected to.
     Uri(Arc<str>),
+}
+
+/// A request that a gateway has challenged (RFC 3261 §22).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unauthorized {
+    /// Its method.
+    pub method: Method,
+    /// Its Request-URI.
+    pub uri: Arc<str>,
+    /// Its body.
+    pub body: Bytes,
+    /// What is to be answered, one for each realm; with the nonce count of an answer that is to come out the same again.
+    pub challenges: Vec<(Challenge, Option<u32>)>,
+    /// The client's nonce.
+    pub cnonce: String,
+}
+
+/// What a challenged request carries when it goes out again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorization {
+    /// Header lines, each with its line end.
+    pub lines: Bytes,
+    /// The nonce count of each.
+    pub counts: Vec<u32>,
 }
 
 /// Numbers the commits of a call.
@@ -189,6 +225,22 @@ pub enum Action {
         attempt: u16,
         /// What.
         of: Sought,
+    },
+    /// Answer a gateway's challenges; answered by [`Input::Authorized`].
+    Authorize {
+        /// The gateway.
+        gateway: GatewayName,
+        /// The request that is to carry the answer.
+        serial: Serial,
+        /// What it is.
+        request: Box<Unauthorized>,
+    },
+    /// A gateway wants no new calls for that long (Retry-After).
+    Hold {
+        /// The gateway.
+        gateway: GatewayName,
+        /// For how long.
+        pause: Duration,
     },
     /// Give a slot back, after the commit with that number if there is one.
     ReleaseSlot {

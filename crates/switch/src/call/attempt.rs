@@ -1,13 +1,14 @@
 //! One try at one routing gateway: its INVITEs, its timers, and what is left to do once it has been left.
 
 use super::action::{Action, Candidate, Seq, Target};
+use super::again::Pending;
 use super::caller::CallerLeg;
 use super::connected::Descriptions;
 use super::course::Course;
 use super::early::{Arrival, EarlyDialogs, offered};
 use super::identity::{Names, Serial};
-use super::invite::{Common, Head, Heard, Invite, SentInvite, gateway_uri, gone_elsewhere};
-use super::requests::{Body, via};
+use super::invite::{Common, Head, Invite, SentInvite, gateway_uri, gone_elsewhere};
+use super::requests::{Body, via, with_lines};
 use super::session::callee_policy;
 use super::snapshot::CSEQ_PER_EPOCH;
 use super::unwanted::UnwantedAnswer;
@@ -32,13 +33,15 @@ pub(super) struct Attempt {
     /// The name of its Call-ID and From tag.
     pub(super) serial: Serial,
     /// The gateway's own URI.
-    uri: Arc<str>,
+    pub(super) uri: Arc<str>,
     /// The INVITE that counts.
     pub(super) current: Invite,
     /// Those before it: copies of their final responses, or what comes late from targets that were given up.
     pub(super) earlier: Vec<Invite>,
     /// What it can still try by itself.
     pub(super) course: Course,
+    /// What its next INVITE waits for; meanwhile the current one does not count.
+    pub(super) pending: Option<Pending>,
     /// The wait that the failover table bounds, and when it is over.
     pub(super) wait: Option<(Wait, Mono)>,
     pub(super) commitment: Option<Commitment>,
@@ -68,6 +71,10 @@ pub(super) enum Wait {
     Ringing,
     /// An answer after 183: `SS_SIP_TIMEOUT_SESSION_PROGRESS`.
     SessionProgress,
+    /// Credentials for its next INVITE.
+    Credentials,
+    /// Where its next INVITE goes.
+    Targets,
 }
 
 /// What a response means for an attempt that is still the call's.
@@ -98,17 +105,6 @@ pub(super) struct Sender<'a> {
     pub(super) parameters: &'a CallParameters,
 }
 
-impl Wait {
-    fn failure(self) -> Failure {
-        match self {
-            Wait::Response => Failure::InviteTimeout,
-            Wait::Trying => Failure::TryingTimeout,
-            Wait::Ringing => Failure::RingingTimeout,
-            Wait::SessionProgress => Failure::SessionProgressTimeout,
-        }
-    }
-}
-
 impl Attempt {
     /// An attempt whose INVITE its call sends, as the returned bytes, once its state is committed. `course` holds the
     /// targets behind the first.
@@ -132,25 +128,7 @@ impl Attempt {
         (attempt, message)
     }
 
-    /// An attempt that an earlier owner of the call started: asked again if nothing had come of it.
-    pub(super) fn resume(
-        to: &mut Sender<'_>,
-        named: (u16, Serial),
-        candidate: Candidate,
-        sent: SentInvites,
-        now: Mono,
-    ) -> Self {
-        let unanswered = sent.current.heard != Heard::Provisional;
-        let mut attempt = Self::recall(named, candidate, sent, now);
-        if unanswered {
-            let head = attempt.current.head.clone();
-            let message = attempt.begin(to, head, now);
-            to.out.push(Action::Send { flow: attempt.current.head.target.flow, message, after: None });
-        }
-        attempt
-    }
-
-    /// An attempt that an earlier owner had left: nothing is sent for it but what leaving it asks for.
+    /// An attempt of an earlier owner of the call: nothing is sent for it but what leaving it asks for.
     pub(super) fn recall(named: (u16, Serial), candidate: Candidate, sent: SentInvites, now: Mono) -> Self {
         let uri = gateway_uri(&candidate);
         let current = Invite::recall(sent.current, now);
@@ -173,6 +151,7 @@ impl Attempt {
             current,
             earlier: Vec::new(),
             course: Course::default(),
+            pending: None,
             wait: None,
             commitment: None,
             early: None,
@@ -186,22 +165,40 @@ impl Attempt {
         }
     }
 
-    /// Puts a new INVITE in place of the current one, as an answer to nothing yet, and returns its bytes.
-    fn begin(&mut self, to: &mut Sender<'_>, head: Head, now: Mono) -> Bytes {
+    /// Sends the INVITE of an earlier owner of the call again.
+    pub(super) fn ask_again(&mut self, to: &mut Sender<'_>, head: Head, now: Mono) {
         let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
+        let flow = head.target.flow;
         let (invite, message) = Invite::start(common, head, (to.names, to.caller), to.parameters.resend, now);
         self.current = invite;
         self.wait = Some(response_wait(&self.candidate, to.parameters, now));
-        message
+        to.out.push(Action::Send { flow, message, after: None });
+    }
+
+    /// The Request-URI of the INVITE with that head.
+    pub(super) fn uri_of<'a>(&'a self, head: &'a Head) -> &'a str {
+        head.uri(Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri })
+    }
+
+    /// Leaves the current INVITE, before another can take its place.
+    pub(super) fn leave_current(&mut self, to: &mut Sender<'_>, now: Mono) {
+        let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
+        self.current.leave(common, to, &gone_elsewhere(), now);
+    }
+
+    /// Whether a response to the INVITE with that name comes from where the attempt stands.
+    pub(super) fn listens_to(&self, serial: Serial) -> bool {
+        self.current.head.serial == serial && self.pending.is_none()
     }
 
     /// Sends an INVITE inside the attempt that takes the current one's place: returns its bytes, to be sent once the
     /// call's state is committed. The one before is left: copies of its final response get their ACK, and where none
     /// has come it is cancelled as soon as that is allowed.
     pub(super) fn invite_again(&mut self, to: &mut Sender<'_>, head: Head, now: Mono) -> Bytes {
-        let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
-        self.current.leave(common, to, &gone_elsewhere(), now);
+        self.leave_current(to, now);
+        self.pending = None;
         self.early_dialogs.leave();
+        let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
         let (invite, message) = Invite::start(common, head, (to.names, to.caller), to.parameters.resend, now);
         let before = std::mem::replace(&mut self.current, invite);
         if !before.is_over() {
@@ -314,6 +311,8 @@ impl Attempt {
             (Some(Wait::SessionProgress), 180) => (Wait::Ringing, parameters.ringing_timeout),
             (Some(Wait::Ringing | Wait::SessionProgress), _) | (Some(Wait::Trying), 100) => return,
             (Some(Wait::Response | Wait::Trying) | None, _) => (Wait::Ringing, parameters.ringing_timeout),
+            // The INVITE does not count.
+            (Some(Wait::Credentials | Wait::Targets), _) => return,
         };
         self.wait = Some((next, now + interval));
     }
@@ -356,6 +355,7 @@ impl Attempt {
     /// Leaves an open attempt: stops resending, and cancels it as soon as a provisional response allows it (§9.1).
     pub(super) fn leave(&mut self, to: &mut Sender<'_>, reason: &[u8], now: Mono) {
         self.wait = None;
+        self.pending = None;
         self.early_dialogs.leave();
         let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
         for invite in self.earlier.iter_mut().chain(once(&mut self.current)) {
@@ -417,11 +417,28 @@ impl Attempt {
     pub(super) fn on_timer(&mut self, out: &mut Vec<Action>, now: Mono) -> Option<Failure> {
         self.on_earlier_timer(out, now);
         if let Some((wait, _)) = self.wait.filter(|(_, until)| *until <= now) {
-            return Some(wait.failure());
+            return Some(self.failure(wait));
+        }
+        if self.pending.is_some() {
+            self.current.on_late_timer(out, now);
+            return None;
         }
         match self.current.on_timer(out, now) {
             ClientTimer::TimedOut => Some(Failure::InviteTimeout),
             ClientTimer::Resend(_) | ClientTimer::Idle | ClientTimer::Terminated => None,
+        }
+    }
+
+    /// What it means that this has been waited for in vain.
+    fn failure(&self, wait: Wait) -> Failure {
+        match wait {
+            Wait::Response => Failure::InviteTimeout,
+            Wait::Trying => Failure::TryingTimeout,
+            Wait::Ringing => Failure::RingingTimeout,
+            Wait::SessionProgress => Failure::SessionProgressTimeout,
+            Wait::Credentials | Wait::Targets => {
+                self.pending.as_ref().map_or(Failure::InviteTimeout, |pending| pending.because)
+            }
         }
     }
 
@@ -484,5 +501,5 @@ fn response_wait(candidate: &Candidate, parameters: &CallParameters, now: Mono) 
 pub(super) fn ack(head: &Head, names: &mut Names, dialog: &Dialog, answer: Option<&Body>) -> Bytes {
     let serial = names.next();
     let via = via(dialog.flow().transport, &head.target.local, &names.branch(serial));
-    Body::close(answer, dialog.ack(&via, head.cseq))
+    Body::close(answer, with_lines(dialog.ack(&via, head.cseq), &head.authorization))
 }

@@ -1,7 +1,7 @@
 //! State: an INVITE is out at one gateway.
 
 use super::State;
-use super::action::Seq;
+use super::action::{Action, Seq};
 use super::attempt::{Attempt, Progress, Wait};
 use super::caller::EarlyDialog;
 use super::clearing;
@@ -17,6 +17,7 @@ use super::snapshot::OpenAttempt;
 use crate::cdr::AttemptOutcome;
 use crate::failover::{Failure, Verdict, judge};
 use bytes::Bytes;
+use std::time::Duration;
 use tandem_sip::dialog::Dialog;
 use tandem_sip::reliable::Sending;
 use tandem_sip::session_timer::TimerHeaders;
@@ -71,7 +72,7 @@ impl Calling {
         response: &Message,
         now: Now,
     ) -> State {
-        if serial != self.attempt.current.head.serial {
+        if !self.attempt.listens_to(serial) {
             if self.attempt.owns(serial) {
                 self.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
             } else {
@@ -249,14 +250,33 @@ impl Calling {
         match self.go_on(context, failure, response, now) {
             Ok(calling) => State::Calling(calling),
             Err(calling) => {
+                calling.hold_gateway(context, failure, response);
                 let reason = response.map(reason_lines).unwrap_or_default();
                 calling.fail(context, failure, reason, now)
             }
         }
     }
 
+    /// A gateway that answers 503 with Retry-After is left alone that long (RFC 3261 §21.5.4).
+    fn hold_gateway(&self, context: &mut Context, failure: Failure, response: Option<&Message>) {
+        let is_unavailable = failure == Failure::Status(StatusCode::SERVICE_UNAVAILABLE);
+        let asked = response.filter(|_| is_unavailable && !self.attempt.course.foreign);
+        if let Some(Ok(retry)) = asked.and_then(Message::retry_after)
+            && retry.secs > 0
+        {
+            let gateway = self.attempt.candidate.gateway.clone();
+            context.out.push(Action::Hold { gateway, pause: Duration::from_secs(retry.secs.into()) });
+        }
+    }
+
     /// The failover table: what the attempt's failure means for the hunt.
-    fn fail(mut self: Box<Self>, context: &mut Context, failure: Failure, reason: Bytes, now: Now) -> State {
+    pub(super) fn fail(
+        mut self: Box<Self>,
+        context: &mut Context,
+        failure: Failure,
+        reason: Bytes,
+        now: Now,
+    ) -> State {
         let verdict = judge(
             failure,
             self.attempt.commitment,
@@ -310,7 +330,7 @@ impl Calling {
         serial: Serial,
         now: Now,
     ) -> State {
-        if serial != self.attempt.current.head.serial {
+        if !self.attempt.listens_to(serial) {
             if self.attempt.owns(serial) {
                 self.attempt.undeliverable(serial);
             } else {

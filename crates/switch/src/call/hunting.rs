@@ -2,6 +2,7 @@
 
 use super::State;
 use super::action::{Action, Candidate, Event, MAX_TARGETS, Reach, Sought, Target};
+use super::again::RESOLVE_LIMIT;
 use super::attempt::Attempt;
 use super::calling::Calling;
 use super::clearing;
@@ -15,9 +16,6 @@ use tandem_sip::time::{Mono, Now};
 
 /// How long a gateway may take to say whether it has a slot; then the next one is asked.
 const ADMISSION_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long finding out where a gateway is reached may take; then it cannot be reached.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(4);
 
 /// Waiting for a gateway's word, and for where it is reached if that has to be found out.
 #[derive(Debug)]

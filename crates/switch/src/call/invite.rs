@@ -29,6 +29,9 @@ pub(super) struct Head {
     pub(super) redirected: Option<Arc<str>>,
     /// What it says about session timers.
     pub(super) timer: TimerLines,
+    /// Header lines that answer challenges. Never stored.
+    #[serde(skip)]
+    pub(super) authorization: Bytes,
 }
 
 /// What all INVITEs of one attempt have in common.
@@ -71,13 +74,21 @@ pub(super) struct SentInvite {
 impl Head {
     /// The first INVITE of an attempt.
     pub(super) fn first(serial: Serial, target: Target, timer: TimerLines) -> Self {
-        Self { serial, cseq: invite_cseq(serial), target, redirected: None, timer }
+        Self {
+            serial,
+            cseq: invite_cseq(serial),
+            target,
+            redirected: None,
+            timer,
+            authorization: Bytes::new(),
+        }
     }
 
     /// That of a further INVITE to the same target: another branch, the next sequence number.
     pub(super) fn next(&self, names: &mut Names) -> Self {
         let serial = names.next();
-        Self { serial, cseq: (self.cseq + 1).max(invite_cseq(serial)), ..self.clone() }
+        let cseq = (self.cseq + 1).max(invite_cseq(serial));
+        Self { serial, cseq, authorization: Bytes::new(), ..self.clone() }
     }
 
     /// The Request-URI.
@@ -118,7 +129,7 @@ impl Head {
         if let Some(breadth) = caller.max_breadth {
             request = request.number(Name::MaxBreadth, breadth.into());
         }
-        request = self.timer.put(request);
+        request = with_lines(self.timer.put(request), &self.authorization);
         request = if caller.identity.is_hidden_from(of.candidate) {
             with_lines(request, &without_traces(&caller.passed))
         } else {
@@ -136,11 +147,13 @@ impl Head {
         with_lines(request, reason).finish()
     }
 
-    /// The ACK of a final response other than 2xx (§17.1.1.3): To as the response has it.
+    /// The ACK of a final response other than 2xx (§17.1.1.3): To as the response has it, with the INVITE's credentials
+    /// (§22.1).
     fn failure_ack(&self, of: Common<'_>, names: &Names, caller: &CallerLeg, response: &Message) -> Bytes {
-        self.request(of, names, caller, Method::Ack)
-            .header(Name::To, response.first(Name::To).unwrap_or_default())
-            .finish()
+        let ack = self
+            .request(of, names, caller, Method::Ack)
+            .header(Name::To, response.first(Name::To).unwrap_or_default());
+        with_lines(ack, &self.authorization).finish()
     }
 }
 

@@ -16,6 +16,7 @@ mod again;
 mod attempt;
 mod caller;
 mod calling;
+mod challenge;
 mod clearing;
 mod connected;
 mod context;
@@ -28,6 +29,7 @@ mod inside;
 mod invite;
 mod privacy;
 mod reasons;
+mod redirect;
 mod reliable;
 mod requests;
 mod ringing;
@@ -41,7 +43,8 @@ mod unanswered;
 mod unwanted;
 
 pub use action::{
-    Action, Again, Candidate, Event, Input, Looked, MAX_TARGETS, Reach, Seq, Setup, Sought, Target,
+    Action, Again, Authorization, Candidate, Event, Input, Looked, MAX_TARGETS, Reach, Seq, Setup, Sought,
+    Target, Unauthorized,
 };
 pub use identity::{CallId, Serial, TOKEN_LEN, Token, TokenKeys};
 pub use screen::{Refused, Screened, respond_outside_dialog, screen};
@@ -165,6 +168,7 @@ impl Call {
                 self.on_admitted(gateway, attempt, result, now);
             }
             Input::Resolved { attempt, targets } => self.on_resolved(attempt, targets, now),
+            Input::Authorized { serial, authorization } => self.on_authorized(serial, authorization, now),
             Input::HangUp(cause) => self.hang_up(cause, now),
             Input::Timer => self.on_timer(now),
         }
@@ -184,10 +188,19 @@ impl Call {
     }
 
     fn on_resolved(&mut self, attempt: u16, targets: Vec<Target>, now: Now) {
+        let found = (attempt, targets);
         self.state = match self.take_state() {
-            State::Admitting(admitting) => admitting.on_resolved(&mut self.context, (attempt, targets), now),
-            state @ (State::Calling(_)
-            | State::Routing(_)
+            State::Admitting(admitting) => admitting.on_resolved(&mut self.context, found, now),
+            State::Calling(calling) => calling.on_resolved(&mut self.context, found, now),
+            state @ (State::Routing(_) | State::Connected(_) | State::Clearing(_) | State::Over) => state,
+        };
+    }
+
+    fn on_authorized(&mut self, serial: Serial, authorization: Option<Authorization>, now: Now) {
+        self.state = match self.take_state() {
+            State::Calling(calling) => calling.on_authorized(&mut self.context, (serial, authorization), now),
+            state @ (State::Routing(_)
+            | State::Admitting(_)
             | State::Connected(_)
             | State::Clearing(_)
             | State::Over) => state,

@@ -52,6 +52,11 @@ impl Body {
         message.has_sdp().then(|| Self::of(message)).flatten()
     }
 
+    /// The bytes, shared.
+    pub(super) fn bytes(&self) -> Bytes {
+        self.content.clone()
+    }
+
     /// The bytes.
     pub(super) fn content(&self) -> &[u8] {
         &self.content

@@ -3,6 +3,7 @@
 //! Deadlines are wall-clock times. No secrets: a gateway's credentials are looked up again.
 
 use super::action::{Action, Candidate, Seq};
+use super::again;
 use super::attempt::{Attempt, SentInvites, Wait};
 use super::caller::CallerLeg;
 use super::calling::Calling;
@@ -145,15 +146,11 @@ impl OpenAttempt {
 
     fn resume(self, context: &mut Context, now: Now) -> Attempt {
         let rings = self.sent.current.heard == Heard::Provisional;
-        let mut attempt = Attempt::resume(
-            &mut context.sender(),
-            (self.index, self.serial),
-            self.candidate,
-            self.sent,
-            now.mono,
-        );
+        let mut attempt = Attempt::recall((self.index, self.serial), self.candidate, self.sent, now.mono);
         attempt.course = self.course;
-        if rings {
+        if !rings {
+            again::ask_again(&mut attempt, context, now);
+        } else {
             attempt.wait = self.wait.map(|(wait, until)| (wait, now.to_mono(until, LONGEST_SETUP_WAIT)));
         }
         attempt.commitment = self.commitment;

@@ -1,18 +1,22 @@
 //! Gateways: as they are configured, and as they run.
 
+mod account;
 mod address;
 mod sources;
 mod state;
 
+pub use account::{Account, MAX_NONCES, NonceCounts};
 pub use address::GatewayAddress;
 pub use sources::SourceTable;
 
 pub use state::{
-    GatewayState, Holder, LastFailure, MAX_LAST_FAILURES, Outcome, Refusal, STATISTICS_WINDOW, Statistics,
+    GatewayState, Holder, LastFailure, MAX_HOLD, MAX_LAST_FAILURES, Outcome, Refusal, STATISTICS_WINDOW,
+    Statistics,
 };
 
 use crate::parameters::{AttemptParameters, CallParameters};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +82,10 @@ pub struct RoutingGateway {
     pub pass_headers: Vec<String>,
     /// Methods of its requests inside a dialog that reach the other leg, of [`PASSABLE`].
     pub pass_methods: MethodSet,
+    /// By what name and password its challenges are answered, if they are.
+    pub account: Option<Account>,
+    /// Where it may redirect calls to.
+    pub redirects: Redirects,
     /// What is done to the called number on the way to it.
     pub number_rules: NumberRules,
     /// Not called while set.
@@ -86,6 +94,18 @@ pub struct RoutingGateway {
     pub probe_interval: Option<Duration>,
     /// The system's parameters with this gateway's overrides.
     pub parameters: Arc<AttemptParameters>,
+}
+
+/// Where a gateway may redirect calls to (3xx).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Redirects {
+    /// Nowhere: a redirection is a failure of the attempt.
+    #[default]
+    Refuse,
+    /// To its own addresses, and to its own name.
+    Gateway,
+    /// Anywhere.
+    Any,
 }
 
 /// Bounds on what a gateway carries; `None` is no bound.

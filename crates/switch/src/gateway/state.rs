@@ -20,6 +20,9 @@ const SLICES: usize = 15;
 const SLICE_MS: u64 = STATISTICS_WINDOW.as_millis() as u64 / SLICES as u64;
 const CPS_WINDOW: Duration = Duration::from_secs(1);
 
+/// The longest pause that a gateway is granted, whatever its Retry-After says.
+pub const MAX_HOLD: Duration = Duration::from_secs(300);
+
 /// Who holds a slot: one attempt of one call. The caller's own leg is attempt 0 of a mapping gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Holder {
@@ -41,6 +44,9 @@ pub enum Refusal {
     /// Disabled, or known to be down.
     #[error("not available")]
     Unavailable,
+    /// It asked for a pause (503 with Retry-After).
+    #[error("asked for a pause")]
+    Paused,
     /// It did not say in time whether it takes the call.
     #[error("no answer on admission")]
     NoAnswer,
@@ -82,6 +88,8 @@ pub struct GatewayState {
     pace: Pace,
     slices: VecDeque<Slice>,
     last_failures: VecDeque<LastFailure>,
+    /// Until when it gets no new calls.
+    held_until: Option<Mono>,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +131,19 @@ impl GatewayState {
             pace: Pace::default(),
             slices: VecDeque::new(),
             last_failures: VecDeque::new(),
+            held_until: None,
         }
+    }
+
+    /// Gives it no new calls for that long, at most [`MAX_HOLD`]. A shorter pause does not end a longer one.
+    pub fn hold(&mut self, now: Mono, pause: Duration) {
+        let until = now + pause.min(MAX_HOLD);
+        self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
+    }
+
+    /// How long it gets no new calls.
+    pub fn pause(&self, now: Mono) -> Option<Duration> {
+        self.held_until.filter(|until| *until > now).map(|until| until.since(now))
     }
 
     /// Takes a slot for `holder`. Asking again for a slot that is held changes nothing.
@@ -133,6 +153,9 @@ impl GatewayState {
     pub fn admit(&mut self, now: Now, holder: Holder) -> Result<(), Refusal> {
         if self.slots.contains(&holder) {
             return Ok(());
+        }
+        if self.pause(now.mono).is_some() {
+            return Err(Refusal::Paused);
         }
         if self.limits.max_calls.is_some_and(|limit| self.slots.len() >= limit as usize) {
             return Err(Refusal::Calls);
@@ -299,6 +322,20 @@ mod tests {
         assert_eq!(admitted[..10].iter().sum::<u32>(), 200, "never more than the limit in a second");
         assert!(admitted.iter().all(|tenth| *tenth <= 40), "{admitted:?}");
         assert!(admitted[10..].iter().sum::<u32>() >= 9 * 198);
+    }
+
+    #[test]
+    fn a_gateway_that_asked_for_a_pause_gets_no_new_call_before_it_is_over() {
+        let mut gateway = state(None, None);
+        assert_eq!(gateway.admit(at(0), holder(1)), Ok(()));
+        gateway.hold(Mono(0), Duration::from_secs(30));
+        gateway.hold(Mono(0), Duration::from_secs(10));
+        assert_eq!(gateway.admit(at(29_999), holder(2)), Err(Refusal::Paused));
+        assert_eq!(gateway.admit(at(29_999), holder(1)), Ok(()), "a slot that is held stays so");
+        assert_eq!(gateway.pause(Mono(20_000)), Some(Duration::from_secs(10)));
+        assert_eq!(gateway.admit(at(30_000), holder(2)), Ok(()));
+        gateway.hold(Mono(40_000), Duration::from_secs(86_400));
+        assert_eq!(gateway.pause(Mono(40_000)), Some(MAX_HOLD));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod admission;
 mod caller;
+mod challenge;
 mod commits;
 mod conversation;
 mod ends;
@@ -15,9 +16,11 @@ mod messages;
 mod midcall;
 mod offers;
 mod own;
+mod pause;
 mod plan;
 mod privacy;
 mod races;
+mod redirect;
 mod reliable;
 mod ringback;
 mod screening;

@@ -1,7 +1,8 @@
 //! What a test's world looks like before its call begins.
 
+use crate::Secret;
 use crate::call::{Candidate, Reach, Target};
-use crate::gateway::{PASSED, Refusal};
+use crate::gateway::{Account, PASSED, Redirects, Refusal};
 use crate::parameters::{AttemptParameters, CallParameters, Overrides, Parameters};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -63,6 +64,9 @@ pub(super) struct Plan {
     pub(super) resolution: Answers,
     /// Where gateways that are known by name, and URIs, are reached.
     pub(super) targets: BTreeMap<String, Vec<SocketAddr>>,
+    pub(super) authorization: Answers,
+    /// What gateways that have an account are answered by.
+    pub(super) account: Option<Account>,
     pub(super) refusing: BTreeMap<&'static str, Refusal>,
 }
 
@@ -91,6 +95,12 @@ impl Default for Plan {
             admission: Answers::AtOnce,
             resolution: Answers::AtOnce,
             targets: BTreeMap::new(),
+            authorization: Answers::AtOnce,
+            account: Some(Account {
+                username: "tandem".into(),
+                password: Secret::new("letmein".into()),
+                realm: None,
+            }),
             refusing: BTreeMap::new(),
         }
     }
@@ -109,6 +119,22 @@ impl Plan {
         candidate.reach = Reach::Named(format!("{}.example", candidate.gateway).into());
         let addresses = at.iter().map(|number| gateway_address(*number)).collect();
         self.targets.insert(candidate.gateway.to_string(), addresses);
+        self
+    }
+
+    /// Gives the switch an account at every gateway.
+    pub(super) fn accounts(&mut self) -> &mut Self {
+        for candidate in &mut self.candidates {
+            candidate.has_account = true;
+        }
+        self
+    }
+
+    /// Lets every gateway redirect.
+    pub(super) fn redirects(&mut self, redirects: Redirects) -> &mut Self {
+        for candidate in &mut self.candidates {
+            candidate.redirects = redirects;
+        }
         self
     }
 
@@ -160,6 +186,8 @@ fn candidate(number: usize) -> Candidate {
         reach: Reach::At(target(gateway_address(number))),
         called: format!("{number}4420"),
         trusted: false,
+        has_account: false,
+        redirects: Redirects::Refuse,
         pass_headers: Arc::from([]),
         pass_methods: PASSED,
         parameters: Arc::new(Parameters::default().attempt(&Overrides::default(), Vec::new())),

@@ -9,7 +9,7 @@ use super::plan::{Answers, CALLER, OFFER, Plan, address, sdp};
 use super::world::World;
 use crate::call::{Input, Reach};
 use crate::cdr::EndReason;
-use crate::gateway::Refusal;
+use crate::gateway::{Redirects, Refusal};
 use crate::parameters::ReliableProvisionals;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -113,8 +113,8 @@ fn plan(random: &mut Random, plan: &mut Plan) {
     }
 }
 
-/// Some gateways are known by name, and reached at several places or at none.
-fn name_gateways(random: &mut Random, plan: &mut Plan) {
+/// Some gateways are known by name, and reached at several places or at none; some challenge, and some redirect.
+fn furnish_gateways(random: &mut Random, plan: &mut Plan) {
     for number in 1..=plan.candidates.len() {
         if random.chance(20) {
             let places: Vec<usize> = (0..random.below(4)).map(|_| random.below(6) as usize + 1).collect();
@@ -124,6 +124,15 @@ fn name_gateways(random: &mut Random, plan: &mut Plan) {
     if random.chance(30) {
         plan.resolution = Answers::WhenTold;
     }
+    if random.chance(40) {
+        plan.accounts();
+    }
+    if random.chance(30) {
+        plan.authorization = Answers::WhenTold;
+    }
+    if random.chance(40) {
+        plan.redirects(if random.chance(50) { Redirects::Any } else { Redirects::Gateway });
+    }
 }
 
 impl Walk {
@@ -131,7 +140,7 @@ impl Walk {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let world = World::with(|world_plan| {
             plan(&mut random, world_plan);
-            name_gateways(&mut random, world_plan);
+            furnish_gateways(&mut random, world_plan);
         });
         Self { random, world, heard: Vec::new(), rseq: BTreeMap::new(), log: Vec::new() }
     }
@@ -196,6 +205,10 @@ impl Walk {
             self.world.look_up();
             return "look-up answered".to_owned();
         }
+        if let Some(authorized) = self.world.authorization() {
+            self.world.input(authorized);
+            return "challenge answered".to_owned();
+        }
         if let Some(resolved) = self.world.resolution() {
             self.world.input(resolved);
             return "resolution answered".to_owned();
@@ -237,10 +250,10 @@ impl Walk {
         let gateway = request.flow.remote;
         let statuses: &[u16] = match request.what().as_str() {
             "INVITE" => &[
-                100, 100, 180, 180, 181, 183, 183, 183, 199, 200, 200, 200, 200, 202, 302, 401, 404, 408,
-                486, 487, 487, 500, 503, 603,
+                100, 100, 180, 180, 181, 183, 183, 183, 199, 200, 200, 200, 200, 202, 302, 302, 401, 401,
+                407, 404, 408, 486, 487, 487, 500, 503, 603,
             ],
-            _ => &[100, 200, 200, 200, 200, 481, 408, 488, 491, 500],
+            _ => &[100, 200, 200, 200, 401, 481, 408, 488, 491, 500],
         };
         let status = *self.random.one_of(statuses).expect("some");
         let mut response = reply(status);
@@ -261,6 +274,12 @@ impl Walk {
         if self.random.chance(5) {
             response = response.contact("");
         }
+        if matches!(status, 401 | 407) {
+            response = response.line(&self.challenge(status));
+        }
+        if status == 302 {
+            response = response.contact(&format!("<sip:99@198.51.100.{}>", self.random.below(6) + 1));
+        }
         if self.random.chance(10) {
             response = response.line("Reason: Q.850;cause=16").line("Reason: SIP;cause=200");
         }
@@ -268,6 +287,12 @@ impl Walk {
         self.heard.push(Heard::Response(message.clone()));
         self.world.response(message);
         format!("{gateway}: {status} to {}", request.what())
+    }
+
+    fn challenge(&mut self, status: u16) -> String {
+        let header = if status == 401 { "WWW-Authenticate" } else { "Proxy-Authenticate" };
+        let (nonce, stale) = (self.random.below(3), self.random.chance(50));
+        format!("{header}: Digest realm=\"r\", nonce=\"{nonce}\", qop=\"auth\", stale={stale}")
     }
 
     fn caller_replies(&mut self) -> String {

@@ -7,10 +7,12 @@ use crate::call::connected::{Party, Refresh};
 use crate::call::identity::Serial;
 use crate::call::{
     Action, Call, CallId, Event, Input, Looked, Seq, Setup, Snapshot, Sought, Stage, State, Token, TokenKeys,
-    screen,
+    Unauthorized, screen,
 };
 use crate::cdr::{EndReason, Release};
-use crate::gateway::{Holder, Limits, MappingGateway, NumberRules, Outcome, Refusal, SourceLimits};
+use crate::gateway::{
+    Holder, Limits, MappingGateway, NonceCounts, NumberRules, Outcome, Refusal, SourceLimits,
+};
 use bincode::Options;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -48,6 +50,11 @@ pub(super) struct World {
     pub(super) asked: VecDeque<(String, u16)>,
     /// What the call wants to have resolved and was not told yet.
     pub(super) resolving: VecDeque<(u16, Sought)>,
+    /// Challenged requests that the call wants credentials for and was not told yet.
+    pub(super) unauthorized: VecDeque<(Serial, Box<Unauthorized>)>,
+    pub(super) nonces: NonceCounts,
+    /// The pauses that gateways were granted.
+    pub(super) holds: Vec<(String, Duration)>,
     pub(super) lookups: usize,
     /// Everything that was sent, in order.
     pub(super) sent: Vec<Got>,
@@ -99,6 +106,9 @@ impl World {
             slots: BTreeSet::new(),
             asked: VecDeque::new(),
             resolving: VecDeque::new(),
+            unauthorized: VecDeque::new(),
+            nonces: NonceCounts::default(),
+            holds: Vec::new(),
             lookups: 0,
             sent: Vec::new(),
             epoch: 0,
@@ -147,6 +157,14 @@ impl World {
                         answers.extend(self.admission());
                     }
                 }
+                Action::Authorize { gateway, serial, request } => {
+                    self.unauthorized.push_back((serial, request));
+                    assert!(GATEWAY_NAMES.contains(&&*gateway));
+                    if self.plan.authorization == Answers::AtOnce {
+                        answers.extend(self.authorization());
+                    }
+                }
+                Action::Hold { gateway, pause } => self.holds.push((gateway.to_string(), pause)),
                 Action::Resolve { attempt, of } => {
                     self.resolving.push_back((attempt, of));
                     if self.plan.resolution == Answers::AtOnce {
@@ -272,6 +290,14 @@ impl World {
         };
         let found = self.plan.targets.get(&**name).cloned().unwrap_or_default();
         Some(Input::Resolved { attempt, targets: found.into_iter().map(target).collect() })
+    }
+
+    /// The answer to the oldest challenge that was held back, as the gateway's owner gives it.
+    pub(super) fn authorization(&mut self) -> Option<Input> {
+        let (serial, request) = self.unauthorized.pop_front()?;
+        let account = self.plan.account.as_ref();
+        let authorization = account.and_then(|account| account.authorize(&mut self.nonces, &request));
+        Some(Input::Authorized { serial, authorization })
     }
 
     // The clock.
