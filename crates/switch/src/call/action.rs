@@ -99,7 +99,7 @@ pub struct Looked {
 
 /// One gateway that a call may be sent to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Candidate {
+pub struct Candidate<P = Arc<AttemptParameters>> {
     /// Its name.
     pub gateway: GatewayName,
     /// How it is reached.
@@ -117,7 +117,24 @@ pub struct Candidate {
     /// Methods of its requests inside the dialog that reach the caller.
     pub pass_methods: MethodSet,
     /// The parameters that its attempts go by.
-    pub parameters: Arc<AttemptParameters>,
+    pub parameters: P,
+}
+
+impl<P> Candidate<P> {
+    /// With other parameters, or what stands for them.
+    pub(super) fn with_parameters<Q>(self, parameters: Q) -> Candidate<Q> {
+        Candidate {
+            gateway: self.gateway,
+            reach: self.reach,
+            called: self.called,
+            trusted: self.trusted,
+            has_account: self.has_account,
+            redirects: self.redirects,
+            pass_headers: self.pass_headers,
+            pass_methods: self.pass_methods,
+            parameters,
+        }
+    }
 }
 
 /// The most targets of one name that an attempt tries.

@@ -41,6 +41,7 @@ mod snapshot;
 mod tests;
 mod unanswered;
 mod unwanted;
+mod waiting;
 
 pub use action::{
     Action, Again, Authorization, Candidate, Event, Input, Looked, MAX_TARGETS, Reach, Seq, Setup, Sought,

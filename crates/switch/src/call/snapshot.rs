@@ -17,6 +17,7 @@ use super::identity::{Names, Serial};
 use super::invite::Heard;
 use super::requests::{Body, reason_line};
 use super::session::{self, FrozenSessions, Sessions};
+use super::waiting::Waiting;
 use super::{Call, CallId, State};
 use crate::cdr::{AttemptOutcome, CallRecord, EndReason, Origin, Release};
 use crate::failover::{Commitment, Failure};
@@ -66,7 +67,7 @@ pub(super) enum Phase {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct HuntingPhase {
-    candidates: Vec<Candidate>,
+    candidates: Waiting,
     last_failure: Option<Failure>,
     setup_deadline: Option<Wall>,
     open: OpenAttempt,
@@ -137,7 +138,7 @@ impl OpenAttempt {
             pdd: attempt.pdd,
         };
         Phase::Hunting(Box::new(HuntingPhase {
-            candidates: context.hunt.candidates.iter().cloned().collect(),
+            candidates: Waiting::pack(context.hunt.candidates.iter()),
             last_failure: context.hunt.last_failure,
             setup_deadline: context.setup_deadline.map(|deadline| now.to_wall(deadline)),
             open,
@@ -334,7 +335,7 @@ impl Call {
 
 impl HuntingPhase {
     fn resume(self, context: &mut Context, now: Now) -> State {
-        context.hunt.candidates = self.candidates.into();
+        context.hunt.candidates = self.candidates.unpack().collect();
         context.hunt.last_failure = self.last_failure;
         context.setup_deadline = self.setup_deadline.map(|at| now.to_mono(at, LONGEST_SETUP_WAIT));
         // What the caller was told last is not known; a copy of its INVITE gets this.
