@@ -187,6 +187,8 @@ impl Calling {
             };
         };
         self.attempt.course.foreign = hop.foreign;
+        // The gateway's trust is not for others.
+        self.attempt.candidate.trusted &= !hop.foreign;
         let next = self.attempt.current.head.next(&mut context.names);
         let head = Head { target, redirected: Some(hop.uri), ..next };
         match self.invite_again(context, head, (Again::Redirect, because), now) {

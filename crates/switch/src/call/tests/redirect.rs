@@ -244,3 +244,16 @@ fn an_heir_goes_on_with_the_contacts_that_are_left() {
     let third = world.at(5, "INVITE");
     assert!(third.cseq_number() > second.cseq_number());
 }
+
+#[test]
+fn another_ones_server_gets_no_identity() {
+    let mut world = World::with(|plan| {
+        plan.redirects(Redirects::Any).trusted = true;
+        plan.invite_lines = "P-Asserted-Identity: <sip:+4930@c.example>\r\n".into();
+        plan.candidates[0].trusted = true;
+        plan.targets.insert("sip:99@198.51.100.4".into(), vec![gateway_address(4)]);
+    });
+    let first = redirected(&mut world, "<sip:99@198.51.100.4>");
+    assert!(first.first(Name::PAssertedIdentity).is_some());
+    assert_eq!(world.at(4, "INVITE").first(Name::PAssertedIdentity), None);
+}
