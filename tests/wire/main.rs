@@ -7,6 +7,7 @@ mod admin;
 mod answered;
 mod cancelled;
 mod cdr;
+mod challenged;
 mod commands;
 mod failover;
 #[cfg(feature = "fault-injection")]

@@ -5,6 +5,33 @@ use crate::wire::Wire;
 use serde_json::json;
 use std::time::Duration;
 
+/// Refreshes each 9 s: the shortest that the parameters allow.
+const SHORTEST: &str = "SS_SIP_SESSION_TTL = 90\nSS_SIP_SESSION_UPDATE_SEGMENT = 10";
+
+#[test]
+fn each_leg_is_refreshed_as_it_allows_by_update_and_by_re_invite() {
+    let mut wire = Wire::new();
+    wire.parameters(SHORTEST);
+    let mut vendor = wire.gateway("vendor", Scenario::of("gateway_is_refreshed"));
+    let switch = wire.start();
+    let talk = Duration::from_secs(1);
+    let mut caller = wire.call(&switch, Scenario::of("caller_is_refreshed").talking(talk));
+    caller.succeeds();
+    vendor.succeeds();
+    let answer = &caller.received("SIP/2.0 200")[0];
+    assert_eq!(answer.must("Session-Expires"), "90;refresher=uas");
+    let update = &caller.received("UPDATE")[0];
+    assert_eq!(update.must("Session-Expires"), "90;refresher=uac");
+    assert_eq!(update.header("Content-Type"), None, "a refresh by UPDATE offers nothing");
+    let invites = vendor.received("INVITE");
+    let body = |text: &str| text.split_once("\n\n").expect("a body").1.trim().to_owned();
+    assert_eq!(body(&invites[0].text), body(&invites[1].text), "the description, o= and all, is as it was");
+    assert_eq!(invites[1].must("Session-Expires"), "90;refresher=uac");
+    let cdr = switch.only_cdr();
+    cdr.has(&[("end_reason", json!("normal"))]);
+    assert!((9_000..14_000).contains(&cdr.ms("duration_ms")), "{}", cdr.ms("duration_ms"));
+}
+
 #[test]
 fn a_caller_that_does_not_refresh_is_hung_up_on_and_so_is_the_gateway() {
     let mut wire = Wire::new();

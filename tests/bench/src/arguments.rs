@@ -20,9 +20,10 @@ pub(crate) struct Arguments {
     #[arg(value_enum)]
     pub(crate) parts: Vec<Part>,
 
-    /// Own servers of this tool to measure: tandem, kamailio. The first of all servers is what others are compared
+    /// Own servers of this tool to measure: tandem, kamailio (as Debian ships it), kamailio-fm (with the
+    /// quickest of its allocators). The first of all servers is what others are compared
     /// with.
-    #[arg(long, value_delimiter = ',', default_value = "tandem,kamailio", value_name = "NAMES")]
+    #[arg(long, value_delimiter = ',', default_value = "tandem,kamailio,kamailio-fm", value_name = "NAMES")]
     pub(crate) servers: Vec<String>,
 
     /// Another server to measure: a name, and the shell command that starts it in the foreground. It must listen on
@@ -236,7 +237,7 @@ mod tests {
             |line: &[&str]| parse(line).map(|all| all.into_iter().map(|one| one.name).collect::<Vec<_>>());
         assert_eq!(
             names(&["--server", "mine=x -y"]),
-            Ok(vec!["tandem".into(), "kamailio".into(), "mine".into()])
+            Ok(vec!["tandem".into(), "kamailio".into(), "kamailio-fm".into(), "mine".into()])
         );
         assert_eq!(names(&["--servers", "", "--server", "mine=x"]), Ok(vec!["mine".into()]));
         assert!(names(&["--server", "tandem=x"]).is_err());

@@ -10,9 +10,10 @@ type Target = fn(&[u8]);
 #[test]
 fn the_corpora_of_the_fuzzer_are_read_as_they_must_be() {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let all: [(&str, Target); 4] = [
+    let all: [(&str, Target); 5] = [
         ("scanner", targets::scanner),
         ("headers", targets::headers),
+        ("digest", targets::digest),
         ("sdp", targets::sdp),
         ("framing", targets::framing),
     ];

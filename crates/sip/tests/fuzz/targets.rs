@@ -3,6 +3,7 @@
 use crate::{sound, touch};
 use bytes::Bytes;
 use std::hint::black_box;
+use tandem_sip::digest::{Challenge, Credentials, Issuer, Protected};
 use tandem_sip::header::{
     AuthParams, Contact, Event, MediaType, NameAddr, RAck, Reason, Replaces, RetryAfter, SessionExpires,
     SubscriptionState, privacy_values, q_value, unquote,
@@ -58,6 +59,21 @@ fn uri(value: &[u8]) {
     black_box(uri.is_equivalent(&uri));
     let decoded = uri::unescape(value);
     assert!(decoded.len() <= value.len());
+}
+
+/// A challenge, or the answer to one: what we answer, the server that asked finds right.
+pub(crate) fn digest(value: &[u8]) {
+    black_box(Credentials::parse(value).is_some_and(|credentials| credentials.are_of("", "INVITE", b"")));
+    let Ok(challenge) = Challenge::parse(Issuer::Proxy, value) else { return };
+    let request = Protected { method: "INVITE", uri: "sip:4420@192.0.2.1", body: b"v=0" };
+    let answer = challenge.answer(("tandem", "geheim"), request, "cnonce", 1);
+    let credentials = Credentials::parse(answer.as_bytes()).expect("our own answer can be read");
+    assert_eq!(
+        (&credentials.realm[..], &credentials.nonce[..]),
+        (&challenge.realm[..], &challenge.nonce[..])
+    );
+    let ha1 = challenge.algorithm().ha1("tandem", &challenge.realm, "geheim");
+    assert!(credentials.are_of(&ha1, request.method, request.body), "{answer}");
 }
 
 /// A session description.

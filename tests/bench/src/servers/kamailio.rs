@@ -1,7 +1,7 @@
 //! Kamailio as a stateful proxy that knows its dialogs: tm, rr and dialog, no database, no log of calls.
 //!
 //! It does less than a back-to-back user agent: both ends keep one Call-ID, and no record is written. What costs it
-//! more than it must is left out: no name look-ups, no TCP, the allocator that is quickest.
+//! more than it must is left out: no name look-ups, no TCP.
 
 use super::{Lab, first_line};
 use crate::load::{CALLEE, SERVER};
@@ -9,15 +9,27 @@ use anyhow::Result;
 use std::fs;
 use std::path::Path;
 
-pub(super) fn command(lab: &Lab, folder: &Path) -> Result<Vec<String>> {
+/// Which of Kamailio's allocators it runs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allocator {
+    /// The one that Debian's package runs with: it checks what it is given.
+    Default,
+    /// `fm`, which checks nothing.
+    Quickest,
+}
+
+pub(super) fn command(lab: &Lab, allocator: Allocator, folder: &Path) -> Result<Vec<String>> {
     let config = folder.join("kamailio.cfg");
     fs::write(&config, configuration(lab.kamailio_children))?;
     let (config, folder) = (config.display().to_string(), folder.display().to_string());
-    let allocators = ["-x", "fm", "-X", "fm", "-m", "2048", "-M", "32"];
+    let allocators: &[&str] = match allocator {
+        Allocator::Default => &["-m", "2048", "-M", "32"],
+        Allocator::Quickest => &["-x", "fm", "-X", "fm", "-m", "2048", "-M", "32"],
+    };
     let command = ["kamailio", "-DD", "-E", "-f", &config, "-Y", &folder, "-w", &folder];
     // As large a receive buffer as the system gives.
     let buffer = ["-b", "33554432"];
-    Ok(command.iter().chain(&allocators).chain(&buffer).map(|part| (*part).to_owned()).collect())
+    Ok(command.iter().chain(allocators).chain(&buffer).map(|part| (*part).to_owned()).collect())
 }
 
 pub(super) fn version() -> String {

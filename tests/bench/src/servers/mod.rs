@@ -31,7 +31,7 @@ pub(crate) struct Server {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Tandem,
-    Kamailio,
+    Kamailio(kamailio::Allocator),
     /// A shell command.
     Other(String),
 }
@@ -39,15 +39,16 @@ enum Kind {
 impl FromStr for Server {
     type Err = String;
 
-    /// `tandem`, `kamailio` or `NAME=COMMAND`.
+    /// `tandem`, `kamailio`, `kamailio-fm` or `NAME=COMMAND`.
     fn from_str(text: &str) -> Result<Server, String> {
         let (name, kind) = match (text, text.split_once('=')) {
             ("tandem", _) => (text, Kind::Tandem),
-            ("kamailio", _) => (text, Kind::Kamailio),
+            ("kamailio", _) => (text, Kind::Kamailio(kamailio::Allocator::Default)),
+            ("kamailio-fm", _) => (text, Kind::Kamailio(kamailio::Allocator::Quickest)),
             (_, Some((name, command))) if !name.is_empty() && !command.is_empty() => {
                 (name, Kind::Other(command.to_owned()))
             }
-            _ => return Err("neither tandem, kamailio nor NAME=COMMAND".to_owned()),
+            _ => return Err("neither tandem, kamailio, kamailio-fm nor NAME=COMMAND".to_owned()),
         };
         Ok(Server { name: name.to_owned(), kind })
     }
@@ -82,7 +83,7 @@ impl Lab {
         let folder = folder.canonicalize()?;
         let command = match &server.kind {
             Kind::Tandem => tandem::command(self, &folder)?,
-            Kind::Kamailio => kamailio::command(self, &folder)?,
+            Kind::Kamailio(allocator) => kamailio::command(self, *allocator, &folder)?,
             Kind::Other(command) => ["sh", "-c", &format!("exec {command}")].map(str::to_owned).to_vec(),
         };
         let log = folder.join("log");
@@ -106,7 +107,7 @@ impl Lab {
     pub(crate) fn version(&self, server: &Server) -> String {
         match &server.kind {
             Kind::Tandem => tandem::version(self),
-            Kind::Kamailio => kamailio::version(),
+            Kind::Kamailio(_) => kamailio::version(),
             Kind::Other(command) => command.clone(),
         }
     }
@@ -218,7 +219,9 @@ mod tests {
     #[test]
     fn a_server_is_one_of_two_names_or_a_name_with_its_command() {
         let parse = |text: &str| text.parse::<Server>();
-        assert_eq!(parse("kamailio").map(|server| server.kind), Ok(Kind::Kamailio));
+        let kamailio = |allocator| Ok(Kind::Kamailio(allocator));
+        assert_eq!(parse("kamailio").map(|server| server.kind), kamailio(kamailio::Allocator::Default));
+        assert_eq!(parse("kamailio-fm").map(|server| server.kind), kamailio(kamailio::Allocator::Quickest));
         let other = parse("mine=/opt/mine --set a=b").expect("a server");
         assert_eq!(
             (other.name.as_str(), other.kind),
