@@ -4,7 +4,7 @@ use super::action::{Action, Seq};
 use super::early::Arrival;
 use super::identity::{Names, Serial};
 use super::privacy::{Identity, goes_by_trust};
-use super::requests::{Body, allow, contact, response_flow, with_lines};
+use super::requests::{Body, allow, contact, response_flow, secure_contact, with_lines};
 use super::ringing::{Numbered, Provisional, Reliability, Ringing};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ use tandem_sip::reliable::OPTION_TAG;
 use tandem_sip::session_timer::TimerHeaders;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{ResendSchedule, ServerInvite};
-use tandem_sip::{Builder, Message, MethodSet, Name, NameAddr, ResponseHead, StatusCode};
+use tandem_sip::uri::Scheme;
+use tandem_sip::{Builder, Message, MethodSet, Name, NameAddr, ResponseHead, StatusCode, Uri};
 
 /// The caller's side of a call. Serialisable but for its transaction, which a snapshot gives in its own terms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,8 @@ pub(super) struct CallerLeg {
     pub(super) allowed: Option<MethodSet>,
     /// The methods of its requests that the other leg gets.
     pub(super) pass_methods: MethodSet,
+    /// The INVITE was to a `sips:` URI: every hop has to be under TLS (RFC 5630 §3.1.3).
+    pub(super) secure: bool,
 }
 
 /// One early dialog of one attempt.
@@ -117,6 +120,7 @@ impl CallerLeg {
             identity: Identity::of(invite, passing.trusted, passing.headers),
             display: display(&from),
             user: user(&from),
+            secure: Uri::parse(invite.request_uri()).is_ok_and(|uri| uri.scheme == Scheme::Sips),
             max_forwards: max_forwards.saturating_sub(1),
             max_breadth: invite.number(Name::MaxBreadth).and_then(Result::ok),
             cseq,
@@ -225,6 +229,9 @@ impl CallerLeg {
 
     /// The value of our Contact.
     pub(super) fn contact(&self, names: &Names) -> String {
+        if self.secure {
+            return secure_contact(names, &self.local);
+        }
         contact(names, self.flow.transport, &self.local)
     }
 

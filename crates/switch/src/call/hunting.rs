@@ -12,6 +12,7 @@ use super::snapshot::OpenAttempt;
 use crate::failover::{Failure, StopReason};
 use crate::gateway::{Outcome, Refusal};
 use std::time::Duration;
+use tandem_sip::flow::Transport;
 use tandem_sip::time::{Mono, Now};
 
 /// How long a gateway may take to say whether it has a slot; then the next one is asked.
@@ -98,9 +99,11 @@ impl Admitting {
         let Some(targets) = self.targets else {
             return State::Admitting(self);
         };
+        // A call to a sips: URI goes over TLS or not at all.
+        let fits = |target: &Target| !context.caller.secure || target.flow.transport == Transport::Tls;
         let first = match &self.candidate.reach {
-            Reach::At(target) => Some((target.clone(), Course::default())),
-            Reach::Named(_) => Course::through(targets),
+            Reach::At(target) => Some((target.clone(), Course::default())).filter(|(target, _)| fits(target)),
+            Reach::Named(_) => Course::through(targets.into_iter().filter(fits).collect()),
         };
         let index = context.record.attempts.len() as u16;
         let Some(first) = first else {
@@ -142,7 +145,7 @@ impl Admitting {
     }
 }
 
-/// A gateway whose name leads nowhere: an attempt that the transport could not make.
+/// A gateway whose name leads nowhere, or not to TLS where it has to: an attempt that the transport could not make.
 fn unreachable(context: &mut Context, index: u16, candidate: Candidate, now: Now) -> State {
     let failure = Failure::TransportError;
     context.record_unreachable(&candidate, now);

@@ -149,13 +149,19 @@ pub(super) fn via(transport: Transport, local: &str, branch: &str) -> String {
     ["SIP/2.0/", transport.via_name(), " ", local, ";branch=", branch, ";rport"].concat()
 }
 
-/// The value of our Contact.
+/// The value of our Contact. Under TLS it asks for TLS without promising it for every hop, as `sips:` would (RFC 5630
+/// §5.1.1.1): that is for calls to `sips:` URIs, and many peers do not know the scheme.
 pub(super) fn contact(names: &Names, transport: Transport, local: &str) -> String {
     match transport {
         Transport::Udp => ["<sip:", names.token(), "@", local, ">"].concat(),
         Transport::Tcp => ["<sip:", names.token(), "@", local, ";transport=tcp>"].concat(),
-        Transport::Tls => ["<sips:", names.token(), "@", local, ">"].concat(),
+        Transport::Tls => ["<sip:", names.token(), "@", local, ";transport=tls>"].concat(),
     }
+}
+
+/// Our Contact for a peer whose request was to a `sips:` URI (RFC 3261 §12.1.1).
+pub(super) fn secure_contact(names: &Names, local: &str) -> String {
+    ["<sips:", names.token(), "@", local, ">"].concat()
 }
 
 /// Where the responses to a request go (RFC 3261 §18.2.2): back on its connection, or where its Via says.

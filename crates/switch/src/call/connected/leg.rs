@@ -154,6 +154,7 @@ impl Connected {
         now: Mono,
     ) -> Serial {
         let pass = self.passes(context, party);
+        let contact = self.contact(context, party);
         let (dialog, local) = match party {
             Party::Caller => {
                 let caller = &mut *context.caller;
@@ -166,7 +167,6 @@ impl Connected {
         let via = via(flow.transport, local, &context.names.branch(serial));
         let mut request = dialog.request(method, &via);
         if matches!(method, Method::Invite | Method::Update) {
-            let contact = contact(&context.names, flow.transport, local);
             request = request.header(tandem_sip::Name::Contact, contact).header(Name::Allow, allow(pass));
         }
         let message = Body::close(body, with_lines(request, lines));
@@ -186,15 +186,22 @@ impl Connected {
         let party = taken.party;
         self.note_refresh(context, party, &taken.request);
         let lines = self.answer_lines(taken, now);
-        let (transport, local) = match party {
-            Party::Caller => (context.caller.flow.transport, &*context.caller.local),
-            Party::Callee => (self.callee.flow().transport, &*self.attempt.current.head.target.local),
-        };
         let response = taken
             .respond(StatusCode::OK)
-            .header(Name::Contact, contact(&context.names, transport, local))
+            .header(Name::Contact, self.contact(context, party))
             .header(Name::Allow, allow(self.passes(context, party)));
         let message: Bytes = Body::close(body, with_lines(response, &lines));
         context.finish(taken, (StatusCode::OK, message), now.mono);
+    }
+
+    /// The value of our Contact on a leg.
+    fn contact(&self, context: &Context, party: Party) -> String {
+        match party {
+            Party::Caller => context.caller.contact(&context.names),
+            Party::Callee => {
+                let local = &self.attempt.current.head.target.local;
+                contact(&context.names, self.callee.flow().transport, local)
+            }
+        }
     }
 }

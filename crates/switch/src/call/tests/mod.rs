@@ -24,6 +24,7 @@ mod redirect;
 mod reliable;
 mod ringback;
 mod screening;
+mod secure;
 mod session_cases;
 mod session_setup;
 mod takeover;

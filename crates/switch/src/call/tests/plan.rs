@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) parameters: CallParameters,
     pub(super) candidates: Vec<Candidate>,
     pub(super) caller_transport: Transport,
+    /// The scheme of the URI that is called.
+    pub(super) scheme: &'static str,
     /// Where the caller's INVITE comes from, which need not be what its Via and Contact say.
     pub(super) caller_address: SocketAddr,
     /// Header lines of the INVITE besides those that every INVITE has.
@@ -79,6 +81,7 @@ impl Default for Plan {
             parameters,
             candidates: (1..=3).map(candidate).collect(),
             caller_transport: Transport::Udp,
+            scheme: "sip",
             caller_address: address(CALLER),
             invite_lines: String::new(),
             display: "\"Alice\"",
@@ -164,7 +167,7 @@ impl Plan {
         let body = self.offer.as_deref().unwrap_or_default();
         let content_type = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
-            "INVITE sip:4420@{CALLER_SIDE} SIP/2.0\r\n\
+            "INVITE {}:4420@{CALLER_SIDE} SIP/2.0\r\n\
              Via: SIP/2.0/{transport} {CALLER};branch=z9hG4bKcaller1\r\n\
              {max_forwards}\
              From: {} <sip:100@customer.example>;tag=alice\r\n\
@@ -173,6 +176,7 @@ impl Plan {
              CSeq: 7 INVITE\r\n\
              Contact: <sip:alice@{CALLER}>\r\n\
              {}{content_type}Content-Length: {}\r\n\r\n{body}",
+            self.scheme,
             self.display,
             self.invite_lines,
             body.len()
