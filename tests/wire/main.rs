@@ -27,6 +27,7 @@ mod session;
 mod silent;
 mod sipp;
 mod stop;
+mod streams;
 mod switch;
 mod timers;
 mod torture;

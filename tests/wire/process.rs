@@ -52,7 +52,12 @@ impl Process {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        let kill = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
+        self.signal("-TERM");
+    }
+
+    /// Sends it a signal, as kill(1) names it.
+    pub(crate) fn signal(&self, signal: &str) {
+        let kill = Command::new("kill").arg(signal).arg(self.id().to_string()).status();
         assert!(kill.expect("kill is everywhere").success(), "{} takes no signal", self.name);
     }
 }

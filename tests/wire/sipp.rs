@@ -24,7 +24,15 @@ pub(crate) struct Scenario {
     rate: u32,
     traced: bool,
     patience: Duration,
+    transport: Carried,
     flags: Vec<&'static str>,
+}
+
+/// How sipp carries its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carried {
+    Udp,
+    Tcp,
 }
 
 impl Scenario {
@@ -39,6 +47,7 @@ impl Scenario {
             rate: 10,
             traced: true,
             patience: PATIENCE,
+            transport: Carried::Udp,
             flags: Vec::new(),
         }
     }
@@ -73,6 +82,12 @@ impl Scenario {
         self
     }
 
+    /// By one TCP connection.
+    pub(crate) fn over_tcp(mut self) -> Scenario {
+        self.transport = Carried::Tcp;
+        self.flag("-t").flag("t1")
+    }
+
     /// A further option of sipp's.
     pub(crate) fn flag(mut self, flag: &'static str) -> Scenario {
         self.flags.push(flag);
@@ -87,6 +102,12 @@ impl Scenario {
             fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
         };
         let text = read(format!("{}.xml", self.name)).replace("@SDP@", read("sdp.txt".into()).trim_end());
+        let text = match self.transport {
+            Carried::Udp => text,
+            Carried::Tcp => text
+                .replace("SIP/2.0/UDP", "SIP/2.0/TCP")
+                .replace("[local_port]>", "[local_port];transport=tcp>"),
+        };
         self.values.iter().fold(text, |text, (name, value)| text.replace(&format!("@{name}@"), value))
     }
 }
@@ -108,7 +129,7 @@ impl Sipp {
         let mut sipp = Sipp::start(place, name, command, *address.ip(), scenario);
         until(&format!("{name} listens"), SOON, || {
             assert_eq!(sipp.process.ended(), None, "{name} ended before its first call");
-            is_bound(address).then_some(())
+            is_bound(address, scenario.transport).then_some(())
         });
         sipp
     }
@@ -170,9 +191,17 @@ impl Sipp {
     }
 }
 
-/// Whether a UDP socket of this machine is bound there (proc(5), `/proc/net/udp`).
-fn is_bound(address: SocketAddrV4) -> bool {
+/// Whether a socket of this machine is bound there (proc(5), `/proc/net/udp`), and listens if it is of TCP.
+fn is_bound(address: SocketAddrV4, transport: Carried) -> bool {
+    const LISTENS: &str = "0A";
     let wanted = format!("{:08X}:{:04X}", u32::from_le_bytes(address.ip().octets()), address.port());
-    let table = fs::read_to_string("/proc/net/udp").expect("these tests run on Linux");
-    table.lines().any(|line| line.split_whitespace().nth(1) == Some(&wanted))
+    let file = match transport {
+        Carried::Udp => "/proc/net/udp",
+        Carried::Tcp => "/proc/net/tcp",
+    };
+    let table = fs::read_to_string(file).expect("these tests run on Linux");
+    table.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        fields.nth(1) == Some(&wanted) && (transport == Carried::Udp || fields.nth(1) == Some(LISTENS))
+    })
 }

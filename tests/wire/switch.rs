@@ -108,6 +108,11 @@ impl Switch {
         self.process.terminate();
     }
 
+    /// Asks it to read its certificates anew.
+    pub(crate) fn hang_up(&self) {
+        self.process.signal("-HUP");
+    }
+
     /// Waits for its end, which must be in good order, and gives all its CDRs of calls.
     pub(crate) fn ends(mut self, at_most: Duration) -> Vec<Cdr> {
         let status = self.process.end(at_most);

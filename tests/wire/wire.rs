@@ -50,7 +50,12 @@ impl Wire {
         self.customer.push('\n');
     }
 
-    /// Adds whole sections.
+    /// Listens on TCP as well, at the same port.
+    pub(crate) fn listen_on_tcp(&mut self) {
+        self.section("[[listen]]\ntransport = \"tcp\"\nbind = \"@SIP@\"");
+    }
+
+    /// Adds whole sections; `@SIP@` stands for the switch's address for SIP.
     pub(crate) fn section(&mut self, lines: &str) {
         self.sections.push_str(lines);
         self.sections.push('\n');
@@ -89,8 +94,13 @@ impl Wire {
 
     /// A gateway whose host says that nobody listens there.
     pub(crate) fn closed(&mut self, name: &str) {
+        self.closed_with(name, "");
+    }
+
+    /// The same, with further lines of configuration.
+    pub(crate) fn closed_with(&mut self, name: &str, lines: &str) {
         let address = self.place.gateway_port();
-        self.configure(name, address, "");
+        self.configure(name, address, lines);
     }
 
     /// A gateway that is known by a name; who plays it, its hosts say.
@@ -137,7 +147,7 @@ impl Wire {
 
     fn configuration(&self, sip: SocketAddrV4, admin: SocketAddrV4, cdrs: &str) -> String {
         let Wire { place, parameters, customer, gateways, sections, .. } = self;
-        let source = place.caller;
+        let (source, sections) = (place.caller, sections.replace("@SIP@", &sip.to_string()));
         format!(
             "[node]\nname = \"wire\"\n\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n\n\
              [store]\nurl = \"memory:\"\n\n[admin]\nbind = \"{admin}\"\n\n\

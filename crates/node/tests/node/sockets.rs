@@ -97,3 +97,21 @@ async fn of_several_sockets_a_gateway_is_called_from_the_one_that_leads_there() 
     assert_eq!(talk.invite.1, world.node.listening_on()[2]);
     talk.end(&mut caller, &mut vendor).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_goes_over_ipv6_on_both_legs() {
+    let mut plan = Plan::new().listening(&["[::1]:0"]);
+    let (mut caller, mut vendor) = (Agent::at("::1").await, Agent::at("::1").await);
+    plan.vendor("vendor", vendor.address, "");
+    let world = plan.start().await;
+    let talk = Talk::begin(&mut caller, &mut vendor, world.sip()).await;
+    let (invite, answer) = (text(talk.invite.0.raw()), text(talk.answer.raw()));
+    let here = format!("[::1]:{}", world.sip().port());
+    assert!(invite.contains(&format!("Via: SIP/2.0/UDP {here};")), "{invite}");
+    assert!(invite.contains(&format!("INVITE sip:4420@{} ", vendor.address)), "{invite}");
+    assert!(invite.contains(&format!("@{here}>")), "its Contact: {invite}");
+    // RFC 3581 §4: the port in rport, and the address without brackets in received, where it differs from sent-by.
+    assert!(answer.contains(&format!(";rport={}", caller.address.port())), "{answer}");
+    talk.end(&mut caller, &mut vendor).await;
+    world.is_idle().await;
+}

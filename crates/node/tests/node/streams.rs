@@ -261,3 +261,36 @@ async fn one_source_cannot_take_all_connections() {
     world.counts("tandem_connections_total", "refused_source", 1.0).await;
     options(&mut one, &world).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_goes_over_tcp_and_ipv6() {
+    let mut plan = Plan::new().listening(&["tcp:127.0.0.1:0", "tcp:[::1]:0"]);
+    let gate = Gate::at("::1").await;
+    plan.vendor("vendor", gate.address, "transport = \"tcp\"");
+    let world = plan.start().await;
+    let here = world.node.listening_on()[1];
+    let mut caller = Line::to(here).await;
+    let call = Dialled::new(caller.local, here, "4420", &[]);
+    dial(&mut caller, &call).await;
+    let mut vendor = gate.accept().await;
+    assert_eq!(vendor.remote.ip(), here.ip());
+    let invite = vendor.request(Method::Invite).await;
+    assert!(text(invite.raw()).contains(&format!("Via: SIP/2.0/TCP {here};")));
+    vendor.respond(&invite, 486, gate.address).await;
+    caller.status(486).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_is_called_from_the_listener_it_names() {
+    let mut plan = Plan::new().listening(&["127.0.0.1:0", "127.0.0.1:0"]);
+    plan.name_listeners = true;
+    let mut vendor = Agent::at("127.0.0.1").await;
+    plan.vendor("vendor", vendor.address, "listen = \"listener-1\"");
+    let world = plan.start().await;
+    let mut caller = Agent::at("127.0.0.1").await;
+    let call = caller.dial(world.sip(), "4420").await;
+    let invite = vendor.request(Method::Invite).await;
+    assert_eq!(invite.1, world.node.listening_on()[1]);
+    vendor.respond(&invite, 486).await;
+    caller.fails(&call, 486).await;
+}

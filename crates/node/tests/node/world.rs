@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) sources: String,
     /// Lines of the section of each listener on TCP or TLS.
     pub(crate) listen_lines: String,
+    /// Whether the listeners are named `listener-0`, `listener-1`, …
+    pub(crate) name_listeners: bool,
     /// Lines of the customer's section.
     pub(crate) customer: String,
     /// Lines of `[parameters]`.
@@ -51,6 +53,7 @@ impl Plan {
             listen: vec!["127.0.0.1:0".into()],
             sources: "\"127.0.0.0/8\", \"::1/128\"".into(),
             listen_lines: String::new(),
+            name_listeners: false,
             customer: String::new(),
             parameters: "SS_CDR_RECORD_NONCONNECT = \"On\"\n".into(),
             sections: String::new(),
@@ -82,15 +85,17 @@ impl Plan {
 
     fn text(&self) -> String {
         let Plan { sources, customer, parameters, sections, vendors, .. } = self;
-        let listen = |place: &String| {
+        let listen = |(number, place): (usize, &String)| {
             let (transport, bind) = match place.split_once(':') {
                 Some((transport @ ("tcp" | "tls"), bind)) => (transport, bind),
                 Some(_) | None => ("udp", place.as_str()),
             };
             let lines = if transport == "udp" { "" } else { &self.listen_lines };
-            format!("[[listen]]\ntransport = \"{transport}\"\nbind = \"{bind}\"\n{lines}\n")
+            let name =
+                if self.name_listeners { format!("name = \"listener-{number}\"") } else { String::new() };
+            format!("[[listen]]\n{name}\ntransport = \"{transport}\"\nbind = \"{bind}\"\n{lines}\n")
         };
-        let listen: String = self.listen.iter().map(listen).collect();
+        let listen: String = self.listen.iter().enumerate().map(listen).collect();
         let sink = |path: &String| format!("{{ type = \"jsonl\", path = {path:?} }}");
         let sinks = self.sinks.iter().map(sink).collect::<Vec<_>>().join(", ");
         format!(
