@@ -50,6 +50,8 @@ pub(super) struct Talk {
     pub(super) tag: Bytes,
     /// The 2xx carries an offer that the caller has not answered.
     pub(super) offer_open: bool,
+    /// The answer that the ACK brought to it.
+    pub(super) answered_in_ack: Option<u32>,
     /// The session description of our 2xx.
     pub(super) answer: Option<u32>,
     pub(super) ends_at: Option<u64>,

@@ -260,6 +260,7 @@ impl CallModel {
             attempt: place,
             tag: response.tag.clone(),
             offer_open,
+            answered_in_ack: None,
             answer,
             ends_at,
             ack_unknown: false,

@@ -159,16 +159,17 @@ impl CallModel {
         talk.after = None;
         talk.ends_at = talk.ends_at.map(|at| at.max(now));
         let (place, tag) = (talk.attempt, talk.tag.clone());
-        let (answer, offer_open) = (talk.answer, talk.offer_open);
+        let (answer, offer_open, talk_answer) = (talk.answer, talk.offer_open, talk.answered_in_ack);
         self.b.stage = Stage::Talking(talk);
         let attempt = &mut self.b.attempts[place];
         attempt.client = Client::Accepted { until: now + T1_64 };
         attempt.unwanted.clear();
         attempt.cancel = None;
-        if is_recent {
-            if !offer_open {
-                self.expect(What::Ack { attempt: place, tag, body: AckBody::None });
-            }
+        if is_recent && !offer_open {
+            let body = talk_answer.map_or(AckBody::None, AckBody::Answer);
+            self.expect(What::Ack { attempt: place, tag, body });
+        }
+        if is_recent && !matches!(self.b.caller.server, Server::Acknowledged | Server::Over) {
             self.expect(What::Final { status: 200, sdp: answer, tag: self.b.caller.tag });
             let resend = Resend::start(&self.waits(), now + T1_64, now);
             self.b.caller.server = Server::Accepted { resend };

@@ -126,7 +126,16 @@ impl CallModel {
             }
             (Stage::Ended(_), _) | (_, Party::Callee | Party::Nobody) => self.answer(request, 481),
             (Stage::Routing { .. } | Stage::Admitting { .. } | Stage::Calling(_), Party::Caller) => {
-                self.answer(request, if is_bye { 200 } else { 405 });
+                let status = match request.method {
+                    Some(Method::Bye) => 200,
+                    Some(Method::Update) if request.cseq <= self.b.caller.cseq => 500,
+                    Some(Method::Update) => {
+                        self.b.caller.cseq = request.cseq;
+                        200
+                    }
+                    Some(_) | None => 405,
+                };
+                self.answer(request, status);
                 if is_bye {
                     self.cancelled();
                 }
@@ -158,13 +167,16 @@ impl CallModel {
             Party::Callee | Party::Nobody => talk.callee_cseq = Some(request.cseq),
         }
         let status = match request.method {
-            Some(Method::Bye | Method::Options) => 200,
-            Some(Method::Invite) => 488,
+            // Of those with an offer the peers send none.
+            Some(Method::Bye | Method::Options | Method::Update) => 200,
             Some(Method::Refer) => 603,
             Some(_) => 405,
             None => 501,
         };
         self.answer(request, status);
+        if request.method == Some(Method::Update) {
+            self.commit();
+        }
         if request.method == Some(Method::Bye) {
             let by = if party == Party::Caller { "caller" } else { "callee" };
             self.end_talk(by, "normal", Some(party));
@@ -189,9 +201,11 @@ impl CallModel {
                     return self.end_talk("server", "protocol error", None);
                 };
                 talk.offer_open = false;
+                talk.answered_in_ack = Some(answer);
                 talk.after = None;
                 let (attempt, tag) = (talk.attempt, talk.tag.clone());
                 self.expect(What::Ack { attempt, tag, body: AckBody::Answer(answer) });
+                self.commit();
             }
             Stage::Ended(ended) => match self.b.caller.server {
                 Server::Accepted { .. } => {

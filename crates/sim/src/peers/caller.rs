@@ -269,11 +269,10 @@ impl Caller {
         if self.stage != Stage::Answered || turn >= 4 {
             return;
         }
-        let offer = sdp(3_000 + self.number as u32);
         let contact = format!("Contact: <sip:c{}@{}>\r\n", self.number, self.address);
         let request = match turn {
             0 => self.next_request("OPTIONS", "", None),
-            1 => self.next_request("INVITE", &contact, Some(&offer)),
+            1 => self.next_request("UPDATE", &contact, None),
             2 => self.next_request("INFO", "", None),
             _ => {
                 // A number that was used before: out of order.

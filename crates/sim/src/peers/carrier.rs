@@ -334,10 +334,9 @@ impl Carrier {
         if self.dialogs[place].closed.contains(&fork) || turn > 3 {
             return;
         }
-        let offer = sdp(9_000_000 + turn);
         let request = match turn {
             0 => self.next_request(place, fork, "INFO", None),
-            1 => self.next_request(place, fork, "INVITE", Some(&offer)),
+            1 => self.next_request(place, fork, "UPDATE", None),
             2 => self.next_request(place, fork, "REFER", None),
             _ => {
                 self.dialogs[place].cseq = 5;

@@ -111,7 +111,7 @@ impl Clearing {
         let Connected { mut attempt, mut callee, acknowledgement, .. } = connected;
         let mut clearing = Self::default();
         let (ack, after) = match acknowledgement {
-            Acknowledgement::Sent { ack, after } => (ack, after),
+            Acknowledgement::Sent { ack, after, .. } => (ack, after),
             Acknowledgement::AwaitsAnswer { refusal } => {
                 (attempt.acknowledge(&mut context.sender(), &callee, Some(&refusal)), None)
             }

@@ -112,6 +112,8 @@ pub(super) struct ConnectedPhase {
     answer: Option<Body>,
     /// Whether that was the callee's offer, which the caller's ACK answers.
     delayed_offer: bool,
+    /// Whether the ACK of its 2xx brought the caller's answer.
+    answered_in_ack: bool,
     /// The caller's last session description, unless the leg has it as its offer.
     described: Option<Body>,
     /// Whether the caller's ACK of our 2xx has come.
@@ -178,6 +180,10 @@ impl ConnectedPhase {
             callee: connected.callee.clone(),
             answer: callee.clone(),
             delayed_offer: matches!(connected.acknowledgement, Acknowledgement::AwaitsAnswer { .. }),
+            answered_in_ack: matches!(
+                connected.acknowledgement,
+                Acknowledgement::Sent { has_answer: true, .. }
+            ),
             described: caller.clone().filter(|caller| context.caller.offer.as_ref() != Some(caller)),
             acknowledged: !context.transaction.is_open() && !context.transaction.awaits_ack_of_success(),
             allowed: connected.attempt.allowed,
@@ -203,13 +209,14 @@ impl ConnectedPhase {
         };
         let acknowledgement = match &self.answer {
             Some(offer) if self.delayed_offer => Acknowledgement::AwaitsAnswer { refusal: offer.refusal() },
-            Some(_) | None if recent => {
-                let ack = attempt.acknowledge(&mut context.sender(), &callee, None);
-                Acknowledgement::Sent { ack, after: None }
-            }
             Some(_) | None => {
-                let ack = attempt.ack(&mut context.names, &callee, None);
-                Acknowledgement::Sent { ack, after: None }
+                let answer = descriptions.caller.as_ref().filter(|_| self.answered_in_ack);
+                let ack = if recent {
+                    attempt.acknowledge(&mut context.sender(), &callee, answer)
+                } else {
+                    attempt.ack(&mut context.names, &callee, answer)
+                };
+                Acknowledgement::Sent { ack, after: None, has_answer: self.answered_in_ack }
             }
         };
         if recent && !self.acknowledged {

@@ -78,6 +78,8 @@ pub(super) enum Acknowledgement {
         ack: Bytes,
         /// The commit that it follows, however often it is sent.
         after: Option<Seq>,
+        /// Whether it brings the caller's answer to a delayed offer.
+        has_answer: bool,
     },
 }
 
@@ -127,7 +129,8 @@ impl Connected {
                 Acknowledgement::AwaitsAnswer { refusal: offer.refusal() }
             }
             Some(_) | None => {
-                Acknowledgement::Sent { ack: attempt.ack(&mut context.names, &callee, None), after: None }
+                let ack = attempt.ack(&mut context.names, &callee, None);
+                Acknowledgement::Sent { ack, after: None, has_answer: false }
             }
         };
         context.setup_deadline = None;
@@ -143,7 +146,7 @@ impl Connected {
         let sessions = Sessions::begin(context, &attempt.candidate.parameters, &timer, now.mono);
         let mut connected = Box::new(Self::new(attempt, callee, acknowledgement, descriptions, sessions));
         let after = Some(connected.commit(context, now));
-        if let Acknowledgement::Sent { ack, after: follows } = &mut connected.acknowledgement {
+        if let Acknowledgement::Sent { ack, after: follows, .. } = &mut connected.acknowledgement {
             // Without the commit an heir would not know of the answer, and the callee no longer repeat it.
             *follows = after;
             let flow = connected.callee.flow();
@@ -170,7 +173,7 @@ impl Connected {
             };
             context.record.codec = sdp::first_codec(answer.content());
             let ack = self.attempt.acknowledge(&mut context.sender(), &self.callee, Some(&answer));
-            self.acknowledgement = Acknowledgement::Sent { ack, after: None };
+            self.acknowledgement = Acknowledgement::Sent { ack, after: None, has_answer: true };
             self.descriptions.caller = Some(answer);
             self.commit(context, now);
         }
@@ -245,7 +248,7 @@ impl Connected {
         let is_ours = of_invite && response.to_tag().unwrap_or_default() == self.callee.remote_tag();
         if !is_ours {
             self.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
-        } else if let (Acknowledgement::Sent { ack, after }, Some(true)) =
+        } else if let (Acknowledgement::Sent { ack, after, .. }, Some(true)) =
             (&self.acknowledgement, response.status().map(StatusCode::is_success))
         {
             let flow = self.callee.flow();

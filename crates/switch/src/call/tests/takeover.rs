@@ -433,3 +433,19 @@ fn every_slot_comes_back_once_though_the_owner_changed() {
     names.sort_unstable();
     assert_eq!(names, ["one", "two"]);
 }
+
+#[test]
+fn the_ack_of_a_delayed_offer_brings_its_answer_across_a_takeover_too() {
+    let mut world = World::with(|plan| plan.offer = None);
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    world.at_caller("200");
+    world.caller_acks(Some(OFFER));
+    world.at(1, "ACK");
+    world.take_over(1_000);
+    // The callee may not have it; the caller has said that it has the answer.
+    assert_eq!(world.at(1, "ACK").body_text(), OFFER);
+    world.nothing_more();
+    world.reply(1, &invite, reply(200).sdp(sdp(5000)));
+    assert_eq!(world.at(1, "ACK").body_text(), OFFER);
+}
