@@ -146,7 +146,7 @@ impl Actor for CallActor {
             #[cfg(feature = "fault-injection")]
             CallMessage::Panic => {
                 state.host.panic_at_next_input();
-                Vec::new()
+                state.host.handle(Input::Timer, now)
             }
         };
         state.perform(effects, now);
