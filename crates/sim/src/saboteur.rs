@@ -349,7 +349,7 @@ impl Saboteur {
         let field = if self.is(Bug::RestoreForgetsLeftAttempts) {
             "/left"
         } else if self.is(Bug::RestoreForgetsCandidates) {
-            "/phase/Hunting/candidates"
+            "/phase/Hunting/candidates/candidates"
         } else {
             return snapshot;
         };
