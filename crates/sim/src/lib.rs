@@ -3,6 +3,11 @@
 //! A seed draws a world: parameters, gateways, carriers, callers, a network and a store that fail. One node in it runs
 //! the machines that production runs. A [reference model](model) follows every call and compares what the switch does
 //! with what the specification asks for. The same seed gives the same run, step by step.
+//!
+//! What it does not model, the peers leave out and the configurations switch off: offers inside the dialogs (re-INVITE
+//! and UPDATE with a session description) and INFO or MESSAGE that pass from one party to the other, session timers,
+//! reliable provisional responses, challenges that are answered, redirections that are followed, and transports other
+//! than UDP. The tests of the call's machine cover those, and the tests on the wire.
 
 mod bugs;
 mod coverage;
