@@ -142,6 +142,8 @@ pub struct AttemptRecord {
     pub gateway: Arc<str>,
     /// The number it was asked for.
     pub called: String,
+    /// Of an endpoint, the Contact that answered.
+    pub contact: Option<Arc<str>>,
     /// When the INVITE went out.
     pub started_at: Wall,
     /// When it was answered, failed or was left.
@@ -277,6 +279,8 @@ struct UnconnectedAttempt<'a> {
 struct AttemptLine<'a> {
     gateway: &'a str,
     called: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contact: Option<&'a str>,
     started_at: Utc,
     duration_ms: u64,
     pdd_ms: Option<u64>,
@@ -323,6 +327,7 @@ impl<'a> AttemptLine<'a> {
         Self {
             gateway: &attempt.gateway,
             called: &attempt.called,
+            contact: attempt.contact.as_deref(),
             started_at: Utc(attempt.started_at),
             duration_ms: ms(attempt.ended_at.unwrap_or(ended_at).since(attempt.started_at)),
             pdd_ms: attempt.pdd.map(ms),
@@ -379,6 +384,7 @@ mod tests {
         AttemptRecord {
             gateway: gateway.into(),
             called: "4420".into(),
+            contact: None,
             started_at: Wall(1_100),
             ended_at: Some(Wall(1_350)),
             pdd: Some(Duration::from_millis(200)),

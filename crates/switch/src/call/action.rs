@@ -95,6 +95,8 @@ pub struct Looked {
     pub emergency: bool,
     /// Header lines (name, value) that the callee's side gets besides.
     pub headers: Vec<(String, String)>,
+    /// Whether it is for an endpoint that is registered nowhere: 480 where no route is left.
+    pub absent: bool,
 }
 
 /// One gateway that a call may be sent to.
@@ -121,6 +123,22 @@ pub struct Candidate<P = Arc<AttemptParameters>> {
 }
 
 impl<P> Candidate<P> {
+    /// Whether its calls hold slots, which it is asked for and given back.
+    pub(super) fn has_slots(&self) -> bool {
+        match self.reach {
+            Reach::At(_) | Reach::Named(_) => true,
+            Reach::Bindings(_) => false,
+        }
+    }
+
+    /// The place that it stands for, if it is one of an endpoint's.
+    pub(super) fn binding(&self) -> Option<&Branch> {
+        match &self.reach {
+            Reach::At(_) | Reach::Named(_) => None,
+            Reach::Bindings(bindings) => bindings.branches.first(),
+        }
+    }
+
     /// With other parameters, or what stands for them.
     pub(super) fn with_parameters<Q>(self, parameters: Q) -> Candidate<Q> {
         Candidate {
@@ -156,6 +174,32 @@ pub enum Reach {
     At(Target),
     /// By a name, which is resolved when it is called (RFC 3263): `host` or `host:port`, as its URIs have it.
     Named(Arc<str>),
+    /// Where an endpoint has registered. It has no slots: its calls are not limited.
+    Bindings(Bindings),
+}
+
+/// Where an endpoint is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bindings {
+    /// Its address-of-record, `user@domain` with the user escaped.
+    pub aor: Arc<str>,
+    /// Its bindings, in any order. Those of equal preference are called at once; no more than
+    /// [`MAX_BRANCHES`](super::MAX_BRANCHES) in all.
+    pub branches: Vec<Branch>,
+}
+
+/// One binding of an endpoint, as a call to it goes there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    /// Its Contact as registered: the Request-URI.
+    pub uri: Arc<str>,
+    /// Its preference, in thousandths.
+    pub q: u16,
+    /// The values of Route (RFC 3327 Path), in the order in which they are visited.
+    pub route: Vec<Arc<str>>,
+    /// Where it is sent: its flow, or where its route or Contact leads, best first. No more than [`MAX_TARGETS`] are
+    /// used.
+    pub targets: Vec<Target>,
 }
 
 /// What is to be resolved (RFC 3263 §4).

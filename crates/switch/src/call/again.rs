@@ -190,7 +190,7 @@ impl Calling {
         // The gateway's trust is not for others.
         self.attempt.candidate.trusted &= !hop.foreign;
         let next = self.attempt.current.head.next(&mut context.names);
-        let head = Head { target, redirected: Some(hop.uri), ..next };
+        let head = Head { target, redirected: Some(hop.uri), route: Vec::new(), ..next };
         match self.invite_again(context, head, (Again::Redirect, because), now) {
             true => State::Calling(self),
             false => self.fail(context, because, Bytes::new(), now),

@@ -1,4 +1,4 @@
-//! One try at one routing gateway: its INVITEs, its timers, and what is left to do once it has been left.
+//! One try at one routing gateway, or one branch of a try at an endpoint: its INVITEs, its timers, and what is left to do once it has been left.
 
 use super::action::{Action, Candidate, Seq, Target};
 use super::again::Pending;
@@ -90,6 +90,15 @@ pub(super) enum Progress {
     Failed(Failure),
 }
 
+/// The way that an attempt's first INVITE takes.
+pub(super) struct Way {
+    pub(super) target: Target,
+    /// What is left where that leads nowhere.
+    pub(super) course: Course,
+    /// Its Max-Breadth.
+    pub(super) breadth: Option<u32>,
+}
+
 /// An attempt's INVITEs as a snapshot has them.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct SentInvites {
@@ -106,25 +115,24 @@ pub(super) struct Sender<'a> {
 }
 
 impl Attempt {
-    /// An attempt whose INVITE its call sends, as the returned bytes, once its state is committed. `course` holds the
-    /// targets behind the first.
+    /// An attempt whose INVITE its call sends, as the returned bytes, once its state is committed.
     pub(super) fn start(
         to: &mut Sender<'_>,
         index: u16,
         candidate: Candidate,
-        (target, course): (Target, Course),
+        way: Way,
         now: Mono,
     ) -> (Self, Bytes) {
         let serial = to.names.next();
         let uri = gateway_uri(&candidate);
         let common = Common { serial, candidate: &candidate, uri: &uri };
         let timer = callee_policy(to.parameters, &candidate.parameters).invite_lines(0);
-        let head = Head::first(serial, target, timer);
+        let head = Head::first(serial, &candidate, (way.target, way.breadth), timer);
         let (invite, message) = Invite::start(common, head, (to.names, to.caller), to.parameters.resend, now);
         let wait = response_wait(&candidate, to.parameters, now);
         let mut attempt = Self::new((index, serial), (candidate, uri), invite, now);
         attempt.wait = Some(wait);
-        attempt.course = course;
+        attempt.course = way.course;
         (attempt, message)
     }
 
@@ -143,6 +151,7 @@ impl Attempt {
         current: Invite,
         now: Mono,
     ) -> Self {
+        let holds_slot = candidate.has_slots();
         Self {
             index,
             candidate,
@@ -161,7 +170,7 @@ impl Attempt {
             pdd: None,
             allowed: None,
             outcome: Outcome::Cancelled,
-            holds_slot: true,
+            holds_slot,
         }
     }
 

@@ -50,7 +50,8 @@ pub(super) struct CallerLeg {
     pub(super) user: String,
     /// Max-Forwards for the other leg.
     pub(super) max_forwards: u8,
-    /// Max-Breadth for the other leg (RFC 5393 §5.3.3): the caller's, since attempts are made one after another.
+    /// Max-Breadth for the other leg (RFC 5393 §5.3.3): the caller's, since attempts are made one after another; the
+    /// branches of one share it.
     pub(super) max_breadth: Option<u32>,
     /// The sequence number of the INVITE.
     pub(super) cseq: u32,
@@ -64,10 +65,11 @@ pub(super) struct CallerLeg {
     pub(super) secure: bool,
 }
 
-/// One early dialog of one attempt.
+/// One early dialog of one attempt, or of one of its branches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct EarlyDialog {
-    pub(super) attempt: u16,
+    /// The name of its Call-ID.
+    pub(super) attempt: Serial,
     pub(super) remote_tag: Bytes,
 }
 

@@ -1,4 +1,4 @@
-//! State: an INVITE is out at one gateway.
+//! State: an INVITE is out at one gateway, or several at one endpoint.
 
 use super::State;
 use super::action::{Action, Seq};
@@ -8,6 +8,7 @@ use super::clearing;
 use super::connected::Connected;
 use super::context::{Context, reason_lines};
 use super::early::Arrival;
+use super::fork::Rest;
 use super::hunting;
 use super::identity::{Names, Serial};
 use super::privacy::lines_for_caller;
@@ -26,7 +27,11 @@ use tandem_sip::{Message, StatusCode};
 
 #[derive(Debug)]
 pub(super) struct Calling {
+    /// The attempt; of one that has several branches, the branch at hand.
     pub(super) attempt: Attempt,
+    /// Its other branches that are open.
+    pub(super) others: Vec<Attempt>,
+    pub(super) rest: Rest,
     /// The 2xx, until the caller has acknowledged the description that it was sent reliably (RFC 3262 §3). It is not
     /// acknowledged as long, so that the gateway repeats it to an heir as well.
     pub(super) held_answer: Option<Box<Message>>,
@@ -62,7 +67,7 @@ impl Ringing {
 
 impl Calling {
     pub(super) fn new(attempt: Attempt) -> Self {
-        Self { attempt, held_answer: None }
+        Self { attempt, others: Vec::new(), rest: Rest::default(), held_answer: None }
     }
 
     pub(super) fn on_response(
@@ -72,6 +77,7 @@ impl Calling {
         response: &Message,
         now: Now,
     ) -> State {
+        self.turn_to(|branch| branch.owns(serial));
         if !self.attempt.listens_to(serial) {
             if self.attempt.owns(serial) {
                 self.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
@@ -107,7 +113,7 @@ impl Calling {
 
     /// Writes the state of the hunt.
     pub(super) fn commit(&self, context: &mut Context, now: Now) -> Seq {
-        let phase = OpenAttempt::hunting(context, &self.attempt, now);
+        let phase = OpenAttempt::hunting(context, self, now);
         context.commit(phase, now)
     }
 
@@ -173,7 +179,7 @@ impl Calling {
 
     fn early_dialog(&self, response: &Message) -> EarlyDialog {
         let remote_tag = Bytes::copy_from_slice(response.to_tag().unwrap_or_default());
-        EarlyDialog { attempt: self.attempt.index, remote_tag }
+        EarlyDialog { attempt: self.attempt.serial, remote_tag }
     }
 
     /// Connects the call, or waits until the caller has acknowledged what it must have before the answer.
@@ -192,6 +198,7 @@ impl Calling {
                 State::Calling(self)
             }
             None if context.caller.ringing.holds_answer() => {
+                self.answered_elsewhere(context, now);
                 context.caller.ringing.skip_waiting();
                 self.held_answer = Some(Box::new(response.clone()));
                 State::Calling(self)
@@ -219,7 +226,8 @@ impl Calling {
         response: &Message,
         now: Now,
     ) -> State {
-        context.close_attempt_record(&self.attempt, AttemptOutcome::Answered, now);
+        self.answered_elsewhere(context, now);
+        context.record_answer(&self.attempt, now);
         let is_settled = self.attempt.early_dialogs.answer_given(dialog.remote_tag()).is_some();
         let early = if is_settled { None } else { self.attempt.early.take() };
         let own = Body::sdp_of(response);
@@ -271,23 +279,28 @@ impl Calling {
 
     /// The failover table: what the attempt's failure means for the hunt.
     pub(super) fn fail(
-        mut self: Box<Self>,
+        self: Box<Self>,
         context: &mut Context,
         failure: Failure,
         reason: Bytes,
         now: Now,
     ) -> State {
+        let (mut calling, failure, reason) = match self.go_on_elsewhere(context, (failure, reason), now) {
+            Ok(state) => return state,
+            Err(failed) => failed,
+        };
         let verdict = judge(
             failure,
-            self.attempt.commitment,
-            &self.attempt.candidate.parameters,
+            calling.commitment(),
+            &calling.attempt.candidate.parameters,
             &context.profile.parameters,
         );
-        context.fail_attempt(&mut self.attempt, failure, reason, now);
+        context.fail_attempt(&mut calling.attempt, failure, reason, now);
         context.caller.ringing.skip_waiting();
         let why = reason_line(crate::failover::status_for_caller(failure), "attempt given up");
-        self.refuse_held_answer(context, &why, now);
-        context.leave_behind(self.attempt, &why, now.mono);
+        calling.refuse_held_answer(context, &why, now);
+        calling.leave_others(context, &why, now);
+        context.leave_behind(calling.attempt, &why, now.mono);
         match verdict {
             Verdict::Switch => hunting::next(context, now),
             Verdict::End(stop) => clearing::give_up(context, stop, now),
@@ -299,6 +312,7 @@ impl Calling {
         self.attempt.outcome = crate::gateway::Outcome::Cancelled;
         context.close_attempt_record(&self.attempt, AttemptOutcome::Cancelled, now);
         self.refuse_held_answer(context, reason, now);
+        self.leave_others(context, reason, now);
         context.leave_behind(self.attempt, reason, now.mono);
     }
 
@@ -330,6 +344,7 @@ impl Calling {
         serial: Serial,
         now: Now,
     ) -> State {
+        self.turn_to(|branch| branch.owns(serial));
         if !self.attempt.listens_to(serial) {
             if self.attempt.owns(serial) {
                 self.attempt.undeliverable(serial);
@@ -346,13 +361,22 @@ impl Calling {
     }
 
     pub(super) fn on_timer(mut self: Box<Self>, context: &mut Context, now: Now) -> State {
-        match self.attempt.on_timer(&mut context.out, now.mono) {
-            Some(failure) => self.failed(context, failure, None, now),
-            None => State::Calling(self),
+        let branches: Vec<Serial> = self.branches().map(|branch| branch.serial).collect();
+        for branch in branches {
+            if !self.turn_to_branch(branch) {
+                continue;
+            }
+            if let Some(failure) = self.attempt.on_timer(&mut context.out, now.mono) {
+                match self.failed(context, failure, None, now) {
+                    State::Calling(calling) => self = calling,
+                    ended => return ended,
+                }
+            }
         }
+        State::Calling(self)
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.attempt.deadline()
+        self.branches().filter_map(Attempt::deadline).min()
     }
 }

@@ -134,11 +134,12 @@ impl Clearing {
         }
         let talked = context.record.answered_at.map(|at| now.wall.since(at)).unwrap_or_default();
         attempt.outcome = Outcome::Answered { pdd: attempt.pdd.unwrap_or_default(), talked };
-        attempt.holds_slot = false;
         let release =
             Release { origin: ending.origin, cause: ending.cause, stop: None, status: StatusCode::OK };
         let seq = finish(context, release, now);
-        context.out.push(attempt.release_slot(context.id, Some(seq)));
+        if std::mem::take(&mut attempt.holds_slot) {
+            context.out.push(attempt.release_slot(context.id, Some(seq)));
+        }
         clearing.answered = Some(Box::new(Answered { attempt, callee, ack, after }));
         State::Clearing(Box::new(clearing))
     }

@@ -328,8 +328,17 @@ impl Context {
     pub(super) fn close_attempt_record(&mut self, attempt: &Attempt, outcome: AttemptOutcome, now: Now) {
         if let Some(record) = self.attempt_record(attempt) {
             record.ended_at = Some(now.wall);
-            record.pdd = attempt.pdd;
+            record.pdd = record.pdd.into_iter().chain(attempt.pdd).min();
             record.outcome = outcome;
+        }
+    }
+
+    /// Ends the record of an attempt that was answered, by the branch that was.
+    pub(super) fn record_answer(&mut self, attempt: &Attempt, now: Now) {
+        self.close_attempt_record(attempt, AttemptOutcome::Answered, now);
+        self.record.callee_call_id = Some(self.names.tag(attempt.serial));
+        if let Some(record) = self.attempt_record(attempt) {
+            record.contact = attempt.candidate.binding().map(|binding| binding.uri.clone());
         }
     }
 
@@ -458,6 +467,7 @@ fn begun(candidate: &Candidate, now: Now) -> AttemptRecord {
     AttemptRecord {
         gateway: candidate.gateway.clone(),
         called: candidate.called.clone(),
+        contact: None,
         started_at: now.wall,
         ended_at: None,
         pdd: None,

@@ -197,6 +197,11 @@ impl EarlyDialogs {
         self.dialogs.iter().map(|early| &early.dialog).find(|dialog| dialog.remote_tag() == tag)
     }
 
+    /// Whether a request is in one of the early dialogs.
+    pub(super) fn owns(&self, request: &Message) -> bool {
+        self.dialogs.iter().any(|early| early.dialog.owns(request))
+    }
+
     /// The early dialog with that tag, for a request of the gateway's in it.
     pub(super) fn dialog_mut(&mut self, tag: &[u8]) -> Option<&mut Dialog> {
         let mut dialogs = self.dialogs.iter_mut().map(|early| &mut early.dialog);

@@ -3,12 +3,12 @@
 use super::State;
 use super::action::{Action, Candidate, Event, MAX_TARGETS, Reach, Sought, Target};
 use super::again::RESOLVE_LIMIT;
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Way};
 use super::calling::Calling;
 use super::clearing;
 use super::context::Context;
 use super::course::Course;
-use super::snapshot::OpenAttempt;
+use super::fork::{Begun, Rest};
 use crate::failover::{Failure, StopReason};
 use crate::gateway::{Outcome, Refusal};
 use std::time::Duration;
@@ -39,9 +39,12 @@ pub(super) fn next(context: &mut Context, now: Now) -> State {
         return clearing::give_up(context, StopReason::SwitchLimit, now);
     }
     let index = made as u16;
+    if !candidate.has_slots() {
+        return call_endpoint(context, index, candidate, now);
+    }
     context.ask_for_slot(&candidate.gateway, index, now.mono);
     let targets = match &candidate.reach {
-        Reach::At(_) => Some(Vec::new()),
+        Reach::At(_) | Reach::Bindings(_) => Some(Vec::new()),
         Reach::Named(_) => {
             let of = Sought::Gateway(candidate.gateway.clone());
             context.out.push(Action::Resolve { attempt: index, of });
@@ -104,21 +107,15 @@ impl Admitting {
         let first = match &self.candidate.reach {
             Reach::At(target) => Some((target.clone(), Course::default())).filter(|(target, _)| fits(target)),
             Reach::Named(_) => Course::through(targets.into_iter().filter(fits).collect()),
+            Reach::Bindings(_) => None,
         };
         let index = context.record.attempts.len() as u16;
-        let Some(first) = first else {
+        let Some((target, course)) = first else {
             return unreachable(context, index, self.candidate, now);
         };
-        let (mut attempt, message) =
-            Attempt::start(&mut context.sender(), index, self.candidate, first, now.mono);
-        context.record_attempt(&attempt, now);
-        context.emit(Event::Attempted(attempt.candidate.gateway.clone()));
-        let phase = OpenAttempt::hunting(context, &attempt, now);
-        let after = Some(context.commit(phase, now));
-        attempt.current.after = after;
-        let flow = attempt.current.head.target.flow;
-        context.out.push(Action::Send { flow, message, after });
-        State::Calling(Box::new(Calling::new(attempt)))
+        let way = Way { target, course, breadth: context.caller.max_breadth };
+        let first = Attempt::start(&mut context.sender(), index, self.candidate, way, now.mono);
+        begin(context, Begun { first, others: Vec::new() }, Rest::default(), now)
     }
 
     /// Gives back what it was given because the call ends.
@@ -145,7 +142,24 @@ impl Admitting {
     }
 }
 
-/// A gateway whose name leads nowhere, or not to TLS where it has to: an attempt that the transport could not make.
+/// Calls the places where an endpoint has registered, which is not asked for a slot.
+fn call_endpoint(context: &mut Context, index: u16, candidate: Candidate, now: Now) -> State {
+    let mut rest = Rest::of(&candidate);
+    match rest.begin(context, (index, &candidate), now) {
+        Some(begun) => begin(context, begun, rest, now),
+        None => unreachable(context, index, candidate, now),
+    }
+}
+
+/// Begins an attempt.
+fn begin(context: &mut Context, begun: Begun, rest: Rest, now: Now) -> State {
+    let attempt = &begun.first.0;
+    context.record_attempt(attempt, now);
+    context.emit(Event::Attempted(attempt.candidate.gateway.clone()));
+    Calling::enter(context, begun, rest, now)
+}
+
+/// A gateway whose name leads nowhere, or an endpoint that is nowhere, or not under TLS where it has to be: an attempt that the transport could not make.
 fn unreachable(context: &mut Context, index: u16, candidate: Candidate, now: Now) -> State {
     let failure = Failure::TransportError;
     context.record_unreachable(&candidate, now);
@@ -153,6 +167,8 @@ fn unreachable(context: &mut Context, index: u16, candidate: Candidate, now: Now
     context.emit(Event::AttemptFailed { gateway: candidate.gateway.clone(), failure });
     context.hunt.last_failure = Some(failure);
     context.hunt.last_reason = bytes::Bytes::new();
-    context.return_slot(candidate.gateway, index, Outcome::Failed(failure));
+    if candidate.has_slots() {
+        context.return_slot(candidate.gateway, index, Outcome::Failed(failure));
+    }
     next(context, now)
 }

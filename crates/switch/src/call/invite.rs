@@ -25,8 +25,12 @@ pub(super) struct Head {
     pub(super) serial: Serial,
     pub(super) cseq: u32,
     pub(super) target: Target,
-    /// The Request-URI where it is not the gateway's own: that of a followed redirection.
+    /// The Request-URI where it is not the gateway's own: that of a followed redirection, or the Contact of a binding.
     pub(super) redirected: Option<Arc<str>>,
+    /// The values of Route (RFC 3261 §16.12).
+    pub(super) route: Vec<Arc<str>>,
+    /// Max-Breadth (RFC 5393 §5.3.3).
+    pub(super) breadth: Option<u32>,
     /// What it says about session timers.
     pub(super) timer: TimerLines,
     /// Header lines that answer challenges. Never stored.
@@ -73,12 +77,20 @@ pub(super) struct SentInvite {
 
 impl Head {
     /// The first INVITE of an attempt.
-    pub(super) fn first(serial: Serial, target: Target, timer: TimerLines) -> Self {
+    pub(super) fn first(
+        serial: Serial,
+        candidate: &Candidate,
+        (target, breadth): (Target, Option<u32>),
+        timer: TimerLines,
+    ) -> Self {
+        let binding = candidate.binding();
         Self {
             serial,
             cseq: invite_cseq(serial),
             target,
-            redirected: None,
+            redirected: binding.map(|binding| binding.uri.clone()),
+            route: binding.map(|binding| binding.route.clone()).unwrap_or_default(),
+            breadth,
             timer,
             authorization: Bytes::new(),
         }
@@ -106,8 +118,12 @@ impl Head {
             let address = ["<sip:", &caller.user, at, host, ">;tag=", &tag].concat();
             [&caller.display[..], address.as_bytes()].concat()
         };
-        Builder::request(method, self.uri(of).as_bytes())
-            .header(Name::Via, via(transport, host, &names.branch(self.serial)))
+        let mut request = Builder::request(method, self.uri(of).as_bytes())
+            .header(Name::Via, via(transport, host, &names.branch(self.serial)));
+        for route in &self.route {
+            request = request.header(Name::Route, route.as_bytes());
+        }
+        request
             .number(Name::MaxForwards, caller.max_forwards.into())
             .header(Name::From, from)
             .header(Name::CallId, tag)
@@ -126,7 +142,7 @@ impl Head {
             ReliableProvisionals::Supported => request.header(Name::Supported, OPTION_TAG),
             ReliableProvisionals::Required => request.header(Name::Require, OPTION_TAG),
         };
-        if let Some(breadth) = caller.max_breadth {
+        if let Some(breadth) = self.breadth {
             request = request.number(Name::MaxBreadth, breadth.into());
         }
         request = with_lines(self.timer.put(request), &self.authorization);
@@ -169,6 +185,7 @@ pub(super) fn gateway_uri(candidate: &Candidate) -> Arc<str> {
     match &candidate.reach {
         Reach::At(target) => ["sip:", &user, "@", &address_text(target.flow.remote)].concat().into(),
         Reach::Named(host) => ["sip:", &user, "@", host].concat().into(),
+        Reach::Bindings(bindings) => ["sip:", &bindings.aor].concat().into(),
     }
 }
 

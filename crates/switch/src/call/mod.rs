@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `routing` | where the call may go |
 //! | `hunting` | a gateway's word that it has a slot |
-//! | `calling` | a gateway's response |
+//! | `calling` | a gateway's response, or those of an endpoint's bindings (`fork`) |
 //! | `connected` | the end of the conversation |
 //! | `clearing` | what still arrives once the call has ended |
 
@@ -23,6 +23,7 @@ mod context;
 mod copy_on_write;
 mod course;
 mod early;
+mod fork;
 mod hunting;
 mod identity;
 mod inside;
@@ -44,9 +45,10 @@ mod unwanted;
 mod waiting;
 
 pub use action::{
-    Action, Again, Authorization, Candidate, Event, Input, Looked, MAX_TARGETS, Reach, Seq, Setup, Sought,
-    Target, Unauthorized,
+    Action, Again, Authorization, Bindings, Branch, Candidate, Event, Input, Looked, MAX_TARGETS, Reach, Seq,
+    Setup, Sought, Target, Unauthorized,
 };
+pub use fork::MAX_BRANCHES;
 pub use identity::{CallId, Serial, TOKEN_LEN, Token, TokenKeys};
 pub use screen::{Refused, Screened, respond_outside_dialog, screen};
 pub use snapshot::Snapshot;

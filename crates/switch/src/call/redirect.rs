@@ -104,6 +104,7 @@ impl Attempt {
         let is_at = |target: &Target| Some(target.flow.remote.ip()) == host.ip();
         match &self.candidate.reach {
             Reach::At(target) => is_at(target),
+            Reach::Bindings(_) => false,
             Reach::Named(name) => {
                 let text = format!("sip:{name}");
                 let named = Uri::parse(text.as_bytes()).is_ok_and(|uri| uri.host.is_equivalent(host));

@@ -120,7 +120,7 @@ impl Calling {
         let Prack { request, source, acknowledged, session } = prack;
         if let Session::Answer(answer) = &session
             && let Some(described) = context.caller.described_under(acknowledged.tag)
-            && described.attempt == self.attempt.index
+            && self.turn_to_branch(described.attempt)
             && self.attempt.early_dialogs.answer(&described.remote_tag, answer)
         {
             context.record.codec = sdp::first_codec(answer.content());

@@ -5,8 +5,10 @@ use super::action::{Action, Looked};
 use super::clearing;
 use super::context::Context;
 use super::hunting;
+use crate::failover::Failure;
 use bytes::{BufMut, BytesMut};
 use std::time::Duration;
+use tandem_sip::StatusCode;
 use tandem_sip::time::{Mono, Now};
 
 /// How long the look-up may take; then the call has no route.
@@ -20,7 +22,7 @@ pub(super) struct Routing {
 impl Routing {
     /// Tells the caller that its INVITE has arrived, and asks where the call may go.
     pub(super) fn enter(context: &mut Context, now: Now) -> State {
-        let trying = context.caller.respond(&context.names, tandem_sip::StatusCode::TRYING, b"").finish();
+        let trying = context.caller.respond(&context.names, StatusCode::TRYING, b"").finish();
         context.caller.send_provisional(&mut context.out, &mut context.transaction, trying, None);
         context.out.push(Action::Lookup {
             mapping_gateway: context.record.mapping_gateway.clone(),
@@ -42,6 +44,9 @@ impl Routing {
                 lines.put_slice(format!("{name}: {value}\r\n").as_bytes());
             }
             context.caller.passed = lines.freeze();
+        }
+        if looked.absent {
+            context.hunt.last_failure = Some(Failure::Status(StatusCode::TEMPORARILY_UNAVAILABLE));
         }
         context.hunt.candidates = looked.routes.into();
         hunting::next(context, now)

@@ -2,7 +2,7 @@
 //!
 //! Deadlines are wall-clock times. No secrets: a gateway's credentials are looked up again.
 
-use super::action::{Action, Candidate, Seq};
+use super::action::{Action, Branch, Candidate, Reach, Seq};
 use super::again;
 use super::attempt::{Attempt, SentInvites, Wait};
 use super::caller::CallerLeg;
@@ -13,6 +13,8 @@ use super::context::{Context, Profile};
 use super::copy_on_write::CopyOnWrite;
 use super::course::Course;
 use super::early::EarlyDialogs;
+use super::fork::{self, Rest};
+use super::hunting;
 use super::identity::{Names, Serial};
 use super::invite::Heard;
 use super::requests::{Body, reason_line};
@@ -77,8 +79,17 @@ pub(super) struct HuntingPhase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct OpenAttempt {
     index: u16,
-    serial: Serial,
+    /// Without the bindings of an endpoint, which its branches have.
     candidate: Candidate,
+    branches: Vec<OpenBranch>,
+    rest: Rest,
+}
+
+/// The INVITE of an attempt at a gateway, or one of those at an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct OpenBranch {
+    binding: Option<Branch>,
+    serial: Serial,
     sent: SentInvites,
     course: Course,
     wait: Option<(Wait, Wall)>,
@@ -125,19 +136,16 @@ pub(super) struct ConnectedPhase {
 
 impl OpenAttempt {
     /// The state of a hunt with this attempt open.
-    pub(super) fn hunting(context: &Context, attempt: &Attempt, now: Now) -> Phase {
+    pub(super) fn hunting(context: &Context, calling: &Calling, now: Now) -> Phase {
+        let mut candidate = calling.attempt.candidate.clone();
+        if let Reach::Bindings(bindings) = &mut candidate.reach {
+            bindings.branches = Vec::new();
+        }
         let open = Self {
-            index: attempt.index,
-            serial: attempt.serial,
-            candidate: attempt.candidate.clone(),
-            sent: attempt.sent(),
-            course: attempt.course.clone(),
-            wait: attempt.wait.map(|(wait, until)| (wait, now.to_wall(until))),
-            commitment: attempt.commitment,
-            early: attempt.early.clone(),
-            early_dialogs: attempt.early_dialogs.clone(),
-            started_at: now.to_wall(attempt.started),
-            pdd: attempt.pdd,
+            index: calling.attempt.index,
+            candidate,
+            branches: calling.branches().map(|branch| OpenBranch::take(branch, now)).collect(),
+            rest: calling.rest.clone(),
         };
         Phase::Hunting(Box::new(HuntingPhase {
             candidates: Waiting::pack(context.hunt.candidates.iter()),
@@ -147,9 +155,40 @@ impl OpenAttempt {
         }))
     }
 
-    fn resume(self, context: &mut Context, now: Now) -> Attempt {
+    /// `None` if it has no branch, which no snapshot of ours says.
+    fn resume(self, context: &mut Context, now: Now) -> Option<Calling> {
+        let Self { index, candidate, branches, rest } = self;
+        let mut branches =
+            branches.into_iter().map(|branch| branch.resume(context, (index, &candidate), now));
+        let attempt = branches.next()?;
+        let others = branches.collect();
+        Some(Calling { others, rest, ..Calling::new(attempt) })
+    }
+}
+
+impl OpenBranch {
+    fn take(attempt: &Attempt, now: Now) -> Self {
+        Self {
+            binding: attempt.candidate.binding().cloned(),
+            serial: attempt.serial,
+            sent: attempt.sent(),
+            course: attempt.course.clone(),
+            wait: attempt.wait.map(|(wait, until)| (wait, now.to_wall(until))),
+            commitment: attempt.commitment,
+            early: attempt.early.clone(),
+            early_dialogs: attempt.early_dialogs.clone(),
+            started_at: now.to_wall(attempt.started),
+            pdd: attempt.pdd,
+        }
+    }
+
+    fn resume(self, context: &mut Context, (index, candidate): (u16, &Candidate), now: Now) -> Attempt {
         let rings = self.sent.current.heard == Heard::Provisional;
-        let mut attempt = Attempt::recall((self.index, self.serial), self.candidate, self.sent, now.mono);
+        let candidate = match self.binding {
+            Some(binding) => fork::of_branch(candidate, binding),
+            None => candidate.clone(),
+        };
+        let mut attempt = Attempt::recall((index, self.serial), candidate, self.sent, now.mono);
         attempt.course = self.course;
         if !rings {
             again::ask_again(&mut attempt, context, now);
@@ -349,8 +388,10 @@ impl HuntingPhase {
         let trying = context.caller.respond(&context.names, StatusCode::TRYING, b"");
         context.transaction.provisional(&trying.finish());
         context.resume_ringing(now.mono);
-        let attempt = self.open.resume(context, now);
-        State::Calling(Box::new(Calling::new(attempt)))
+        match self.open.resume(context, now) {
+            Some(calling) => State::Calling(Box::new(calling)),
+            None => hunting::next(context, now),
+        }
     }
 }
 

@@ -66,6 +66,7 @@ impl Calling {
     /// A gateway's UPDATE in an early dialog of its, which a reliable provisional response made (RFC 3311 §5.1). An offer
     /// has to wait, since the other leg may have none to pass it in. `false` if it is none.
     fn on_update(&mut self, context: &mut Context, (request, source): (&Message, Flow), now: Now) -> bool {
+        self.turn_to(|branch| branch.early_dialogs.owns(request));
         let tag = request.from_tag().unwrap_or_default();
         let dialog = self.attempt.early_dialogs.dialog_mut(tag).filter(|dialog| dialog.owns(request));
         let (Some(dialog), Some(Method::Update)) = (dialog, request.method()) else { return false };

@@ -7,6 +7,7 @@ mod commits;
 mod conversation;
 mod ends;
 mod failover;
+mod forking;
 mod glare;
 mod hold;
 mod info;

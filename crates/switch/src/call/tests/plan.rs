@@ -1,7 +1,7 @@
 //! What a test's world looks like before its call begins.
 
 use crate::Secret;
-use crate::call::{Candidate, Reach, Target};
+use crate::call::{Bindings, Branch, Candidate, Reach, Target};
 use crate::gateway::{Account, PASSED, Redirects, Refusal};
 use crate::parameters::{AttemptParameters, CallParameters, Overrides, Parameters};
 use std::collections::BTreeMap;
@@ -61,6 +61,7 @@ pub(super) struct Plan {
     pub(super) looked_max_duration: Option<Duration>,
     pub(super) emergency: bool,
     pub(super) looked_headers: Vec<(String, String)>,
+    pub(super) absent: bool,
     pub(super) lookup: Answers,
     pub(super) admission: Answers,
     pub(super) resolution: Answers,
@@ -94,6 +95,7 @@ impl Default for Plan {
             looked_max_duration: None,
             emergency: false,
             looked_headers: Vec::new(),
+            absent: false,
             lookup: Answers::AtOnce,
             admission: Answers::AtOnce,
             resolution: Answers::AtOnce,
@@ -113,6 +115,22 @@ impl Plan {
     /// So many gateways.
     pub(super) fn gateways(&mut self, number: usize) -> &mut Self {
         self.candidates = (1..=number).map(candidate).collect();
+        self
+    }
+
+    /// Lets candidate `number` be an endpoint that has registered at the addresses of these gateways, each with a
+    /// preference in thousandths.
+    pub(super) fn endpoint(&mut self, number: usize, at: &[(usize, u16)]) -> &mut Self {
+        let branch = |(number, q): &(usize, u16)| Branch {
+            uri: format!("sip:bob@10.0.0.{number};line={number}").into(),
+            q: *q,
+            route: Vec::new(),
+            targets: vec![target(gateway_address(*number))],
+        };
+        let branches = at.iter().map(branch).collect();
+        let candidate = &mut self.candidates[number - 1];
+        candidate.gateway = "endpoints".into();
+        candidate.reach = Reach::Bindings(Bindings { aor: "bob@switch.example".into(), branches });
         self
     }
 

@@ -113,6 +113,20 @@ fn plan(random: &mut Random, plan: &mut Plan) {
     }
 }
 
+/// Some candidates are endpoints, with several bindings.
+fn furnish_endpoints(random: &mut Random, plan: &mut Plan) {
+    for number in 1..=plan.candidates.len() {
+        if random.chance(15) {
+            let count = random.below(5);
+            let places: Vec<(usize, u16)> =
+                (0..count).map(|_| (random.below(6) as usize + 1, 500 * random.below(2) as u16)).collect();
+            plan.endpoint(number, &places);
+            plan.candidates[number - 1].has_account = false;
+            plan.candidates[number - 1].redirects = Redirects::Refuse;
+        }
+    }
+}
+
 /// Some gateways are known by name, and reached at several places or at none; some challenge, and some redirect.
 fn furnish_gateways(random: &mut Random, plan: &mut Plan) {
     for number in 1..=plan.candidates.len() {
@@ -141,6 +155,7 @@ impl Walk {
         let world = World::with(|world_plan| {
             plan(&mut random, world_plan);
             furnish_gateways(&mut random, world_plan);
+            furnish_endpoints(&mut random, world_plan);
         });
         Self { random, world, heard: Vec::new(), rseq: BTreeMap::new(), log: Vec::new() }
     }

@@ -252,6 +252,7 @@ impl World {
             max_duration: self.plan.looked_max_duration,
             emergency: self.plan.emergency,
             headers: self.plan.looked_headers.clone(),
+            absent: self.plan.absent,
         }
     }
 
