@@ -4,13 +4,23 @@
 
 mod challenge;
 mod credentials;
+mod ha1;
+mod nonce;
+mod server;
+#[cfg(test)]
+mod server_tests;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 pub use challenge::{
     Challenge, ChallengeError, Issuer, MAX_CHALLENGE_LEN, MAX_CHALLENGES, MAX_REALMS, strongest,
 };
 pub use credentials::Credentials;
+pub use ha1::Ha1;
+pub use nonce::{Nonce, NonceKeys};
+pub use server::{Judgement, Server};
+pub use uses::{NonceUses, Use};
 
 use data_encoding::HEXLOWER;
 use md5::Md5;
@@ -69,7 +79,20 @@ impl Hash {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Bytes that this thread has hashed.
+    static HASHED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+fn hashed() -> usize {
+    HASHED.get()
+}
+
 fn hex<D: Digest>(parts: &[&[u8]]) -> String {
+    #[cfg(test)]
+    HASHED.set(HASHED.get() + parts.iter().map(|part| part.len() + 1).sum::<usize>());
     let mut digest = D::new();
     for (place, part) in parts.iter().enumerate() {
         if place > 0 {
