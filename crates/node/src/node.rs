@@ -146,7 +146,7 @@ impl Node {
             name,
             clock,
             keys: TokenKeys { current: key, previous: None },
-            store: Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::new(move || clock.mono()))),
+            store: Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::new(move || clock.now()))),
             complaints: Complaints::default(),
             wheel: Wheel::new(move || clock.mono(), &metrics),
             calls: Directory::default(),

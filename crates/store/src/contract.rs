@@ -6,14 +6,15 @@
 //! ```
 
 use crate::{
-    CDR_GROUPS_MAX, CallEnd, CallKey, CallWrite, Committed, Owner, SNAPSHOT_MAX_BYTES, Store, StoreError,
-    StoredCall, TOMBSTONE_LIFE,
+    CDR_GROUPS_MAX, CallEnd, CallKey, CallWrite, Committed, Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES,
+    Owner, Put, Revision, SNAPSHOT_MAX_BYTES, Space, Store, StoreError, StoredCall, TOMBSTONE_LIFE,
 };
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_sip::time::Wall;
 
 /// Lets a store's time pass.
 pub type LetPass = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -22,6 +23,8 @@ pub type LetPass = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Sen
 pub struct Fixture {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// What its wall clock shows now, or showed a moment ago.
+    pub wall: Wall,
     /// How to let the store's time pass; without it the checks that need time pass by.
     pub let_pass: Option<LetPass>,
 }
@@ -58,6 +61,17 @@ macro_rules! store_contract {
             the_number_of_groups_is_limited
             appended_cdrs_wake_the_reader
             a_snapshot_over_the_limit_is_refused
+            a_document_is_read_as_it_was_put
+            a_document_is_written_only_over_the_one_that_was_seen
+            a_repeated_put_succeeds_again_with_the_same_revision
+            of_many_writers_of_a_document_one_wins
+            a_removed_document_has_gone_and_can_be_put_anew
+            spaces_have_nothing_to_do_with_each_other
+            a_lapsed_document_has_gone_for_readers_and_writers
+            a_document_lives_as_long_as_its_last_write_says
+            documents_are_scanned_by_key_page_by_page
+            changes_of_documents_are_told
+            a_document_over_the_limit_is_refused
         }
     };
     ($fixture:path => $($rule:ident)+) => {
@@ -251,7 +265,7 @@ mod rules {
         assert_eq!(store.claim(call, 0, owner("b", 1)).await, Err(StoreError::Ended));
     }
 
-    pub async fn a_tombstone_falls_after_its_time(Fixture { store, let_pass }: Fixture) {
+    pub async fn a_tombstone_falls_after_its_time(Fixture { store, let_pass, .. }: Fixture) {
         let Some(let_pass) = let_pass else { return };
         let (call, a) = (key(1, 1), owner("a", 1));
         assert_eq!(store.end(CallEnd { cdr: None, ..end(call, &a, 0) }).await, Ok(()));
@@ -362,6 +376,144 @@ mod rules {
         assert_eq!(store.commit(write).await, Err(refused));
         let held = store.load(call).await.expect("loaded").expect("stored");
         assert_eq!((held.seq, held.snapshot), (1, longest));
+    }
+
+    fn put(key: &str, seen: Option<Revision>, value: &'static str) -> Put {
+        let value = Some(Bytes::from_static(value.as_bytes()));
+        Put { space: Space::Registrations, key: key.into(), seen, value, lapses: None }
+    }
+
+    async fn value_of(store: &Arc<dyn Store>, key: &str) -> Option<Bytes> {
+        store.get(Space::Registrations, key).await.expect("read").map(|document| document.value)
+    }
+
+    pub async fn a_document_is_read_as_it_was_put(Fixture { store, wall, .. }: Fixture) {
+        let value = Bytes::from_static(b"\0\r\n\xff");
+        let lapses = Some(Wall(wall.0 + 60_000));
+        let written = Put { value: Some(value.clone()), lapses, ..put("a@h", None, "") };
+        let revision = store.put(written).await.expect("written");
+        let document = Document { revision, value, lapses };
+        assert_eq!(store.get(Space::Registrations, "a@h").await, Ok(Some(document)));
+        assert_eq!(store.get(Space::Registrations, "b@h").await, Ok(None));
+    }
+
+    pub async fn a_document_is_written_only_over_the_one_that_was_seen(Fixture { store, .. }: Fixture) {
+        let first = store.put(put("a", None, "1")).await.expect("written");
+        let there = Err(StoreError::Conflict { stored: Some(first) });
+        assert_eq!(store.put(put("a", None, "2")).await, there);
+        let second = store.put(put("a", Some(first), "2")).await.expect("written");
+        assert_ne!(first, second);
+        let there = Err(StoreError::Conflict { stored: Some(second) });
+        assert_eq!(store.put(put("a", Some(first), "3")).await, there);
+        assert_eq!(store.put(Put { value: None, ..put("a", Some(first), "") }).await, there);
+        assert_eq!(value_of(&store, "a").await.as_deref(), Some(&b"2"[..]));
+        assert_eq!(store.put(put("b", Some(first), "1")).await, Err(StoreError::Conflict { stored: None }));
+    }
+
+    pub async fn a_repeated_put_succeeds_again_with_the_same_revision(Fixture { store, .. }: Fixture) {
+        let first = store.put(put("a", None, "1")).await;
+        assert_eq!(store.put(put("a", None, "1")).await, first, "the first answer may have been lost");
+        let seen = first.ok();
+        let second = store.put(put("a", seen, "2")).await;
+        assert_eq!(store.put(put("a", seen, "2")).await, second);
+        let stored = second.ok();
+        assert_eq!(store.put(put("a", seen, "other")).await, Err(StoreError::Conflict { stored }));
+    }
+
+    pub async fn of_many_writers_of_a_document_one_wins(Fixture { store, .. }: Fixture) {
+        let values = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let puts: Vec<_> = values.into_iter().map(|value| store.put(put("x", None, value))).collect();
+        let racing: Vec<_> = puts.into_iter().map(tokio::spawn).collect();
+        let mut won = 0;
+        for put in racing {
+            match put.await.expect("no panic") {
+                Ok(_) => won += 1,
+                Err(error) => assert!(matches!(error, StoreError::Conflict { stored: Some(_) }), "{error}"),
+            }
+        }
+        assert_eq!(won, 1);
+    }
+
+    pub async fn a_removed_document_has_gone_and_can_be_put_anew(Fixture { store, .. }: Fixture) {
+        let first = store.put(put("a", None, "1")).await.expect("written");
+        let remove = Put { value: None, ..put("a", Some(first), "") };
+        assert!(store.put(remove.clone()).await.is_ok());
+        assert_eq!(value_of(&store, "a").await, None);
+        assert!(store.put(remove).await.is_ok(), "the first answer may have been lost");
+        let anew = store.put(put("a", None, "2")).await.expect("written");
+        assert_ne!(anew, first, "no revision comes again");
+        assert_eq!(value_of(&store, "a").await.as_deref(), Some(&b"2"[..]));
+    }
+
+    pub async fn spaces_have_nothing_to_do_with_each_other(Fixture { store, .. }: Fixture) {
+        assert!(store.put(put("a", None, "1")).await.is_ok());
+        assert_eq!(store.get(Space::Publications, "a").await, Ok(None));
+        assert_eq!(store.scan(Space::Publications, None, 10).await, Ok(vec![]));
+        assert!(store.put(Put { space: Space::Publications, ..put("a", None, "1") }).await.is_ok());
+    }
+
+    pub async fn a_lapsed_document_has_gone_for_readers_and_writers(fixture: Fixture) {
+        let Fixture { store, wall, let_pass: Some(let_pass) } = fixture else { return };
+        let lapses = Some(Wall(wall.0 + 10_000));
+        let first = store.put(Put { lapses, ..put("a", None, "1") }).await.expect("written");
+        let_pass(Duration::from_secs(5)).await;
+        assert!(value_of(&store, "a").await.is_some());
+        let_pass(Duration::from_secs(5)).await;
+        assert_eq!(value_of(&store, "a").await, None);
+        assert_eq!(store.scan(Space::Registrations, None, 10).await, Ok(vec![]));
+        let gone = Err(StoreError::Conflict { stored: None });
+        assert_eq!(store.put(put("a", Some(first), "2")).await, gone);
+        assert!(store.put(put("a", None, "2")).await.is_ok());
+    }
+
+    pub async fn a_document_lives_as_long_as_its_last_write_says(fixture: Fixture) {
+        let Fixture { store, wall, let_pass: Some(let_pass) } = fixture else { return };
+        let lapses = |seconds: u64| Some(Wall(wall.0 + seconds * 1000));
+        let first = store.put(Put { lapses: lapses(10), ..put("a", None, "1") }).await.ok();
+        let second = store.put(Put { lapses: lapses(60), ..put("a", first, "1") }).await.ok();
+        assert_ne!(first, second);
+        let_pass(Duration::from_secs(30)).await;
+        assert!(value_of(&store, "a").await.is_some());
+        assert!(store.put(put("a", second, "1")).await.is_ok());
+        let_pass(Duration::from_secs(60)).await;
+        assert!(value_of(&store, "a").await.is_some(), "it does not lapse any more");
+    }
+
+    pub async fn documents_are_scanned_by_key_page_by_page(Fixture { store, .. }: Fixture) {
+        for key in ["d", "a", "c", "e", "b"] {
+            assert!(store.put(put(key, None, "1")).await.is_ok());
+        }
+        let mut pages = Vec::new();
+        let mut after: Option<Arc<str>> = None;
+        loop {
+            let page = store.scan(Space::Registrations, after, 2).await.expect("scanned");
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            pages.push(page.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>().concat());
+        }
+        assert_eq!(pages, ["ab", "cd", "e"]);
+    }
+
+    pub async fn changes_of_documents_are_told(Fixture { store, .. }: Fixture) {
+        assert!(store.put(put("before", None, "1")).await.is_ok());
+        let mut changes = store.changes(Space::Registrations);
+        let first = store.put(put("a", None, "1")).await.ok();
+        assert!(store.put(Put { value: None, ..put("a", first, "") }).await.is_ok());
+        assert!(store.put(Put { space: Space::Publications, ..put("other", None, "1") }).await.is_ok());
+        assert!(store.put(put("b", None, "1")).await.is_ok());
+        for key in ["a", "a", "b"] {
+            let told = tokio::time::timeout(Duration::from_secs(10), changes.recv()).await;
+            assert_eq!(told.expect("told in time").as_deref(), Ok(key));
+        }
+    }
+
+    pub async fn a_document_over_the_limit_is_refused(Fixture { store, .. }: Fixture) {
+        let of_length = |bytes: usize| Put { value: Some(vec![1; bytes].into()), ..put("a", None, "") };
+        let refused = StoreError::TooLong { bytes: MAX_DOCUMENT_BYTES + 1, limit: MAX_DOCUMENT_BYTES };
+        assert_eq!(store.put(of_length(MAX_DOCUMENT_BYTES + 1)).await, Err(refused));
+        assert!(store.put(of_length(MAX_DOCUMENT_BYTES)).await.is_ok());
+        let refused = StoreError::TooLong { bytes: MAX_KEY_BYTES + 1, limit: MAX_KEY_BYTES };
+        assert_eq!(store.put(put(&"k".repeat(MAX_KEY_BYTES + 1), None, "1")).await, Err(refused));
     }
 }
 

@@ -1,15 +1,18 @@
 //! Shared state of the cluster: what survives the death of a node.
 //!
 //! [`Store`] is what a call needs to outlive its owner: a snapshot under an owner and an epoch, a claim that only one
-//! heir can win, and an end that removes the snapshot and hands over the CDR in one step. Snapshots and CDRs are opaque
-//! here; [`codec`] versions them.
+//! heir can win, and an end that removes the snapshot and hands over the CDR in one step. Beside calls it keeps documents,
+//! each written by comparing and setting: registrations and publications. Snapshots, CDRs and documents are opaque here;
+//! [`codec`] versions them.
 
 pub mod codec;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod document;
 mod memory;
 mod schema;
 
+pub use document::{Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, Put, Revision, Space};
 pub use memory::{Clock, MemoryLimits, MemoryStore};
 
 use bytes::Bytes;
@@ -18,7 +21,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// How long an ended call is remembered, so that a late commit cannot raise the dead.
 pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(600);
@@ -153,6 +156,18 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
+    /// Somebody else has written the document since it was read, or it is there already, or not any more.
+    #[error("the document has changed: it stands at {stored:?}")]
+    Conflict {
+        /// Its revision, `None` if there is none.
+        stored: Option<Revision>,
+    },
+    /// As many documents as a space holds.
+    #[error("the space is full: {limit} documents")]
+    SpaceFull {
+        /// The limit.
+        limit: usize,
+    },
     /// The store cannot be asked (away, slow, breaker open); whether the write was made is unknown.
     #[error("the store does not answer: {step}")]
     Away {
@@ -215,4 +230,26 @@ pub trait Store: Send + Sync + 'static {
     /// Tells of new records: the number of records appended, as far as this process knows. A reader marks it seen,
     /// reads until nothing comes, and then awaits a change.
     fn cdr_appends(&self) -> watch::Receiver<u64>;
+
+    /// Writes or removes a document if it still stands where its writer has seen it. The same write again succeeds again
+    /// with the same revision, as long as nobody else has written; so does removing what is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`], [`StoreError::TooLong`] for a value or a key, [`StoreError::SpaceFull`].
+    fn put(&self, put: Put) -> StoreFuture<Revision>;
+
+    /// Reads a document; `None` if there is none, or if it has lapsed.
+    fn get(&self, space: Space, key: &str) -> StoreFuture<Option<Document>>;
+
+    /// The documents of a space by key, at most `max`: the first ones, or those that follow `after`.
+    fn scan(
+        &self,
+        space: Space,
+        after: Option<Arc<str>>,
+        max: usize,
+    ) -> StoreFuture<Vec<(Arc<str>, Document)>>;
+
+    /// Tells the keys of documents that are written or removed from now on, by whomever. A reader that is too slow is told
+    /// that it has missed some, and scans. A document that lapses is not told of: every reader knows when it does.
+    fn changes(&self, space: Space) -> broadcast::Receiver<Arc<str>>;
 }

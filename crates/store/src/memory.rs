@@ -1,23 +1,25 @@
 //! The store of a single process: nothing survives it but actors that panic.
 
 mod cdrs;
+mod documents;
 
 use crate::{
-    CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Committed, Owner, SNAPSHOT_MAX_BYTES, Store, StoreError,
-    StoreFuture, StoredCall, TOMBSTONE_LIFE,
+    CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Committed, Document, Owner, Put, Revision,
+    SNAPSHOT_MAX_BYTES, Space, Store, StoreError, StoreFuture, StoredCall, TOMBSTONE_LIFE,
 };
 use bytes::Bytes;
 use cdrs::CdrStream;
+use documents::Documents;
 use parking_lot::Mutex;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tandem_sip::time::Mono;
-use tokio::sync::watch;
+use tandem_sip::time::{Mono, Now};
+use tokio::sync::{broadcast, watch};
 
 /// Tells the store what time it is.
-pub type Clock = Arc<dyn Fn() -> Mono + Send + Sync>;
+pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 
 const BUCKETS: usize = 256;
 
@@ -30,12 +32,20 @@ pub struct MemoryLimits {
     pub cdrs_max: usize,
     /// Tombstones of ended calls, per bucket; at the limit the oldest goes before its time.
     pub tombstones_per_bucket_max: usize,
+    /// Documents of each space.
+    pub documents_max: usize,
 }
 
 impl Default for MemoryLimits {
-    /// A million calls, a million CDRs, four million tombstones (ten minutes at 7 000 calls per second).
+    /// A million calls, a million CDRs, four million tombstones (ten minutes at 7 000 calls per second), a million
+    /// documents of each kind.
     fn default() -> MemoryLimits {
-        MemoryLimits { calls_max: 1_000_000, cdrs_max: 1_000_000, tombstones_per_bucket_max: 16_384 }
+        MemoryLimits {
+            calls_max: 1_000_000,
+            cdrs_max: 1_000_000,
+            tombstones_per_bucket_max: 16_384,
+            documents_max: 1_000_000,
+        }
     }
 }
 
@@ -44,6 +54,8 @@ pub struct MemoryStore {
     buckets: Box<[Mutex<Bucket>]>,
     /// Locked after a bucket, never before one: ending a call is one step in both.
     cdrs: Mutex<CdrStream>,
+    registrations: Documents,
+    publications: Documents,
     calls: AtomicUsize,
     limits: MemoryLimits,
     clock: Clock,
@@ -69,6 +81,8 @@ impl MemoryStore {
         MemoryStore {
             buckets: (0..BUCKETS).map(|_| Mutex::default()).collect(),
             cdrs: Mutex::new(CdrStream::new(limits.cdrs_max)),
+            registrations: Documents::new(limits.documents_max),
+            publications: Documents::new(limits.documents_max),
             calls: AtomicUsize::new(0),
             limits,
             clock,
@@ -87,10 +101,17 @@ impl MemoryStore {
     }
 
     fn in_bucket<T>(&self, key: CallKey, step: impl FnOnce(&mut Bucket) -> T) -> T {
-        let now = (self.clock)();
+        let now = (self.clock)().mono;
         let mut bucket = self.buckets[usize::from(key.bucket)].lock();
         bucket.tombstones.purge(now);
         step(&mut bucket)
+    }
+
+    fn documents(&self, space: Space) -> &Documents {
+        match space {
+            Space::Registrations => &self.registrations,
+            Space::Publications => &self.publications,
+        }
     }
 
     fn commit_now(&self, write: CallWrite) -> Result<Committed, StoreError> {
@@ -138,7 +159,7 @@ impl MemoryStore {
 
     fn end_now(&self, end: CallEnd) -> Result<(), StoreError> {
         check_length(end.cdr.as_ref().map_or(0, Bytes::len), CDR_MAX_BYTES)?;
-        let now = (self.clock)();
+        let now = (self.clock)().mono;
         let appended = self.in_bucket(end.key, |bucket| {
             if bucket.tombstones.standing.contains(&end.key.id) {
                 return Ok(None);
@@ -219,6 +240,30 @@ impl Store for MemoryStore {
 
     fn cdr_appends(&self) -> watch::Receiver<u64> {
         self.appends.subscribe()
+    }
+
+    fn put(&self, put: Put) -> StoreFuture<Revision> {
+        let now = (self.clock)().wall;
+        ready(self.documents(put.space).put(put, now))
+    }
+
+    fn get(&self, space: Space, key: &str) -> StoreFuture<Option<Document>> {
+        let now = (self.clock)().wall;
+        ready(Ok(self.documents(space).get(key, now)))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        after: Option<Arc<str>>,
+        max: usize,
+    ) -> StoreFuture<Vec<(Arc<str>, Document)>> {
+        let now = (self.clock)().wall;
+        ready(Ok(self.documents(space).scan(after, max, now)))
+    }
+
+    fn changes(&self, space: Space) -> broadcast::Receiver<Arc<str>> {
+        self.documents(space).changes()
     }
 }
 

@@ -1,9 +1,15 @@
-//! Which schemas of a call's snapshot this release reads and writes.
+//! Which schemas of a call's snapshot and of an address's bindings this release reads and writes.
 
 use crate::codec::Versioned;
 use tandem_switch::call::Snapshot;
+use tandem_switch::registrar::Bindings;
 
 impl Versioned for Snapshot {
+    const SCHEMA: u16 = 1;
+    type Previous = Self;
+}
+
+impl Versioned for Bindings {
     const SCHEMA: u16 = 1;
     type Previous = Self;
 }

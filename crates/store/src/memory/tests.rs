@@ -3,6 +3,10 @@ use crate::contract::Fixture;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tandem_sip::time::Wall;
+
+/// What a wall clock shows at the origin of the monotonic one.
+const WALL_MS: u64 = 1_700_000_000_000;
 
 crate::store_contract!(fixture);
 
@@ -13,16 +17,19 @@ async fn fixture() -> Fixture {
         time.fetch_add(u64::try_from(interval.as_millis()).expect("short"), Ordering::Relaxed);
         Box::pin(std::future::ready(()))
     };
-    Fixture { store, let_pass: Some(Box::new(let_pass)) }
+    Fixture { store, wall: Wall(WALL_MS + 1_000), let_pass: Some(Box::new(let_pass)) }
 }
 
 fn clock(time: &Arc<AtomicU64>) -> Clock {
     let time = Arc::clone(time);
-    Arc::new(move || Mono(time.load(Ordering::Relaxed)))
+    Arc::new(move || {
+        let ms = time.load(Ordering::Relaxed);
+        Now { mono: Mono(ms), wall: Wall(WALL_MS + ms) }
+    })
 }
 
 fn limited(limits: MemoryLimits) -> MemoryStore {
-    MemoryStore::new(limits, Arc::new(|| Mono(0)))
+    MemoryStore::new(limits, Arc::new(Now::default))
 }
 
 fn key(number: u8) -> CallKey {
@@ -113,4 +120,29 @@ fn tombstones_do_not_pile_up() {
     assert_eq!(standing(&store), (3, 3));
     time.store(600_000, Ordering::Relaxed);
     assert_eq!(standing(&store), (0, 0));
+}
+
+fn registration(key: &str, lapses: Option<Wall>) -> Put {
+    Put { space: Space::Registrations, key: key.into(), seen: None, value: Some(Bytes::new()), lapses }
+}
+
+#[test]
+fn a_full_space_takes_no_new_document_and_serves_the_others() {
+    let store = limited(MemoryLimits { documents_max: 1, ..MemoryLimits::default() });
+    let first = at_once(store.put(registration("a", None))).expect("written");
+    assert_eq!(at_once(store.put(registration("b", None))), Err(StoreError::SpaceFull { limit: 1 }));
+    assert!(at_once(store.put(Put { seen: Some(first), ..registration("a", None) })).is_ok());
+    assert!(at_once(store.put(Put { space: Space::Publications, ..registration("b", None) })).is_ok());
+}
+
+#[test]
+fn lapsed_documents_do_not_pile_up() {
+    let time = Arc::new(AtomicU64::new(0));
+    let limits = MemoryLimits { documents_max: 3, ..MemoryLimits::default() };
+    let store = MemoryStore::new(limits, clock(&time));
+    for number in 0..100 {
+        let lapses = Some(Wall(WALL_MS + time.load(Ordering::Relaxed) + 1_000));
+        assert!(at_once(store.put(registration(&format!("{number}"), lapses))).is_ok(), "{number}");
+        time.fetch_add(400, Ordering::Relaxed);
+    }
 }

@@ -50,6 +50,7 @@ pub use action::{
 };
 pub use fork::MAX_BRANCHES;
 pub use identity::{CallId, Serial, TOKEN_LEN, Token, TokenKeys};
+pub(crate) use screen::check_required;
 pub use screen::{Refused, Screened, respond_outside_dialog, screen};
 pub use snapshot::Snapshot;
 

@@ -20,30 +20,30 @@ const ACCEPT_ENCODING: &str = "identity";
 /// The language of reason phrases.
 const ACCEPT_LANGUAGE: &str = "en";
 
-/// Why an INVITE is refused, and what its response says besides.
+/// Why a request is refused, and what its response says besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The status.
     pub status: StatusCode,
-    /// A header that the status asks for.
-    pub header: Option<(Name, String)>,
+    /// The headers that the status asks for.
+    pub headers: Vec<(Name, String)>,
 }
 
 impl Refused {
     /// A refusal with no header of its own.
     pub fn with(status: StatusCode) -> Self {
-        Self { status, header: None }
+        Self { status, headers: Vec::new() }
     }
 
     /// A refusal with the header that its status asks for.
     pub fn and(status: StatusCode, name: Name, value: impl Into<String>) -> Self {
-        Self { status, header: Some((name, value.into())) }
+        Self { status, headers: vec![(name, value.into())] }
     }
 
     /// The response; `to_tag` is the same for each copy of the request.
     pub fn response(&self, request: &Message, source: SocketAddr, to_tag: &str) -> Bytes {
         let mut response = ResponseHead::of(request, source).respond(self.status, Some(to_tag));
-        if let Some((name, value)) = &self.header {
+        for (name, value) in &self.headers {
             response = response.header(*name, value);
         }
         response.finish()
@@ -159,7 +159,7 @@ pub(super) fn has_known_body(request: &Message) -> bool {
 }
 
 /// What the sender requires of us: 420 with what we do not have in Unsupported (§8.2.2.3).
-pub(super) fn check_required(request: &Message, known: &str) -> Result<(), Refused> {
+pub(crate) fn check_required(request: &Message, known: &str) -> Result<(), Refused> {
     let is_known = |tag: &[u8]| known.split(", ").any(|known| tag.eq_ignore_ascii_case(known.as_bytes()));
     let unsupported: Vec<_> = request
         .items(Name::Require)

@@ -117,7 +117,7 @@ impl Connected {
     fn screen_offer(&self, context: &Context, taken: &Taken) -> Result<(), (StatusCode, Vec<u8>)> {
         let refused = |refused: screen::Refused| {
             let line = |(name, value): (Name, String)| format!("{}: {value}\r\n", name.as_str());
-            (refused.status, refused.header.map(line).unwrap_or_default().into_bytes())
+            (refused.status, refused.headers.into_iter().map(line).collect::<String>().into_bytes())
         };
         let known = screen::option_tags(context.parameters());
         screen::check_required(&taken.request, known).map_err(refused)?;

@@ -19,7 +19,7 @@ fn refused(lines: &str, min_se_secs: u32) -> Option<(u16, Option<(Name, String)>
     let mut plan = Plan { invite_lines: lines.to_owned(), ..Plan::default() };
     plan.parameters.session.min_se_secs = min_se_secs;
     let refused = crate::call::screen(&parse(plan.invite()), &plan.parameters).err()?;
-    Some((refused.status.code(), refused.header))
+    Some((refused.status.code(), refused.headers.into_iter().next()))
 }
 
 /// A call that gateway one answers with these header lines in its 200, and the callee.

@@ -12,7 +12,7 @@ fn refused(reliable: ReliableProvisionals, lines: &str) -> Option<(u16, Option<(
     plan.parameters.reliable_provisionals = reliable;
     plan.invite_lines = lines.to_owned();
     let refused = screen(&parse(plan.invite()), &plan.parameters).err()?;
-    Some((refused.status.code(), refused.header))
+    Some((refused.status.code(), refused.headers.into_iter().next()))
 }
 
 #[test]
