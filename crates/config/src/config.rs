@@ -4,14 +4,17 @@ use crate::error::ConfigError;
 use crate::listen::{self, Listen};
 use crate::section::Section;
 use crate::warning::{self, Warning};
-use crate::{Secret, environment, gateways, later, limits, routing, sections, tree};
+use crate::{Secret, environment, gateways, later, limits, registrar, routing, sections, tree};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tandem_sip::digest::Hash;
 use tandem_switch::admission::{Allowance, BanRules};
 use tandem_switch::emergency::EmergencyNumbers;
 use tandem_switch::gateway::{MappingGateway, RoutingGateway};
 use tandem_switch::parameters::{Overrides, Parameters};
+use tandem_switch::registrar::{Domains, Endpoints, Rules, SuspensionRules};
 
 /// Everything an operator can set. The default is what runs without a file.
 #[derive(Clone, Debug)]
@@ -30,6 +33,10 @@ pub struct Config {
     pub cdr: Cdr,
     /// `[routing]`.
     pub routing: Routing,
+    /// `[registrar]`.
+    pub registrar: Registrar,
+    /// `[[endpoint]]`; without any, nobody can register.
+    pub endpoints: Arc<Endpoints>,
     /// `[parameters]`: the system's values.
     pub parameters: Parameters,
     /// `[[mapping_gateway]]`, in the file's order.
@@ -48,6 +55,8 @@ impl Default for Config {
             admin: Admin::default(),
             cdr: Cdr::default(),
             routing: Routing::default(),
+            registrar: Registrar::new(&Node::default().cluster, &Parameters::default()),
+            endpoints: Arc::default(),
             parameters: Parameters::default(),
             mapping_gateways: Vec::new(),
             routing_gateways: Vec::new(),
@@ -165,6 +174,57 @@ pub struct Routing {
     pub emergency: EmergencyNumbers,
 }
 
+/// `[registrar]`.
+#[derive(Clone, Debug)]
+pub struct Registrar {
+    /// `domains`: all are names of the same users; unless set, the cluster's name.
+    pub domains: Domains,
+    /// `realm`: what credentials are for; unless set, the first domain.
+    pub realm: Arc<str>,
+    /// `authenticate`: whether credentials are asked for, default true.
+    pub authenticate: bool,
+    /// `algorithms`, if set.
+    pub(crate) algorithms: Option<Vec<Hash>>,
+    /// The hash functions that are offered, in the order of preference: `algorithms`, else those that every endpoint can be
+    /// checked with.
+    pub hashes: Vec<Hash>,
+    /// `nonce_life`: how long an answer to one challenge may be used again, default 5 min.
+    pub nonce_life: Duration,
+    /// `min_expires` (default 60 s), `max_contacts` (10), `service_route` (none), and the parameters about lifetimes.
+    pub rules: Rules,
+    /// `suspend_after` (10 wrong answers, 0 for never), `suspend_window` (1 min), `suspend_time` (5 min): of each source
+    /// and of each account.
+    pub suspension: SuspensionRules,
+}
+
+impl Registrar {
+    /// The defaults in a cluster with these parameters.
+    pub(crate) fn new(cluster: &str, parameters: &Parameters) -> Self {
+        let domains = Domains::new(&[], cluster);
+        Self {
+            realm: domains.canonical().clone(),
+            domains,
+            authenticate: true,
+            algorithms: None,
+            hashes: vec![Hash::Sha256, Hash::Md5],
+            nonce_life: Duration::from_secs(300),
+            rules: Rules {
+                min_expires: Duration::from_secs(60),
+                expires: parameters.endpoint_expire,
+                nat_expires: parameters.endpoint_nat_expire,
+                max_contacts: 10,
+                service_route: Vec::new(),
+                keep_alive: parameters.keep_alive_period,
+            },
+            suspension: SuspensionRules {
+                after: 10,
+                window: Duration::from_secs(60),
+                time: Duration::from_secs(300),
+            },
+        }
+    }
+}
+
 /// A `[[mapping_gateway]]`.
 #[derive(Clone, Debug)]
 pub struct ConfiguredMapping {
@@ -220,14 +280,20 @@ impl Config {
         let mut root = Section::root(entries);
         let parameters = sections::parameters(&mut root);
         let listen = listen::read(&mut root);
+        let node = sections::node(&mut root);
+        let mapping_gateways = gateways::mapping(&mut root, &parameters);
+        let mut registrar = registrar::registrar(&mut root, &node.cluster, &parameters);
+        let endpoints = registrar::endpoints(&mut root, &mut registrar, &mapping_gateways);
         let config = Config {
-            node: sections::node(&mut root),
+            node,
             limits: limits::limits(&mut root),
             dns: sections::dns(&mut root),
             admin: sections::admin(&mut root),
             cdr: sections::cdr(&mut root),
             routing: routing::routing(&mut root),
-            mapping_gateways: gateways::mapping(&mut root, &parameters),
+            registrar,
+            endpoints: Arc::new(endpoints),
+            mapping_gateways,
             routing_gateways: gateways::routing(&mut root, &parameters, &listen),
             listen,
             parameters,

@@ -200,6 +200,9 @@ pub enum Problem {
         /// Its address family.
         family: Option<&'static str>,
     },
+    /// An endpoint belongs to nobody that there is.
+    #[error("no [[mapping_gateway]] has this name")]
+    NoMappingGateway,
     /// Known, but not in this release.
     #[error("{0}")]
     NotInRelease(Feature),
@@ -239,7 +242,4 @@ pub enum Feature {
     /// CDR sinks other than JSON Lines.
     #[error("this release writes CDRs as jsonl only")]
     CdrSink,
-    /// Registrations.
-    #[error("the registrar and its endpoints are not in this release")]
-    Registrar,
 }

@@ -28,17 +28,17 @@ const PROBE_INTERVAL: RangeInclusive<u32> = 1..=3600;
 const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Values that must be unique, and the key that had each first.
-struct Unique<T> {
+pub(crate) struct Unique<T> {
     what: &'static str,
     seen: BTreeMap<T, String>,
 }
 
 impl<T: Ord + Clone> Unique<T> {
-    fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         Self { what, seen: BTreeMap::new() }
     }
 
-    fn check(&mut self, section: &mut Section, spot: &Spot<T>) {
+    pub(crate) fn check(&mut self, section: &mut Section, spot: &Spot<T>) {
         if let Some(first) = self.seen.get(&spot.value) {
             section.report(spot.error(Problem::Duplicate { what: self.what, first: first.clone() }));
         } else {

@@ -1,7 +1,7 @@
 //! Sections that a later release acts on: their keys and types are checked, and then they are refused.
 
 use crate::error::{Feature, Problem};
-use crate::section::{Section, decimal, text, whole};
+use crate::section::{Section, decimal, text};
 use crate::tree::Node;
 
 /// Refuses each of them that holds anything.
@@ -15,18 +15,6 @@ pub(crate) fn refuse(root: &mut Section) {
         section.read("otlp_endpoint", text);
         section.read("sampling", decimal);
     });
-    one(root, "registrar", Feature::Registrar, |section| {
-        section.read_list("domains", text);
-        section.read("min_expires", whole(1..=86_400, "s"));
-    });
-    for mut endpoint in root.sections("endpoint") {
-        endpoint.read("user", text);
-        endpoint.read_secret("password", text);
-        endpoint.read_secret("ha1", text);
-        endpoint.read("number", text);
-        endpoint.refuse(Feature::Registrar);
-        root.adopt(endpoint);
-    }
 }
 
 fn one(root: &mut Section, key: &'static str, feature: Feature, read: impl FnOnce(&mut Section)) {

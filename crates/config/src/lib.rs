@@ -22,6 +22,7 @@ mod listen;
 mod numbers;
 mod place;
 mod presets;
+mod registrar;
 mod routing;
 mod section;
 mod sections;
@@ -34,7 +35,7 @@ mod tests;
 
 pub use config::{
     Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Dns, GatewayTls, JsonlTarget, Loaded,
-    Node, NodeLimits, Routing, TlsVerify,
+    Node, NodeLimits, Registrar, Routing, TlsVerify,
 };
 pub use error::{ConfigError, Feature, Problem};
 pub use listen::{Connections, Listen, Tls};

@@ -79,6 +79,11 @@ impl Section {
         self.entries.is_empty()
     }
 
+    /// Whether a key is there that was not read yet.
+    pub(crate) fn is_there(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// A key's value as `read` takes it; an error is collected and nothing returned.
     pub(crate) fn read<T>(
         &mut self,

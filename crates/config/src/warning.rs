@@ -27,6 +27,8 @@ pub enum Warning {
         /// The path of the gateway's `tls_verify`.
         key: String,
     },
+    /// Whoever knows a user's name is called in its place.
+    RegistrarOpen,
     /// Whoever reaches the API may hang up calls.
     AdminOpen {
         /// `admin.bind`.
@@ -48,6 +50,9 @@ impl fmt::Display for Warning {
                     "{key} = \"none\" takes any certificate: whoever can redirect packets can listen in"
                 )
             }
+            Warning::RegistrarOpen => f.write_str(
+                "registrar.authenticate = false lets everybody register as any endpoint and take its calls",
+            ),
             Warning::AdminOpen { bind } => {
                 write!(f, "admin.bind = {bind} is reachable from elsewhere and admin.tokens is empty")
             }
@@ -61,6 +66,9 @@ pub(crate) fn of(config: &Config) -> Vec<Warning> {
     let bind = config.admin.bind;
     if !bind.ip().is_loopback() && config.admin.tokens.is_empty() {
         warnings.push(Warning::AdminOpen { bind });
+    }
+    if !config.registrar.authenticate && !config.endpoints.is_empty() {
+        warnings.push(Warning::RegistrarOpen);
     }
     let system = config.parameters.warnings();
     let at = |key: &str, warning| Warning::Parameters { key: key.to_owned(), warning };

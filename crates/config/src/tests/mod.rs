@@ -3,6 +3,7 @@ mod gateways;
 mod limits;
 mod node;
 mod presets;
+mod registrar;
 mod robustness;
 
 use crate::{Config, Loaded, Warning};

@@ -183,14 +183,6 @@ fn what_is_not_in_this_release_is_refused() {
         ),
         ("[telemetry]\nsampling = 0.1", "tandem.toml:1: telemetry: exporting traces is not in this release"),
         (
-            "[registrar]\ndomains = [\"sip.example.com\"]\nmin_expires = 60",
-            "tandem.toml:1: registrar: the registrar and its endpoints are not in this release",
-        ),
-        (
-            "[[endpoint]]\nuser = \"bob\"\npassword = \"x\"",
-            "tandem.toml:1: endpoint[0]: the registrar and its endpoints are not in this release",
-        ),
-        (
             "[cdr]\nsinks = [{ type = \"webhook\", url = \"https://example.com\" }]",
             "tandem.toml:2: cdr.sinks[0].type = \"webhook\": this release writes CDRs as jsonl only",
         ),
