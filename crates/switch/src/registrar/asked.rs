@@ -14,10 +14,12 @@ use tandem_sip::{Message, Name, NameAddr, StatusCode, Uri};
 /// What a malformed lifetime is taken for (RFC 3261 §10.2.1.1).
 const MALFORMED_EXPIRES_S: u32 = 3_600;
 
-/// The longest Call-ID, instance and User-Agent that are kept, in bytes.
+/// The longest Call-ID and instance, in bytes.
 const MAX_CALL_ID_LEN: usize = 256;
 const MAX_INSTANCE_LEN: usize = 256;
-const MAX_USER_AGENT_LEN: usize = 128;
+
+/// Characters of a User-Agent that are kept.
+const MAX_USER_AGENT_CHARS: usize = 128;
 
 /// The highest preference, and the one of a contact without `q`.
 const MAX_Q: u16 = 1_000;
@@ -66,8 +68,7 @@ impl<'a> Head<'a> {
         }
         let user_agent = request.first(Name::UserAgent).map(|agent| {
             let text = String::from_utf8_lossy(agent);
-            let end = text.floor_char_boundary(MAX_USER_AGENT_LEN);
-            text[..end].into()
+            text.chars().take(MAX_USER_AGENT_CHARS).collect::<String>().into()
         });
         Ok(Self { call_id, cseq, path: path(request)?, user_agent })
     }
