@@ -189,6 +189,12 @@ impl Dialog {
         self.local_cseq = self.local_cseq.max(floor);
     }
 
+    /// Takes our next sequence number, for a request that is not [made](Self::request) here.
+    pub fn next_cseq(&mut self) -> u32 {
+        self.local_cseq += 1;
+        self.local_cseq
+    }
+
     /// Our last sequence number.
     pub fn local_cseq(&self) -> u32 {
         self.local_cseq
@@ -196,8 +202,8 @@ impl Dialog {
 
     /// A new request in this dialog, up to and including its CSeq. `via` is the value of its Via.
     pub fn request(&mut self, method: Method, via: &str) -> Builder {
-        self.local_cseq += 1;
-        self.print(method, via, self.local_cseq)
+        let cseq = self.next_cseq();
+        self.print(method, via, cseq)
     }
 
     /// The ACK of our INVITE with sequence number `cseq`: of the 2xx, with a `via` of its own (§13.2.2.4), or inside this

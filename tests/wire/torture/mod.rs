@@ -21,7 +21,7 @@ use expected::{Answer, CLASSES, EXTRAS, expected, over_a_stream};
 use line::Line;
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use streams::Streams;
@@ -58,6 +58,15 @@ struct Bench {
     failures: Vec<String>,
 }
 
+impl From {
+    fn address(self, wire: &Wire) -> Ipv4Addr {
+        match self {
+            From::Customer => wire.place.caller,
+            From::Stranger => wire.place.stranger,
+        }
+    }
+}
+
 impl Bench {
     fn over_udp(from: From) -> Bench {
         let mut wire = Wire::new();
@@ -65,23 +74,20 @@ impl Bench {
         wire.section("[limits]\nban_after = 0\nstranger_rate = 100000");
         let vendor = Vendor::at(wire.gateway_at("vendor", ""));
         let switch = wire.start();
-        let ip = match from {
-            From::Customer => wire.place.caller,
-            From::Stranger => wire.place.stranger,
-        };
-        let line = Box::new(Datagrams::at(ip, wire.place.port(), switch.sip));
+        let line = Box::new(Datagrams::at(from.address(&wire), wire.place.port(), switch.sip));
         Bench { switch, vendor, line, from, failures: Vec::new() }
     }
 
-    /// A customer's, who connects for each message.
-    fn over_tcp() -> Bench {
+    /// Somebody's who connects for each message.
+    fn over_tcp(from: From) -> Bench {
         let mut wire = Wire::new();
+        wire.section("[limits]\nban_after = 0\nstranger_rate = 100000");
         let vendor = Vendor::at(wire.gateway_at("vendor", ""));
         let listener = SocketAddrV4::new(wire.place.switch, wire.place.port());
         wire.section(&format!("[[listen]]\ntransport = \"tcp\"\nbind = \"{listener}\""));
         let switch = wire.start();
-        let line = Box::new(Streams::at(wire.place.caller, listener));
-        Bench { switch, vendor, line, from: From::Customer, failures: Vec::new() }
+        let line = Box::new(Streams::at(from.address(&wire), listener));
+        Bench { switch, vendor, line, from, failures: Vec::new() }
     }
 
     /// Sends the message and notes everything that is not as it should be.
@@ -239,12 +245,23 @@ fn every_message_of_a_stranger_over_udp_gets_its_answer_and_none_becomes_a_call(
     bench.done();
 }
 
-#[test]
-fn every_message_over_tcp_gets_its_answer() {
-    let mut bench = Bench::over_tcp();
+fn all_of_ours_over_tcp(from: From) -> Bench {
+    let mut bench = Bench::over_tcp(from);
     for (name, text, answer) in samples("a") {
         bench.check(name, &text, over_a_stream(name, answer));
     }
+    bench
+}
+
+#[test]
+fn every_message_over_tcp_gets_its_answer() {
+    all_of_ours_over_tcp(From::Customer).done();
+}
+
+#[test]
+fn every_message_of_a_stranger_over_tcp_gets_its_answer_and_none_becomes_a_call() {
+    let bench = all_of_ours_over_tcp(From::Stranger);
+    assert_eq!(bench.switch.metric("tandem_calls_started_total", ""), 0.0);
     bench.done();
 }
 
@@ -290,7 +307,7 @@ fn the_messages_of_the_rfcs_get_their_answers_over_udp() {
 #[test]
 fn the_messages_of_the_rfcs_get_their_answers_over_tcp() {
     let Some(originals) = originals() else { return };
-    let mut bench = Bench::over_tcp();
+    let mut bench = Bench::over_tcp(From::Customer);
     for original in &originals {
         let answer = over_a_stream(original.sample, original.answer);
         bench.check(&original.title, &original.text, over_a_stream(&original.file, answer));

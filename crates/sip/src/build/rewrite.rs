@@ -79,6 +79,13 @@ impl<'m> Rewrite<'m> {
         self
     }
 
+    /// Adds a whole header line, with its line end, below all others.
+    #[must_use]
+    pub fn append_line(mut self, line: &[u8]) -> Self {
+        self.inserts.push((self.edits.len(), line.to_vec()));
+        self
+    }
+
     /// Replaces the body, with Content-Type and Content-Length to match; an empty body has no Content-Type.
     #[must_use]
     pub fn replace_body(mut self, content_type: &[u8], body: &[u8]) -> Self {

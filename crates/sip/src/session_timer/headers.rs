@@ -52,9 +52,15 @@ pub struct TimerLines {
 
 impl TimerLines {
     /// Adds the header lines to a message.
-    pub fn put(&self, mut builder: Builder) -> Builder {
-        if self.supported {
-            builder = builder.header(Name::Supported, OPTION_TAG);
+    pub fn put(&self, builder: Builder) -> Builder {
+        self.put_beside(builder, None)
+    }
+
+    /// Adds the header lines to a message that supports another extension too.
+    pub fn put_beside(&self, mut builder: Builder, other: Option<&str>) -> Builder {
+        let supported: Vec<&str> = other.into_iter().chain(self.supported.then_some(OPTION_TAG)).collect();
+        if !supported.is_empty() {
+            builder = builder.header(Name::Supported, supported.join(", "));
         }
         if self.required {
             builder = builder.header(Name::Require, OPTION_TAG);

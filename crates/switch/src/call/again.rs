@@ -6,10 +6,10 @@ use super::attempt::{Attempt, Wait};
 use super::calling::Calling;
 use super::challenge::AUTHORIZATION_LIMIT;
 use super::context::Context;
-use super::identity::Serial;
 use super::invite::Head;
 use super::redirect::Hop;
 use super::requests::Body;
+use super::retry::Authorized;
 use super::session::callee_policy;
 use crate::failover::{Failure, Verdict, judge};
 use bytes::Bytes;
@@ -82,8 +82,7 @@ impl Calling {
         match status.code() {
             401 | 407 => {
                 let attempt = &mut self.attempt;
-                let may = attempt.candidate.has_account && !attempt.course.foreign;
-                if !may || !attempt.course.challenges.take(response) {
+                if attempt.account().is_none() || !attempt.course.challenges.take(response) {
                     return false;
                 }
                 let head = attempt.current.head.next(&mut context.names);
@@ -137,7 +136,7 @@ impl Calling {
     pub(super) fn on_authorized(
         mut self: Box<Self>,
         context: &mut Context,
-        (serial, authorization): (Serial, Option<Authorization>),
+        (serial, authorization): Authorized,
         now: Now,
     ) -> State {
         let (mut head, why, because) = match self.attempt.pending.take() {
@@ -146,6 +145,10 @@ impl Calling {
             }
             other => {
                 self.attempt.pending = other;
+                let authorized = (serial, authorization);
+                if !self.attempt.on_authorized(&mut context.sender(), &authorized, now.mono) {
+                    context.on_late_authorized(&authorized, now.mono);
+                }
                 return State::Calling(self);
             }
         };

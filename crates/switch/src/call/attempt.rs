@@ -9,11 +9,12 @@ use super::early::{Arrival, EarlyDialogs, offered};
 use super::identity::{Names, Serial};
 use super::invite::{Common, Head, Invite, SentInvite, gateway_uri, gone_elsewhere};
 use super::requests::{Body, via, with_lines};
+use super::retry::Authorized;
 use super::session::callee_policy;
 use super::snapshot::CSEQ_PER_EPOCH;
 use super::unwanted::UnwantedAnswer;
 use crate::failover::{Commitment, Failure};
-use crate::gateway::{Holder, Outcome};
+use crate::gateway::{GatewayName, Holder, Outcome};
 use crate::parameters::{CallParameters, ReliableProvisionals};
 use bytes::Bytes;
 use std::iter::once;
@@ -346,7 +347,39 @@ impl Attempt {
 
     /// Sends the PRACKs that are owed, after a commit.
     pub(super) fn acknowledge_provisionals(&mut self, to: &mut Sender<'_>, after: Option<Seq>, now: Mono) {
-        self.early_dialogs.acknowledge(to, &self.current.head.target.local, after, now);
+        let account = self.account();
+        self.early_dialogs.acknowledge(to, (&self.current.head.target.local, account), after, now);
+    }
+
+    /// The gateway by whose account challenges are answered; not those of a place that it has redirected to.
+    pub(super) fn account(&self) -> Option<GatewayName> {
+        let may = self.candidate.has_account && !self.course.foreign;
+        may.then(|| self.candidate.gateway.clone())
+    }
+
+    /// What goes on of the attempt, without its course: where that has led to others, there is no account.
+    pub(super) fn drop_foreign_account(&mut self) {
+        self.candidate.has_account &= !self.course.foreign;
+    }
+
+    /// Whether these are credentials that a request in one of its dialogs waits for.
+    pub(super) fn awaits(&self, serial: Serial) -> bool {
+        self.early_dialogs.awaits(serial) || self.unwanted.iter().any(|unwanted| unwanted.bye.awaits(serial))
+    }
+
+    /// Takes credentials that were asked for. `false` if they are for nothing of this.
+    pub(super) fn on_authorized(&mut self, to: &mut Sender<'_>, authorized: &Authorized, now: Mono) -> bool {
+        let (serial, authorization) = authorized;
+        if !self.awaits(*serial) {
+            return false;
+        }
+        // The dialog of a 2xx counts on by itself.
+        let early = authorization.as_ref().filter(|_| self.current.transaction.is_open());
+        self.early_dialogs.on_authorized(to, (*serial, early), now);
+        for unwanted in self.unwanted.iter_mut().filter(|unwanted| unwanted.bye.awaits(*serial)) {
+            unwanted.on_authorized(to, authorization.as_ref(), now);
+        }
+        true
     }
 
     /// Sends the ACK of a 2xx, whose body is the answer to a delayed offer, and returns it for copies of the 2xx.
@@ -366,6 +399,7 @@ impl Attempt {
         self.wait = None;
         self.pending = None;
         self.early_dialogs.leave();
+        self.drop_foreign_account();
         let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
         for invite in self.earlier.iter_mut().chain(once(&mut self.current)) {
             invite.leave(common, to, reason, now);
@@ -381,12 +415,12 @@ impl Attempt {
         now: Mono,
     ) {
         if response.method() != Some(Method::Invite) {
-            self.early_dialogs.on_response(serial, response, now);
+            self.early_dialogs.on_response(to, serial, response, now);
             for invite in self.earlier.iter_mut().chain(once(&mut self.current)) {
                 invite.on_cancel_response(serial, response, now);
             }
             for unwanted in &mut self.unwanted {
-                unwanted.bye.on_response(serial, response, now);
+                unwanted.bye.hear((to.out, to.names), serial, response, now);
             }
             return;
         }

@@ -228,6 +228,7 @@ impl Calling {
     ) -> State {
         self.answered_elsewhere(context, now);
         context.record_answer(&self.attempt, now);
+        self.attempt.drop_foreign_account();
         let is_settled = self.attempt.early_dialogs.answer_given(dialog.remote_tag()).is_some();
         let early = if is_settled { None } else { self.attempt.early.take() };
         let own = Body::sdp_of(response);

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::identity::Serial;
 use super::reasons::paired;
 use super::requests::{Outstanding, bye, reason_line};
+use super::retry::Authorized;
 use super::snapshot::Phase;
 use crate::cdr::{EndReason, Origin, Release};
 use crate::failover::{Failure, StopReason, status_for_caller};
@@ -120,8 +121,8 @@ impl Clearing {
             let resend = context.parameters().resend;
             let printed = (&**attempt.local(), &ending.reason[..]);
             // Not before the ACK.
-            let bye =
-                bye(&mut context.out, &mut context.names, &mut callee, printed, after, resend, now.mono);
+            let out = (&mut context.out, attempt.account());
+            let bye = bye(out, &mut context.names, &mut callee, printed, after, resend, now.mono);
             clearing.byes.push(bye);
         }
         if ending.hung_up == Some(Party::Caller) {
@@ -148,7 +149,8 @@ impl Clearing {
         let resend = context.profile.parameters.resend;
         let caller = &mut *context.caller;
         let (dialog, local) = (&mut caller.dialog, &*caller.local);
-        self.byes.push(bye(&mut context.out, &mut context.names, dialog, (local, reason), None, resend, now));
+        let out = (&mut context.out, None);
+        self.byes.push(bye(out, &mut context.names, dialog, (local, reason), None, resend, now));
     }
 
     pub(super) fn on_ack(&mut self, context: &mut Context, now: Now) {
@@ -172,7 +174,7 @@ impl Clearing {
         now: Now,
     ) {
         if let Some(bye) = self.byes.iter_mut().find(|bye| bye.serial == serial) {
-            bye.on_response(serial, response, now.mono);
+            bye.hear((&mut context.out, &mut context.names), serial, response, now.mono);
             return;
         }
         let Some(answered) = self.answered.as_mut().filter(|answered| answered.attempt.owns(serial)) else {
@@ -191,6 +193,22 @@ impl Clearing {
             }
         } else {
             answered.attempt.on_late_response(&mut context.sender(), serial, response, now.mono);
+        }
+    }
+
+    /// Takes credentials that were asked for.
+    pub(super) fn on_authorized(&mut self, context: &mut Context, authorized: &Authorized, now: Now) {
+        let Some(answered) = &mut self.answered else {
+            return context.on_late_authorized(authorized, now.mono);
+        };
+        match self.byes.iter_mut().find(|bye| bye.awaits(authorized.0)) {
+            Some(bye) => {
+                let resend = context.profile.parameters.resend;
+                let asks = (&mut context.out, &context.names);
+                bye.on_authorized(asks, &mut answered.callee, authorized.1.as_ref(), resend, now.mono);
+            }
+            None if answered.attempt.on_authorized(&mut context.sender(), authorized, now.mono) => {}
+            None => context.on_late_authorized(authorized, now.mono),
         }
     }
 

@@ -7,6 +7,7 @@ use super::caller::CallerLeg;
 use super::copy_on_write::CopyOnWrite;
 use super::identity::{Names, Serial};
 use super::inside::{Inside, Taken};
+use super::retry::Authorized;
 use super::ringing::Numbered;
 use super::snapshot::{Phase, Snapshot};
 use crate::cdr::{AttemptOutcome, AttemptRecord, CallRecord};
@@ -391,6 +392,14 @@ impl Context {
         attempt.on_late_response(&mut self.sender(), serial, response, now);
         self.settle(attempt);
         true
+    }
+
+    /// Takes credentials that a left attempt asked for.
+    pub(super) fn on_late_authorized(&mut self, authorized: &Authorized, now: Mono) {
+        let Some(place) = self.left.iter().position(|attempt| attempt.awaits(authorized.0)) else { return };
+        let mut attempt = self.left.swap_remove(place);
+        attempt.on_authorized(&mut self.sender(), authorized, now);
+        self.settle(attempt);
     }
 
     /// The transport could not deliver what a left attempt sent. `false` if it was none's.

@@ -1,12 +1,13 @@
 //! The early dialogs of an attempt whose gateway sends provisional responses reliably (RFC 3262, the side that
 //! acknowledges): their order, their PRACKs, and the answer to an offer that came in one.
 
-use super::action::{Action, Candidate, Event, Seq};
+use super::action::{Action, Authorization, Candidate, Event, Seq};
 use super::attempt::Sender;
 use super::caller::CallerLeg;
 use super::identity::Serial;
 use super::requests::{Body, Outstanding, via};
 use super::ringing::Reliability;
+use crate::gateway::GatewayName;
 use crate::parameters::ReliableProvisionals;
 use serde::{Deserialize, Serialize};
 use tandem_sip::dialog::Dialog;
@@ -142,10 +143,16 @@ impl EarlyDialogs {
     }
 
     /// Sends the PRACKs that are owed, after a commit.
-    pub(super) fn acknowledge(&mut self, to: &mut Sender<'_>, local: &str, after: Option<Seq>, now: Mono) {
+    pub(super) fn acknowledge(
+        &mut self,
+        to: &mut Sender<'_>,
+        (local, account): (&str, Option<GatewayName>),
+        after: Option<Seq>,
+        now: Mono,
+    ) {
         for EarlyDialog { dialog, exchange, owed, .. } in &mut self.dialogs {
             for owed in owed.iter_mut().filter(|owed| owed.is_due(exchange)) {
-                owed.send(to, (dialog, local), after, now);
+                owed.send(to, (dialog, local, account.clone()), after, now);
             }
         }
     }
@@ -159,17 +166,42 @@ impl EarlyDialogs {
         self.dialogs.iter().flat_map(|early| &early.owed).any(|owed| owed.is_sent_as(serial))
     }
 
-    /// Takes a response to a PRACK. `false` if it is none.
-    pub(super) fn on_response(&mut self, serial: Serial, response: &Message, now: Mono) -> bool {
-        let Some(prack) = self.outstanding().find(|prack| prack.serial == serial) else {
-            return false;
-        };
-        if prack.on_response(serial, response, now).is_some() {
+    /// Takes a response to a PRACK, if it is one.
+    pub(super) fn on_response(
+        &mut self,
+        to: &mut Sender<'_>,
+        serial: Serial,
+        response: &Message,
+        now: Mono,
+    ) {
+        let Some(prack) = self.outstanding().find(|prack| prack.serial == serial) else { return };
+        if prack.hear((to.out, to.names), serial, response, now).is_some() {
             for early in &mut self.dialogs {
                 early.owed.retain(|owed| !owed.is_sent_as(serial));
             }
         }
-        true
+    }
+
+    /// Whether these are credentials that a PRACK waits for.
+    pub(super) fn awaits(&self, serial: Serial) -> bool {
+        let owed = self.dialogs.iter().flat_map(|early| &early.owed);
+        owed.filter_map(|owed| owed.sent.as_ref()).any(|prack| prack.awaits(serial))
+    }
+
+    /// Sends the PRACK again that waits for these credentials, or gives it up without.
+    pub(super) fn on_authorized(
+        &mut self,
+        to: &mut Sender<'_>,
+        (serial, authorization): (Serial, Option<&Authorization>),
+        now: Mono,
+    ) {
+        let resend = to.parameters.resend;
+        for EarlyDialog { dialog, owed, .. } in &mut self.dialogs {
+            let pracks = owed.iter_mut().filter_map(|owed| owed.sent.as_mut());
+            for prack in pracks.filter(|prack| prack.awaits(serial)) {
+                prack.on_authorized((to.out, to.names), dialog, authorization, resend, now);
+            }
+        }
     }
 
     /// The transport cannot deliver that PRACK, if it is one.
@@ -248,7 +280,7 @@ impl Owed {
     fn send(
         &mut self,
         to: &mut Sender<'_>,
-        (dialog, local): (&mut Dialog, &str),
+        (dialog, local, account): (&mut Dialog, &str, Option<GatewayName>),
         after: Option<Seq>,
         now: Mono,
     ) {
@@ -259,8 +291,9 @@ impl Owed {
             .request(Method::PRack, &via(flow.transport, local, &to.names.branch(serial)))
             .header_fmt(Name::RAck, format_args!("{rseq} {invite} INVITE"));
         let request = Body::close(self.answer.as_ref(), request);
-        let kind = (serial, Method::PRack);
-        self.sent = Some(Outstanding::send(to.out, kind, (flow, after), request, to.parameters.resend, now));
+        let (kind, resend) = ((serial, Method::PRack), to.parameters.resend);
+        let out = (&mut *to.out, account);
+        self.sent = Some(Outstanding::send_with_account(out, kind, (flow, after), request, resend, now));
     }
 }
 

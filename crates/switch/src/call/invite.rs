@@ -137,15 +137,15 @@ impl Head {
             .header(Name::To, ["<", of.uri, ">"].concat())
             .header(Name::Contact, contact(names, flow.transport, local))
             .header(Name::Allow, allow(of.candidate.pass_methods));
-        request = match offered(caller, of.candidate) {
-            ReliableProvisionals::Off => request,
-            ReliableProvisionals::Supported => request.header(Name::Supported, OPTION_TAG),
-            ReliableProvisionals::Required => request.header(Name::Require, OPTION_TAG),
-        };
+        let reliable = offered(caller, of.candidate);
+        if reliable == ReliableProvisionals::Required {
+            request = request.header(Name::Require, OPTION_TAG);
+        }
         if let Some(breadth) = self.breadth {
             request = request.number(Name::MaxBreadth, breadth.into());
         }
-        request = with_lines(self.timer.put(request), &self.authorization);
+        let supported = (reliable == ReliableProvisionals::Supported).then_some(OPTION_TAG);
+        request = with_lines(self.timer.put_beside(request, supported), &self.authorization);
         request = if caller.identity.is_hidden_from(of.candidate) {
             with_lines(request, &without_traces(&caller.passed))
         } else {

@@ -33,6 +33,7 @@ mod reasons;
 mod redirect;
 mod reliable;
 mod requests;
+mod retry;
 mod ringing;
 mod routing;
 mod screen;
@@ -201,13 +202,18 @@ impl Call {
     }
 
     fn on_authorized(&mut self, serial: Serial, authorization: Option<Authorization>, now: Now) {
+        let authorized = (serial, authorization);
         self.state = match self.take_state() {
-            State::Calling(calling) => calling.on_authorized(&mut self.context, (serial, authorization), now),
-            state @ (State::Routing(_)
-            | State::Admitting(_)
-            | State::Connected(_)
-            | State::Clearing(_)
-            | State::Over) => state,
+            State::Calling(calling) => calling.on_authorized(&mut self.context, authorized, now),
+            State::Connected(connected) => connected.on_authorized(&mut self.context, authorized, now),
+            State::Clearing(mut clearing) => {
+                clearing.on_authorized(&mut self.context, &authorized, now);
+                State::Clearing(clearing)
+            }
+            state @ (State::Routing(_) | State::Admitting(_) | State::Over) => {
+                self.context.on_late_authorized(&authorized, now.mono);
+                state
+            }
         };
     }
 

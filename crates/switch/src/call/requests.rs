@@ -1,7 +1,9 @@
 //! Requests of ours that wait for their answers, and what both legs print alike.
 
-use super::action::{Action, Event, Seq};
+use super::action::{Action, Authorization, Event, Seq};
 use super::identity::{Names, Serial};
+use super::retry::{Again, Retry};
+use crate::gateway::GatewayName;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tandem_sip::dialog::Dialog;
@@ -88,6 +90,8 @@ pub(super) struct Outstanding {
     /// The commit that it follows, also when it is sent again.
     after: Option<Seq>,
     transaction: ClientNonInvite,
+    /// Where an account answers its challenges.
+    retry: Option<Box<Retry>>,
 }
 
 impl Outstanding {
@@ -102,7 +106,55 @@ impl Outstanding {
     ) -> Self {
         out.push(Action::Send { flow, message: request.clone(), after });
         let transaction = ClientNonInvite::start(request, flow.transport.is_reliable(), resend, now);
-        Self { serial, method, flow, after, transaction }
+        Self { serial, method, flow, after, transaction, retry: None }
+    }
+
+    /// [Sends](Self::send) `request`, whose challenges are answered by the account at that gateway if there is one.
+    pub(super) fn send_with_account(
+        (out, account): (&mut Vec<Action>, Option<GatewayName>),
+        kind: (Serial, Method),
+        to: (Flow, Option<Seq>),
+        request: Bytes,
+        resend: ResendSchedule,
+        now: Mono,
+    ) -> Self {
+        let retry = account.map(|gateway| Retry::new(gateway, request.clone()));
+        Self { retry, ..Self::send(out, kind, to, request, resend, now) }
+    }
+
+    /// Takes a response as [`on_response`](Self::on_response) does; a challenge that is to be answered is none.
+    pub(super) fn hear(
+        &mut self,
+        asks: (&mut Vec<Action>, &mut Names),
+        serial: Serial,
+        response: &Message,
+        now: Mono,
+    ) -> Option<StatusCode> {
+        let status = self.on_response(serial, response, now)?;
+        let is_followed = self.retry.as_mut().is_some_and(|retry| retry.ask(asks, response, now));
+        (!is_followed).then_some(status)
+    }
+
+    /// Whether these are the credentials that it waits for.
+    pub(super) fn awaits(&self, serial: Serial) -> bool {
+        self.retry.as_ref().is_some_and(|retry| retry.awaits(serial))
+    }
+
+    /// Sends it again in `dialog` with the credentials that it waits for, or gives it up without.
+    pub(super) fn on_authorized(
+        &mut self,
+        (out, names): (&mut Vec<Action>, &Names),
+        dialog: &mut Dialog,
+        authorization: Option<&Authorization>,
+        resend: ResendSchedule,
+        now: Mono,
+    ) {
+        let again = self.retry.take().and_then(|retry| retry.again(names, dialog, authorization));
+        if let Some(Again { serial, message, retry, .. }) = again {
+            let to = (dialog.flow(), self.after);
+            let sent = Self::send(out, (serial, self.method), to, message, resend, now);
+            *self = Self { retry: Some(retry), ..sent };
+        }
     }
 
     /// Takes a response if it answers this request. `Some(status)` is its final one.
@@ -122,6 +174,9 @@ impl Outstanding {
 
     /// Resends or gives up.
     pub(super) fn on_timer(&mut self, out: &mut Vec<Action>, now: Mono) {
+        if self.retry.as_ref().and_then(|retry| retry.deadline()).is_some_and(|until| until <= now) {
+            self.retry = None;
+        }
         if let ClientTimer::Resend(message) = self.transaction.on_timer(now) {
             out.push(Action::Send { flow: self.flow, message, after: self.after });
             out.push(Action::Emit(Event::Resent));
@@ -131,16 +186,18 @@ impl Outstanding {
     /// The transport cannot deliver it.
     pub(super) fn undeliverable(&mut self) {
         self.transaction.terminate();
+        self.retry = None;
     }
 
     /// Whether its final response is still to come.
     pub(super) fn is_open(&self) -> bool {
-        self.transaction.is_open()
+        self.transaction.is_open() || self.retry.as_ref().is_some_and(|retry| retry.is_awaited())
     }
 
     /// When it wants to be woken; an answered request does not.
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.transaction.deadline().filter(|_| self.is_open())
+        let awaited = self.retry.as_ref().and_then(|retry| retry.deadline());
+        awaited.or_else(|| self.transaction.deadline().filter(|_| self.transaction.is_open()))
     }
 }
 
@@ -196,9 +253,10 @@ fn line_end(lines: &[u8]) -> usize {
     lines.windows(2).position(ends).map_or(lines.len(), |at| at + 1)
 }
 
-/// Sends BYE in a dialog, after a commit if there is one to wait for. `reason` is its Reason header lines.
+/// Sends BYE in a dialog, after a commit if there is one to wait for. `reason` is its Reason header lines; `account`
+/// answers its challenges.
 pub(super) fn bye(
-    out: &mut Vec<Action>,
+    (out, account): (&mut Vec<Action>, Option<GatewayName>),
     names: &mut Names,
     dialog: &mut Dialog,
     (local, reason): (&str, &[u8]),
@@ -210,7 +268,8 @@ pub(super) fn bye(
     let flow = dialog.flow();
     let request = dialog.request(Method::Bye, &via(flow.transport, local, &names.branch(serial)));
     let request = with_lines(request, reason).finish();
-    Outstanding::send(out, (serial, Method::Bye), (flow, after), request, resend, now)
+    let kind = (serial, Method::Bye);
+    Outstanding::send_with_account((out, account), kind, (flow, after), request, resend, now)
 }
 
 /// A Reason header line (RFC 3326) with a SIP status.

@@ -1,6 +1,6 @@
 //! Answers that nobody wants: a 2xx that crossed our CANCEL, of a fork, or of a target that was given up.
 
-use super::action::{Action, Event};
+use super::action::{Action, Authorization, Event};
 use super::attempt::{Attempt, Sender, ack};
 use super::identity::Serial;
 use super::invite::Head;
@@ -23,6 +23,19 @@ pub(super) struct UnwantedAnswer {
     of: Serial,
     ack: Bytes,
     pub(super) bye: Outstanding,
+}
+
+impl UnwantedAnswer {
+    /// Sends its BYE again with the credentials that it waits for, or gives it up without.
+    pub(super) fn on_authorized(
+        &mut self,
+        to: &mut Sender<'_>,
+        authorization: Option<&Authorization>,
+        now: Mono,
+    ) {
+        let asks = (&mut *to.out, &*to.names);
+        self.bye.on_authorized(asks, &mut self.dialog, authorization, to.parameters.resend, now);
+    }
 }
 
 impl Attempt {
@@ -87,7 +100,8 @@ impl Attempt {
         now: Mono,
     ) {
         let local = &*head.target.local;
-        let bye = bye(to.out, to.names, &mut dialog, (local, reason), None, to.parameters.resend, now);
+        let out = (&mut *to.out, self.account());
+        let bye = bye(out, to.names, &mut dialog, (local, reason), None, to.parameters.resend, now);
         self.unwanted.push(UnwantedAnswer { dialog, of: head.serial, ack, bye });
     }
 }

@@ -18,6 +18,9 @@ use tandem_sip::{Message, Method, Name, StatusCode};
 /// (RFC 3311 §5.2), while its own timer F still runs.
 const LONGEST_UPDATE: Duration = Duration::from_secs(20);
 
+/// How often an offer passed on goes out again, because the other party wants a longer session on its leg.
+const MAX_LENGTHENED: u8 = 3;
+
 /// An INVITE or UPDATE of a party that the other one is asked.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -26,6 +29,8 @@ pub(super) struct Exchange {
     offer: Option<Body>,
     /// Our request to the other party.
     pub(super) passed: Serial,
+    /// How often it went out again with a longer session.
+    lengthened: u8,
     stage: Stage,
 }
 
@@ -146,21 +151,57 @@ impl Connected {
     }
 
     fn pass_offer(&mut self, context: &mut Context, taken: Taken, offer: Option<Body>, now: Now) {
-        let other = taken.party.other();
         let resend = context.parameters().resend;
-        let by_update = !taken.is_invite() && self.allows(context, other, Method::Update);
         if taken.is_invite() {
             if !context.inside.take(&taken, resend) {
                 return context.refuse_for_now(&taken, now.mono);
             }
             context.inside.trying(&mut context.out, &taken);
         }
-        let method = if by_update { Method::Update } else { Method::Invite };
-        let lines = self.request_lines(other);
-        let passed = self.ask(context, (other, method), (&lines, offer.as_ref()), now.mono);
+        let passed = self.ask_other(context, &taken, offer.as_ref(), now.mono);
         let until = (!taken.is_invite()).then(|| now.mono + LONGEST_UPDATE);
         let stage = Stage::Asked { until };
-        self.exchange = Some(Box::new(Exchange { taken, offer, passed, stage }));
+        self.exchange = Some(Box::new(Exchange { taken, offer, passed, lengthened: 0, stage }));
+    }
+
+    /// Sends what a party asks to the other one.
+    fn ask_other(
+        &mut self,
+        context: &mut Context,
+        taken: &Taken,
+        offer: Option<&Body>,
+        now: Mono,
+    ) -> Serial {
+        let other = taken.party.other();
+        let by_update = !taken.is_invite() && self.allows(context, other, Method::Update);
+        let method = if by_update { Method::Update } else { Method::Invite };
+        let lines = self.request_lines(other);
+        self.ask(context, (other, method), (&lines, offer), now)
+    }
+
+    /// The other party wants a longer session (RFC 4028 §7.3). That is a matter of its leg, so it is asked again with one,
+    /// as long as each is longer than the one before. `false` if the asker is to hear of it.
+    fn lengthen(
+        &mut self,
+        context: &mut Context,
+        exchange: &mut Exchange,
+        response: &Message,
+        now: Mono,
+    ) -> bool {
+        let other = exchange.asker().other();
+        let before = self.request_lines(other);
+        let min_se = response.number(Name::MinSe).and_then(Result::ok);
+        self.sessions.hear_min_se(other, min_se);
+        let may = match exchange.stage {
+            Stage::Asked { .. } => exchange.lengthened < MAX_LENGTHENED,
+            Stage::Cancelled | Stage::Abandoned | Stage::AwaitsAnswer { .. } => false,
+        };
+        if !may || self.request_lines(other) == before || !context.inside.has_room_for(Method::Invite) {
+            return false;
+        }
+        exchange.lengthened += 1;
+        exchange.passed = self.ask_other(context, &exchange.taken, exchange.offer.as_ref(), now);
+        true
     }
 
     /// The other party's final response.
@@ -170,16 +211,18 @@ impl Connected {
         response: &Message,
         now: Now,
     ) -> State {
-        let (Some(exchange), Some(status)) = (self.exchange.take(), response.status()) else {
+        let (Some(mut exchange), Some(status)) = (self.exchange.take(), response.status()) else {
             return State::Connected(self);
         };
         if status.is_success() {
             self.on_accepted(context, *exchange, response, now);
             return State::Connected(self);
         }
-        if status == StatusCode::SESSION_INTERVAL_TOO_SMALL {
-            let min_se = response.number(Name::MinSe).and_then(Result::ok);
-            self.sessions.hear_min_se(exchange.asker().other(), min_se);
+        if status == StatusCode::SESSION_INTERVAL_TOO_SMALL
+            && self.lengthen(context, &mut exchange, response, now.mono)
+        {
+            self.exchange = Some(exchange);
+            return State::Connected(self);
         }
         let answer = match exchange.stage {
             Stage::Cancelled | Stage::Asked { .. } | Stage::AwaitsAnswer { .. } => Some(&exchange.taken),

@@ -4,6 +4,7 @@ use super::super::context::Context;
 use super::super::identity::Serial;
 use super::super::inside::{Ours, Taken};
 use super::super::requests::{Body, allow, contact, via, with_lines};
+use super::super::retry::Retry;
 use super::{Acknowledgement, Connected};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -173,11 +174,14 @@ impl Connected {
         context.out.push(super::Action::Send { flow, message: message.clone(), after: None });
         let makes_offer = matches!(method, Method::Invite | Method::Update) && body.is_some();
         let resend = context.profile.parameters.resend;
+        let account = self.attempt.account().filter(|_| party == Party::Callee);
+        let retry = account.map(|gateway| Retry::new(gateway, message.clone()));
         let (name, kept) = ((serial, party), (message, makes_offer));
-        context.inside.keep(match method {
+        let ours = match method {
             Method::Invite => Ours::invite(name, (dialog, local), kept, resend, now),
             method => Ours::other(name, (method, flow), kept, resend, now),
-        });
+        };
+        context.inside.keep(ours.with_retry(retry));
         serial
     }
 

@@ -24,8 +24,9 @@ use super::attempt::Attempt;
 use super::clearing::{Clearing, Ending};
 use super::context::{Context, Hunt};
 use super::identity::Serial;
-use super::inside::{Due, Heard, Silence, Taken};
+use super::inside::{Answered, Due, Heard, Silence, Taken};
 use super::requests::{Body, allow, reason_line};
+use super::retry::Authorized;
 use super::session::{self, Sessions};
 use super::snapshot::{ConnectedPhase, Phase};
 use crate::cdr::{EndReason, Origin};
@@ -241,6 +242,35 @@ impl Connected {
         }
     }
 
+    /// Takes credentials that were asked for.
+    pub(super) fn on_authorized(
+        mut self: Box<Self>,
+        context: &mut Context,
+        authorized: Authorized,
+        now: Now,
+    ) -> State {
+        let local = self.attempt.local().clone();
+        match context.on_inside_authorized((&mut self.callee, &local), &authorized, now.mono) {
+            Answered::Renamed { before, after } => self.rename(before, after),
+            Answered::NotAuthorized(serial, challenge) => {
+                return self.on_final(context, serial, &challenge, now);
+            }
+            Answered::Nothing if self.attempt.on_authorized(&mut context.sender(), &authorized, now.mono) => {}
+            Answered::Nothing => context.on_late_authorized(&authorized, now.mono),
+        }
+        State::Connected(self)
+    }
+
+    /// A request of ours has gone out again under another name.
+    fn rename(&mut self, before: Serial, after: Serial) {
+        let exchange = self.exchange.iter_mut().map(|exchange| &mut exchange.passed);
+        let own = self.own.iter_mut().map(|own| &mut own.serial);
+        let passed = self.passing.iter_mut().map(Passed::serial);
+        for serial in exchange.chain(own).chain(passed).filter(|serial| **serial == before) {
+            *serial = after;
+        }
+    }
+
     /// A response to what the answered attempt sent: a copy of the 2xx, or the 2xx of a fork.
     fn on_answer_again(&mut self, context: &mut Context, serial: Serial, response: &Message, now: Now) {
         let of_invite =
@@ -359,10 +389,11 @@ impl Connected {
         self.attempt.on_late_timer(&mut context.out, now.mono);
         for due in inside {
             let state = match due {
-                Due::NoAck(_) => {
+                Due::NoAck => {
                     self.end(context, Ending::by_server(EndReason::ProtocolError, "no ACK"), now)
                 }
                 Due::NoAnswer(serial, silence) => self.on_silence(context, serial, silence, now),
+                Due::NotAuthorized(serial, challenge) => self.on_final(context, serial, &challenge, now),
             };
             match state {
                 State::Connected(connected) => self = connected,

@@ -12,7 +12,7 @@ use crate::cdr::EndReason;
 use std::time::Duration;
 use tandem_sip::offer::{OfferState, glare_wait};
 use tandem_sip::time::{Mono, Now};
-use tandem_sip::{Message, Method, StatusCode};
+use tandem_sip::{Message, Method, Name, StatusCode};
 
 /// How long to wait until it is looked again whether a party that missed something can be told.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
@@ -128,6 +128,13 @@ impl Connected {
                 if status == Some(StatusCode::REQUEST_PENDING) {
                     let wait = glare_wait(own.party == Party::Callee, context.names.draw(own.serial));
                     self.missed = Some(Missed { party: own.party, not_before: now.mono + wait });
+                }
+                if status == Some(StatusCode::SESSION_INTERVAL_TOO_SMALL) {
+                    let before = self.request_lines(own.party);
+                    self.sessions.hear_min_se(own.party, response.number(Name::MinSe).and_then(Result::ok));
+                    if self.request_lines(own.party) != before {
+                        self.miss(own.party, now.mono + TELL_AGAIN);
+                    }
                 }
                 State::Connected(self)
             }

@@ -30,6 +30,11 @@ impl Passed {
         self.taken.is_copy(request)
     }
 
+    /// The name of what the other party was sent.
+    pub(super) fn serial(&mut self) -> &mut Serial {
+        &mut self.serial
+    }
+
     /// The call is over.
     pub(super) fn close(&self, context: &mut Context, now: Mono) {
         context.refuse(&self.taken, StatusCode::REQUEST_TERMINATED, b"", now);

@@ -11,8 +11,10 @@ use super::action::{Action, Event};
 use super::attempt::Sender;
 use super::identity::Serial;
 use super::requests::Body;
+use super::retry::Authorized;
 use super::{Context, Party};
 use bytes::Bytes;
+use tandem_sip::dialog::Dialog;
 use tandem_sip::time::Mono;
 use tandem_sip::transaction::{Acknowledged, ResendSchedule};
 use tandem_sip::{Message, Method};
@@ -26,12 +28,25 @@ pub(super) const MAX_INVITES: usize = 8;
 pub(super) const MAX_OPEN_REQUESTS: usize = 8;
 
 /// What came due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Due {
     /// No final response to a request of ours came.
     NoAnswer(Serial, Silence),
+    /// A request of ours was challenged, and there were no credentials: the challenge is its final response.
+    NotAuthorized(Serial, Box<Message>),
     /// The ACK of our 2xx to a party's INVITE did not come within 64·T1.
-    NoAck(Party),
+    NoAck,
+}
+
+/// What has come of credentials.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// They are for nothing of this.
+    Nothing,
+    /// The request has gone out again, under another name.
+    Renamed { before: Serial, after: Serial },
+    /// There are none: the challenge is the request's final response.
+    NotAuthorized(Serial, Box<Message>),
 }
 
 /// Why a request of ours has no final response.
@@ -172,11 +187,39 @@ impl Inside {
         self.theirs.iter().any(|invite| invite.party() == party && invite.awaits_ack())
     }
 
+    /// Sends the request in `dialog` again that waits for these credentials.
+    pub(super) fn on_authorized(
+        &mut self,
+        to: &mut Sender<'_>,
+        (dialog, local): (&mut Dialog, &str),
+        authorized: &Authorized,
+        now: Mono,
+    ) -> Answered {
+        let (serial, authorization) = authorized;
+        let Some(place) = self.ours.iter().position(|ours| ours.awaits(*serial)) else {
+            return Answered::Nothing;
+        };
+        let ours = &mut self.ours[place];
+        let before = ours.serial;
+        let answered = match ours.again(to, (dialog, local), authorization.as_ref(), now) {
+            Ok(again) => {
+                let after = again.serial;
+                self.ours.push(again);
+                Answered::Renamed { before, after }
+            }
+            Err(Some(challenge)) => Answered::NotAuthorized(before, challenge),
+            Err(None) => Answered::Nothing,
+        };
+        self.ours.retain(|ours| !ours.is_over());
+        answered
+    }
+
     /// The conversation is over: stops waiting for ACKs of whoever hung up, and bounds the wait for what is open.
     pub(super) fn end(&mut self, hung_up: Option<Party>, now: Mono) {
         for ours in &mut self.ours {
             ours.bound(now);
         }
+        self.ours.retain(|ours| !ours.is_over());
         for invite in self.theirs.iter_mut().filter(|invite| Some(invite.party()) == hung_up) {
             if invite.awaits_ack() {
                 invite.on_ack(now);
@@ -188,12 +231,12 @@ impl Inside {
     pub(super) fn on_timer(&mut self, to: &mut Sender<'_>, now: Mono) -> Vec<Due> {
         let mut due = Vec::new();
         for ours in &mut self.ours {
-            due.extend(ours.on_timer(to, now).map(|silence| Due::NoAnswer(ours.serial, silence)));
+            due.extend(ours.on_timer(to, now));
         }
         self.ours.retain(|ours| !ours.is_over());
         for invite in &mut self.theirs {
             if invite.on_timer(to.out, now) {
-                due.push(Due::NoAck(invite.party()));
+                due.push(Due::NoAck);
             }
         }
         self.theirs.retain(|invite| !invite.is_over());
@@ -250,6 +293,17 @@ impl Context {
         if let Some(ours) = inside.ours(serial) {
             ours.cancel(&mut to, now);
         }
+    }
+
+    /// Takes credentials that a request of ours in the callee's dialog waits for.
+    pub(super) fn on_inside_authorized(
+        &mut self,
+        dialog: (&mut Dialog, &str),
+        authorized: &Authorized,
+        now: Mono,
+    ) -> Answered {
+        let (inside, mut to) = self.inside_and_sender();
+        inside.on_authorized(&mut to, dialog, authorized, now)
     }
 
     /// Takes the final response to a request of ours, once the conversation is over: a 2xx gets its ACK, which declines

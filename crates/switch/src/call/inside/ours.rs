@@ -1,10 +1,11 @@
 //! A request of ours inside a dialog.
 
-use super::super::action::Action;
+use super::super::action::{Action, Authorization};
 use super::super::attempt::Sender;
 use super::super::identity::{Names, Serial};
-use super::super::requests::{Body, Outstanding, via};
-use super::{Party, Silence, resend};
+use super::super::requests::{Body, Outstanding, via, with_lines};
+use super::super::retry::{Again, Retry};
+use super::{Due, Party, Silence, resend};
 use bytes::Bytes;
 use std::time::Duration;
 use tandem_sip::dialog::Dialog;
@@ -27,6 +28,10 @@ pub(in super::super) struct Ours {
     flow: Flow,
     makes_offer: bool,
     transaction: Transaction,
+    /// Where an account answers its challenges.
+    retry: Option<Box<Retry>>,
+    /// The challenge that is being answered: its final response after all if nothing comes of that.
+    challenge: Option<Box<Message>>,
 }
 
 #[derive(Debug)]
@@ -41,6 +46,8 @@ struct Invite {
     dialog: Dialog,
     local: Box<str>,
     cseq: u32,
+    /// The header lines with its credentials, which its ACK repeats (RFC 3261 §22.1).
+    credentials: Bytes,
     transaction: ClientInvite,
     success: Success,
     cancel: Cancel,
@@ -92,12 +99,14 @@ impl Ours {
             dialog: dialog.clone(),
             local: local.into(),
             cseq: dialog.local_cseq(),
+            credentials: Bytes::new(),
             transaction: ClientInvite::start(request, flow.transport.is_reliable(), resend, now),
             success: Success::None,
             cancel: Cancel::None,
             until: now + LONGEST_INVITE,
         };
-        Self { serial, party, flow, makes_offer, transaction: Transaction::Invite(Box::new(invite)) }
+        let transaction = Transaction::Invite(Box::new(invite));
+        Self { serial, party, flow, makes_offer, transaction, retry: None, challenge: None }
     }
 
     /// Another request that has just been sent in `dialog`.
@@ -109,7 +118,13 @@ impl Ours {
         now: Mono,
     ) -> Self {
         let transaction = ClientNonInvite::start(request, flow.transport.is_reliable(), resend, now);
-        Self { serial, party, flow, makes_offer, transaction: Transaction::Other(method, transaction) }
+        let transaction = Transaction::Other(method, transaction);
+        Self { serial, party, flow, makes_offer, transaction, retry: None, challenge: None }
+    }
+
+    /// Has its challenges answered.
+    pub(in super::super) fn with_retry(self, retry: Option<Box<Retry>>) -> Self {
+        Self { retry, ..self }
     }
 
     pub(in super::super) fn method(&self) -> Method {
@@ -126,14 +141,82 @@ impl Ours {
 
     /// Whether its final response is still to come.
     pub(in super::super) fn is_open(&self) -> bool {
+        self.challenge.is_some()
+            || match &self.transaction {
+                Transaction::Invite(invite) => invite.transaction.is_open(),
+                Transaction::Other(_, transaction) => transaction.is_open(),
+            }
+    }
+
+    /// Whether it has been given up.
+    fn is_cancelled(&self) -> bool {
         match &self.transaction {
-            Transaction::Invite(invite) => invite.transaction.is_open(),
-            Transaction::Other(_, transaction) => transaction.is_open(),
+            Transaction::Invite(invite) => !matches!(invite.cancel, Cancel::None),
+            Transaction::Other(..) => false,
         }
+    }
+
+    /// Has a challenge answered, if that is allowed. `false` if it is a failure like others.
+    fn follow(&mut self, to: &mut Sender<'_>, response: &Message, now: Mono) -> bool {
+        if self.is_cancelled() {
+            return false;
+        }
+        let asks = (&mut *to.out, &mut *to.names);
+        let is_followed = self.retry.as_mut().is_some_and(|retry| retry.ask(asks, response, now));
+        if is_followed {
+            self.challenge = Some(Box::new(response.clone()));
+        }
+        is_followed
+    }
+
+    /// Whether these are the credentials that it waits for.
+    pub(super) fn awaits(&self, serial: Serial) -> bool {
+        self.challenge.is_some() && self.retry.as_ref().is_some_and(|retry| retry.awaits(serial))
+    }
+
+    /// The challenge that is not answered after all.
+    pub(super) fn give_up(&mut self) -> Option<Box<Message>> {
+        self.retry = None;
+        self.challenge.take()
+    }
+
+    /// Sends it again in `dialog` with the credentials that it waits for: a request of its own, while copies of the
+    /// challenge still come to this one.
+    ///
+    /// # Errors
+    /// Without credentials, the challenge.
+    pub(super) fn again(
+        &mut self,
+        to: &mut Sender<'_>,
+        (dialog, local): (&mut Dialog, &str),
+        authorization: Option<&Authorization>,
+        now: Mono,
+    ) -> Result<Self, Option<Box<Message>>> {
+        let again = self.retry.as_ref().and_then(|retry| retry.again(to.names, dialog, authorization));
+        let challenge = self.give_up();
+        let Again { serial, message, lines, retry } = again.ok_or(challenge)?;
+        let (flow, resend) = (dialog.flow(), to.parameters.resend);
+        to.out.push(Action::Send { flow, message: message.clone(), after: None });
+        let (name, kept) = ((serial, self.party), (message, self.makes_offer));
+        let mut ours = match &self.transaction {
+            Transaction::Invite(_) => Self::invite(name, (dialog, local), kept, resend, now),
+            Transaction::Other(method, _) => Self::other(name, (*method, flow), kept, resend, now),
+        };
+        if let Transaction::Invite(invite) = &mut ours.transaction {
+            invite.credentials = lines;
+        }
+        Ok(ours.with_retry(Some(retry)))
     }
 
     /// Takes a response.
     pub(super) fn on_response(&mut self, to: &mut Sender<'_>, response: &Message, now: Mono) -> Heard {
+        match self.hear(to, response, now) {
+            Heard::Failure if self.follow(to, response, now) => Heard::Nothing,
+            heard => heard,
+        }
+    }
+
+    fn hear(&mut self, to: &mut Sender<'_>, response: &Message, now: Mono) -> Heard {
         let Some(status) = response.status() else { return Heard::Nothing };
         if response.method() != Some(self.method()) {
             if let Transaction::Invite(invite) = &mut self.transaction
@@ -162,7 +245,8 @@ impl Ours {
         let serial = to.names.next();
         let flow = invite.dialog.flow();
         let via = via(flow.transport, &invite.local, &to.names.branch(serial));
-        let ack = Body::close(answer, invite.dialog.ack(&via, invite.cseq));
+        let ack = with_lines(invite.dialog.ack(&via, invite.cseq), &invite.credentials);
+        let ack = Body::close(answer, ack);
         to.out.push(Action::Send { flow, message: ack.clone(), after: None });
         invite.success = Success::Acknowledged(ack);
     }
@@ -170,6 +254,10 @@ impl Ours {
     /// Gives an INVITE up: CANCEL as soon as a provisional response allows it.
     pub(in super::super) fn cancel(&mut self, to: &mut Sender<'_>, now: Mono) {
         let Transaction::Invite(invite) = &mut self.transaction else { return };
+        if self.challenge.is_some() {
+            invite.cancel = Cancel::Due;
+            return;
+        }
         if !invite.transaction.is_open() || !matches!(invite.cancel, Cancel::None) {
             return;
         }
@@ -183,13 +271,31 @@ impl Ours {
 
     /// Waits no longer than 64·T1 for the final response.
     pub(super) fn bound(&mut self, now: Mono) {
+        self.give_up();
         if let Transaction::Invite(invite) = &mut self.transaction {
             invite.until = invite.until.min(now + T1_64);
         }
     }
 
-    /// Resends, or says why the final response is no longer waited for.
-    pub(super) fn on_timer(&mut self, to: &mut Sender<'_>, now: Mono) -> Option<Silence> {
+    /// Resends, or says what the final response is, or why it is no longer waited for.
+    pub(super) fn on_timer(&mut self, to: &mut Sender<'_>, now: Mono) -> Option<Due> {
+        if self.challenge.is_some() && self.deadline_of_challenge().is_some_and(|until| until <= now) {
+            let challenge = self.give_up()?;
+            return Some(match self.is_cancelled() {
+                true => Due::NoAnswer(self.serial, Silence::OnlyProvisional),
+                false => Due::NotAuthorized(self.serial, challenge),
+            });
+        }
+        self.on_transaction_timer(to, now).map(|silence| Due::NoAnswer(self.serial, silence))
+    }
+
+    /// When the challenge is no longer being answered: at once if the request has been given up.
+    fn deadline_of_challenge(&self) -> Option<Mono> {
+        let until = self.retry.as_ref().and_then(|retry| retry.deadline())?;
+        self.challenge.as_ref().map(|_| if self.is_cancelled() { Mono(0) } else { until })
+    }
+
+    fn on_transaction_timer(&mut self, to: &mut Sender<'_>, now: Mono) -> Option<Silence> {
         match &mut self.transaction {
             Transaction::Invite(invite) => invite.on_timer(to, (self.serial, self.flow), now),
             Transaction::Other(_, transaction) => match transaction.on_timer(now) {
@@ -204,18 +310,20 @@ impl Ours {
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        match &self.transaction {
+        let transaction = match &self.transaction {
             Transaction::Invite(invite) => invite.deadline(),
             Transaction::Other(_, transaction) => transaction.deadline(),
-        }
+        };
+        self.deadline_of_challenge().into_iter().chain(transaction).min()
     }
 
     /// Whether nothing of it matters any more: copies of the final response to what is no INVITE are passed over anyway.
     pub(super) fn is_over(&self) -> bool {
-        match &self.transaction {
-            Transaction::Invite(invite) => invite.is_over(),
-            Transaction::Other(_, transaction) => !transaction.is_open(),
-        }
+        self.challenge.is_none()
+            && match &self.transaction {
+                Transaction::Invite(invite) => invite.is_over(),
+                Transaction::Other(_, transaction) => !transaction.is_open(),
+            }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::gateway::Outcome;
 use tandem_sip::digest::Credentials;
 use tandem_sip::{Name, StatusCode};
 
-const SHA_256: &str = "algorithm=SHA-256, qop=\"auth\"";
+pub(super) const SHA_256: &str = "algorithm=SHA-256, qop=\"auth\"";
 
 fn with_account() -> World {
     World::with(|plan| {
@@ -18,7 +18,7 @@ fn with_account() -> World {
 }
 
 /// 401 or 407 for a realm, with that nonce and more parameters.
-fn challenge(status: u16, realm: &str, nonce: &str, more: &str) -> Reply {
+pub(super) fn challenge(status: u16, realm: &str, nonce: &str, more: &str) -> Reply {
     reply(status).line(&line(status, realm, nonce, more))
 }
 
@@ -28,13 +28,13 @@ fn line(status: u16, realm: &str, nonce: &str, more: &str) -> String {
     format!("{header}: Digest realm=\"{realm}\", nonce=\"{nonce}\"{more}")
 }
 
-/// Checks the credentials of an INVITE, and returns their nonce with its count.
-fn credentials(invite: &Got, header: Name) -> Option<(String, u32)> {
-    let value = invite.first(header)?;
+/// Checks the credentials of a request, and returns their nonce with its count.
+pub(super) fn credentials(request: &Got, header: Name) -> Option<(String, u32)> {
+    let value = request.first(header)?;
     let credentials = Credentials::parse(value).expect("credentials");
-    assert_eq!(&*credentials.uri, invite.request_uri());
+    assert_eq!(&*credentials.uri, request.request_uri());
     let ha1 = credentials.algorithm.ha1("tandem", &credentials.realm, "letmein");
-    assert!(credentials.are_of(&ha1, "INVITE", invite.body()), "{}", invite.text());
+    assert!(credentials.are_of(&ha1, &request.what(), request.body()), "{}", request.text());
     Some((String::from_utf8_lossy(&credentials.nonce).into_owned(), credentials.count))
 }
 

@@ -3,6 +3,7 @@
 mod admission;
 mod caller;
 mod challenge;
+mod challenge_inside;
 mod commits;
 mod conversation;
 mod ends;

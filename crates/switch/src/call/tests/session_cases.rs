@@ -5,6 +5,8 @@
 use super::messages::{Got, Peer, Reply, reply};
 use super::plan::{OFFER, sdp};
 use super::world::World;
+use crate::call::Stage;
+use crate::call::connected::{Party, Refresh};
 use crate::parameters::NoTimerAction;
 use std::time::Duration;
 use tandem_sip::session_timer::Schedule;
@@ -557,20 +559,40 @@ fn a_probe_is_a_re_invite_at_each_interval_to_whoever_has_no_timer() {
     of_caller(&mut world, reply(200).sdp(OFFER));
 }
 
+/// The call of [`probed`], and the probe of that party, which comes later at the callee.
+fn probe_of(leg: Leg) -> (World, Got) {
+    let (mut world, start) = probed();
+    if leg == Leg::Callee {
+        for secs in [100, 200] {
+            quiet_until(&mut world, start, secs);
+            let probe = world.at_caller("INVITE");
+            world.caller_replies(&probe, reply(200).sdp(OFFER));
+            world.at_caller("ACK");
+        }
+    }
+    quiet_until(&mut world, start, if leg == Leg::Caller { 100 } else { 250 });
+    let probe = if leg == Leg::Caller { world.at_caller("INVITE") } else { world.at(1, "INVITE") };
+    (world, probe)
+}
+
 #[test]
-fn a_probe_that_finds_nobody_ends_the_call() {
-    for status in [None, Some(408), Some(481)] {
-        let (mut world, start) = probed();
-        quiet_until(&mut world, start, 100);
-        let probe = world.at_caller("INVITE");
-        match status {
-            Some(status) => {
+fn a_probe_that_finds_nobody_ends_the_call_whichever_party_it_is() {
+    for (leg, status) in LEGS.into_iter().flat_map(|leg| [None, Some(408), Some(481)].map(|status| (leg, status))) {
+        println!("{leg:?} {status:?}");
+        let (mut world, probe) = probe_of(leg);
+        match (status, leg) {
+            (Some(status), Leg::Caller) => {
                 world.caller_replies(&probe, reply(status));
                 world.at_caller("ACK");
             }
-            None => {
+            (Some(status), Leg::Callee) => {
+                world.reply(1, &probe, reply(status));
+                world.at(1, "ACK");
+            }
+            (None, _) => {
                 world.advance(31_999);
                 world.skip();
+                assert_eq!(world.stage(), Stage::Answered);
                 world.advance(1);
             }
         }
@@ -668,13 +690,65 @@ fn a_422_to_a_passed_offer_is_not_the_askers_business() {
     let cseq = caller_offers(&mut talk, "");
     let passed = talk.at_peer("INVITE");
     talk.refuses(&passed, 422, &["Min-SE: 900"]);
+    let again = talk.at_peer("INVITE");
+    assert_eq!(again.value(Name::SessionExpires), "900;refresher=uac");
+    assert_eq!(again.value(Name::MinSe), "900");
+    assert_eq!(again.body_text(), passed.body_text());
+    talk.world.reply(1, &again, reply(200).sdp(sdp(5002)).line("Session-Expires: 900;refresher=uac"));
+    talk.at_peer("ACK");
+    assert_eq!(talk.world.at_caller("200").body_text(), sdp(5002));
+    caller_acks(&mut talk, cseq);
+    talk.world.nothing_more();
+}
+
+#[test]
+fn a_422_to_a_passed_offer_is_followed_while_each_is_longer_and_three_times_at_most() {
+    let ask = || {
+        let mut talk = Talk::new(Leg::Callee, "INVITE", Refresher::Switch, 600, |_| {});
+        talk.world.wait(100);
+        let cseq = caller_offers(&mut talk, "");
+        (talk, cseq)
+    };
+    // One that says nothing new.
+    for min_se in ["Min-SE: 600", "Min-SE: 90", "Allow: INVITE"] {
+        let (mut talk, cseq) = ask();
+        let mut passed = talk.at_peer("INVITE");
+        if min_se == "Min-SE: 600" {
+            talk.refuses(&passed, 422, &[min_se]);
+            passed = talk.at_peer("INVITE");
+        }
+        talk.refuses(&passed, 422, &[min_se]);
+        talk.world.at_caller("500");
+        caller_acks(&mut talk, cseq);
+        talk.world.nothing_more();
+    }
+    // One that never has enough.
+    let (mut talk, cseq) = ask();
+    for min_se in [700, 800, 900, 1_000] {
+        let passed = talk.at_peer("INVITE");
+        talk.refuses(&passed, 422, &[&format!("Min-SE: {min_se}")]);
+    }
     talk.world.at_caller("500");
     caller_acks(&mut talk, cseq);
     // What we send from now on is long enough.
     talk.quiet_until(300_000);
     let refresh = talk.at_peer("INVITE");
-    assert_eq!(refresh.value(Name::SessionExpires), "900;refresher=uac");
-    assert_eq!(refresh.value(Name::MinSe), "900");
+    assert_eq!(refresh.value(Name::SessionExpires), "1000;refresher=uac");
+}
+
+#[test]
+fn a_422_to_what_a_party_missed_is_followed() {
+    let mut talk = Talk::new(Leg::Callee, "INVITE", Refresher::Switch, 600, |_| {});
+    assert!(talk.world.refresh(Party::Caller, Refresh::Invite, b""));
+    let refresh = talk.world.at_caller("INVITE");
+    talk.world.caller_replies(&refresh, reply(200).sdp(OFFER.replace("4000", "4444")));
+    talk.world.at_caller("ACK");
+    let told = talk.at_peer("INVITE");
+    talk.refuses(&told, 422, &["Min-SE: 900"]);
+    talk.world.wait(1);
+    let again = talk.at_peer("INVITE");
+    assert_eq!(again.body_text(), told.body_text());
+    assert_eq!(again.value(Name::SessionExpires), "900;refresher=uac");
 }
 
 #[test]

@@ -19,6 +19,8 @@ fn ss_sip_100rel_says_what_an_invite_offers() {
         assert_eq!(invite.has_token(Name::Supported, "100rel"), !supported.is_empty(), "{parameter:?}");
         assert_eq!(invite.has_token(Name::Require, "100rel"), !required.is_empty(), "{parameter:?}");
         assert!(invite.has_token(Name::Allow, "PRACK"));
+        let lines = invite.fields().filter(|field| field.name == Name::Supported).count();
+        assert_eq!(lines, 1, "timer and 100rel are one list\n{}", invite.text());
     }
 }
 
