@@ -30,6 +30,7 @@ mod stop;
 mod streams;
 mod switch;
 mod timers;
+mod tls;
 mod torture;
 mod trace;
 mod until;

@@ -4,6 +4,7 @@ use crate::sipp::Scenario;
 use crate::switch::Switch;
 use crate::until::until;
 use crate::wire::Wire;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What the switch is rated at, in new calls per second.
@@ -55,4 +56,46 @@ fn rated_at_200_calls_per_second_and_offered_1000_it_carries_180_and_keeps_those
     let cdrs = switch.stop().calls;
     let odd: Vec<_> = cdrs.iter().filter(|cdr| cdr.text("end_reason") != "normal").take(3).collect();
     assert!(odd.is_empty(), "{odd:#?}");
+}
+
+/// So many times in a row the switch comes late to everything: enough for most new calls to be shed.
+const HELD_UP: usize = 20;
+
+/// How long it is held up each time, and how long it then runs. It measures each 100 ms, so every measurement is late.
+const HOLD_UP: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(30));
+
+#[test]
+fn a_switch_that_comes_late_sheds_new_calls_with_503_and_retry_after_and_keeps_those_it_has() {
+    let mut wire = Wire::new();
+    let _vendor = wire.gateway("vendor", Scenario::of("gateway_answers").times(40, 40, PATIENCE));
+    let mut switch = wire.start();
+    // They hang up after it has been held up, while new calls are still being shed: that lasts for more than ten seconds.
+    let long = Scenario::of("caller_hangs_up").times(5, 50, PATIENCE).talking(Duration::from_secs(9));
+    let mut established = wire.call(&switch, long);
+    until("the calls stand", PATIENCE, || {
+        (switch.metric("tandem_calls_active", "answered") >= 5.0).then_some(())
+    });
+    for _ in 0..HELD_UP {
+        switch.signal("-STOP");
+        thread::sleep(HOLD_UP.0);
+        switch.signal("-CONT");
+        thread::sleep(HOLD_UP.1);
+    }
+    let share = switch.metric("tandem_new_calls_shed_per_mille", "");
+    assert!(share > 500.0, "{share} of 1000 new calls are shed");
+    let mut crowd = wire.call(&switch, Scenario::of("caller_is_answered_or_refused").times(10, 50, PATIENCE));
+    crowd.succeeds();
+    let refused = crowd.received("SIP/2.0 503");
+    assert!(!refused.is_empty(), "none of ten calls is shed");
+    for response in &refused {
+        assert!(response.must("Retry-After").parse::<u32>().is_ok_and(|wait| wait > 0), "{}", response.text);
+    }
+    assert!(switch.metric("tandem_admission_refused_total", "overload") >= 1.0);
+    established.succeeds();
+    let share = switch.metric("tandem_new_calls_shed_per_mille", "");
+    assert!(share > 0.0, "the calls have ended when all was over");
+    switch.is_alive();
+    let cdrs = switch.stop().calls;
+    let normal = cdrs.iter().filter(|cdr| cdr.text("end_reason") == "normal").count();
+    assert!(normal >= 5, "{cdrs:#?}");
 }

@@ -108,6 +108,11 @@ impl Switch {
         self.process.terminate();
     }
 
+    /// Sends it a signal, as kill(1) names it.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
     /// Asks it to read its certificates anew.
     pub(crate) fn hang_up(&self) {
         self.process.signal("-HUP");

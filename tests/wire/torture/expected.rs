@@ -23,6 +23,7 @@ impl Answer {
     pub(super) fn to_a_stranger(self) -> Answer {
         match self {
             Answer::Screened(_) | Answer::Call => Answer::Status(403),
+            Answer::Both(first, REFUSAL) => Answer::Both(first, 403),
             Answer::Silence | Answer::Status(_) | Answer::Both(..) => self,
         }
     }

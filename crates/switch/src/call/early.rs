@@ -167,13 +167,7 @@ impl EarlyDialogs {
     }
 
     /// Takes a response to a PRACK, if it is one.
-    pub(super) fn on_response(
-        &mut self,
-        to: &mut Sender<'_>,
-        serial: Serial,
-        response: &Message,
-        now: Mono,
-    ) {
+    pub(super) fn on_response(&mut self, to: &mut Sender<'_>, serial: Serial, response: &Message, now: Mono) {
         let Some(prack) = self.outstanding().find(|prack| prack.serial == serial) else { return };
         if prack.hear((to.out, to.names), serial, response, now).is_some() {
             for early in &mut self.dialogs {

@@ -111,7 +111,8 @@ impl Retry {
         let message = rewrite.finish();
         let mut challenges = self.challenges.clone();
         challenges.answered(&authorization.counts);
-        let retry = Self { gateway: self.gateway.clone(), request: message.clone(), challenges, awaited: None };
+        let retry =
+            Self { gateway: self.gateway.clone(), request: message.clone(), challenges, awaited: None };
         Some(Again { serial, message, lines: authorization.lines.clone(), retry: Box::new(retry) })
     }
 }

@@ -165,13 +165,7 @@ impl Connected {
     }
 
     /// Sends what a party asks to the other one.
-    fn ask_other(
-        &mut self,
-        context: &mut Context,
-        taken: &Taken,
-        offer: Option<&Body>,
-        now: Mono,
-    ) -> Serial {
+    fn ask_other(&mut self, context: &mut Context, taken: &Taken, offer: Option<&Body>, now: Mono) -> Serial {
         let other = taken.party.other();
         let by_update = !taken.is_invite() && self.allows(context, other, Method::Update);
         let method = if by_update { Method::Update } else { Method::Invite };

@@ -255,7 +255,8 @@ impl Connected {
             Answered::NotAuthorized(serial, challenge) => {
                 return self.on_final(context, serial, &challenge, now);
             }
-            Answered::Nothing if self.attempt.on_authorized(&mut context.sender(), &authorized, now.mono) => {}
+            Answered::Nothing if self.attempt.on_authorized(&mut context.sender(), &authorized, now.mono) => {
+            }
             Answered::Nothing => context.on_late_authorized(&authorized, now.mono),
         }
         State::Connected(self)
@@ -389,9 +390,7 @@ impl Connected {
         self.attempt.on_late_timer(&mut context.out, now.mono);
         for due in inside {
             let state = match due {
-                Due::NoAck => {
-                    self.end(context, Ending::by_server(EndReason::ProtocolError, "no ACK"), now)
-                }
+                Due::NoAck => self.end(context, Ending::by_server(EndReason::ProtocolError, "no ACK"), now),
                 Due::NoAnswer(serial, silence) => self.on_silence(context, serial, silence, now),
                 Due::NotAuthorized(serial, challenge) => self.on_final(context, serial, &challenge, now),
             };

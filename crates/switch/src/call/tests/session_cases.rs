@@ -577,7 +577,9 @@ fn probe_of(leg: Leg) -> (World, Got) {
 
 #[test]
 fn a_probe_that_finds_nobody_ends_the_call_whichever_party_it_is() {
-    for (leg, status) in LEGS.into_iter().flat_map(|leg| [None, Some(408), Some(481)].map(|status| (leg, status))) {
+    for (leg, status) in
+        LEGS.into_iter().flat_map(|leg| [None, Some(408), Some(481)].map(|status| (leg, status)))
+    {
         println!("{leg:?} {status:?}");
         let (mut world, probe) = probe_of(leg);
         match (status, leg) {
