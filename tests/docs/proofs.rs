@@ -105,7 +105,14 @@ pub(crate) const PROOFS: &[(&str, &[&str])] = &[
             "ss_sip_no_timer_reinvite_interval_ends_a_conversation_without_timers_on_both_legs",
         ],
     ),
-    ("SS_SIP_NO_TIMER_ACTION", &["with_probe_there_is_no_cap"]),
+    (
+        "SS_SIP_NO_TIMER_ACTION",
+        &[
+            "with_probe_there_is_no_cap",
+            "a_probe_is_a_re_invite_at_each_interval_to_whoever_has_no_timer",
+            "a_probe_that_finds_nobody_ends_the_call_whichever_party_it_is",
+        ],
+    ),
     (
         "SS_SIP_100REL",
         &[

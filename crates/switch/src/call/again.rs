@@ -146,6 +146,7 @@ impl Calling {
             other => {
                 self.attempt.pending = other;
                 let authorized = (serial, authorization);
+                self.turn_to(|branch| branch.awaits(serial));
                 if !self.attempt.on_authorized(&mut context.sender(), &authorized, now.mono) {
                     context.on_late_authorized(&authorized, now.mono);
                 }
