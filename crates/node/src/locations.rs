@@ -63,6 +63,15 @@ impl Locations {
         self.resolver.clone().run().await;
     }
 
+    /// Reads anew what the system says of its DNS servers. `false` if that cannot be found out.
+    pub(crate) fn reload(&self) -> bool {
+        let reloaded = self.resolver.reload();
+        if let Err(error) = &reloaded {
+            tracing::warn!(%error, "the DNS servers stay as they are");
+        }
+        reloaded.is_ok()
+    }
+
     /// Where a name leads, if that is known without asking.
     pub(crate) fn known(&self, wanted: &Wanted) -> Option<Outcome> {
         self.resolver.known(wanted)

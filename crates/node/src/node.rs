@@ -221,6 +221,11 @@ impl Node {
         listeners::reload_certificates(&self.shared.listeners, &self.shared.metrics)
     }
 
+    /// Reads `/etc/resolv.conf` and `/etc/hosts` anew. `false` if they cannot be used; what was read before stays.
+    pub fn reload_dns(&self) -> bool {
+        self.shared.locations.reload()
+    }
+
     /// Whether the node's actors run. When they have gone it cannot be helped but by a new start.
     pub fn is_running(&self) -> bool {
         self.root.get_status() < ActorStatus::Draining

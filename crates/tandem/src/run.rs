@@ -133,11 +133,12 @@ async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// On SIGHUP certificates are read anew; all else takes a restart.
+/// On SIGHUP certificates and the system's DNS servers are read anew; all else takes a restart.
 async fn reload_on_hangup(mut hangup: Signal, node: Arc<Node>) {
     while hangup.recv().await.is_some() {
         let failures = node.reload_certificates();
-        tracing::info!(failures, "looked for new certificates, as SIGHUP asks");
+        let dns = node.reload_dns();
+        tracing::info!(failures, dns, "looked for new certificates and DNS servers, as SIGHUP asks");
     }
 }
 

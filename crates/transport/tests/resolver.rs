@@ -113,6 +113,19 @@ async fn naptr_srv_and_addresses_are_asked_for_in_turn() {
 }
 
 #[tokio::test]
+async fn after_a_reload_names_are_known_and_asked_for_as_before() {
+    let world = World::new();
+    world.dns.ttl(100).a("gw.test", local(1)).a("other.test", local(2));
+    let wanted = |name| Wanted::new(name, Some(5060), Some(Transport::Udp));
+    assert_eq!(world.targets(&wanted("gw.test")).await.expect("there"), ["UDP 127.0.0.1:5060"]);
+    let asked = world.dns.asked().len();
+    world.resolver.reload().expect("servers are given");
+    assert!(world.resolver.known(&wanted("gw.test")).is_some());
+    assert_eq!(world.dns.asked().len(), asked);
+    assert_eq!(world.targets(&wanted("other.test")).await.expect("there"), ["UDP 127.0.0.2:5060"]);
+}
+
+#[tokio::test]
 async fn srv_by_way_of_an_alias() {
     let world = World::new();
     world

@@ -23,7 +23,7 @@ const UNSAID_NEGATIVE_TTL: Duration = Duration::from_secs(30);
 /// The servers that are asked. Each question may go to two at a time; the quicker ones are preferred.
 pub(super) struct Dns {
     servers: RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>,
-    /// `/etc/hosts`, as it was at the start.
+    /// `/etc/hosts`, as it was when this was made.
     hosts: Hosts,
     options: DnsRequestOptions,
 }

@@ -82,13 +82,30 @@ type Observer = Box<dyn Fn(Seen<'_>) + Send + Sync>;
 /// Locates names. Shared by all who ask.
 pub struct Resolver {
     /// `None`: there are no servers, and nothing is answered.
-    dns: Option<Dns>,
+    dns: Option<Servers>,
     offers: Offers,
     clock: Clock,
     observer: Observer,
     state: Mutex<State>,
     /// Something is to be refreshed sooner than was thought.
     changed: Notify,
+}
+
+/// Whom to ask, and how that was found out.
+struct Servers {
+    settings: DnsSettings,
+    dns: Mutex<Arc<Dns>>,
+}
+
+impl Servers {
+    fn new(settings: &DnsSettings) -> Result<Self, ResolverError> {
+        let dns = Mutex::new(Arc::new(Dns::new(settings)?));
+        Ok(Self { settings: settings.clone(), dns })
+    }
+
+    fn dns(&self) -> MutexGuard<'_, Arc<Dns>> {
+        self.dns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct State {
@@ -121,13 +138,25 @@ impl Resolver {
             under_way: BTreeMap::new(),
         };
         Ok(Self {
-            dns: settings.map(Dns::new).transpose()?,
+            dns: settings.map(Servers::new).transpose()?,
             offers,
             clock: Box::new(clock),
             observer: Box::new(observer),
             state: Mutex::new(state),
             changed: Notify::new(),
         })
+    }
+
+    /// Reads anew what the system says of its DNS servers and hosts. What is known of names stays.
+    ///
+    /// # Errors
+    /// The system's servers are wanted and cannot be found out: those before are asked on.
+    pub fn reload(&self) -> Result<(), ResolverError> {
+        if let Some(servers) = &self.dns {
+            let dns = Arc::new(Dns::new(&servers.settings)?);
+            *servers.dns() = dns;
+        }
+        Ok(())
     }
 
     /// What is known of a name without asking. `None`: it has to be [asked for](Self::locate).
@@ -260,7 +289,8 @@ impl Resolver {
                     for query in queries {
                         let resolver = self.clone();
                         asking.spawn(async move {
-                            let answer = match &resolver.dns {
+                            let dns = resolver.dns.as_ref().map(|servers| servers.dns().clone());
+                            let answer = match dns {
                                 Some(dns) => dns.ask(&query).await,
                                 None => Answer::Failed,
                             };
