@@ -131,6 +131,10 @@ impl Outstanding {
         now: Mono,
     ) -> Option<StatusCode> {
         let status = self.on_response(serial, response, now)?;
+        if self.retry.as_ref().is_some_and(|retry| retry.is_awaited()) {
+            // A copy of the challenge.
+            return None;
+        }
         let is_followed = self.retry.as_mut().is_some_and(|retry| retry.ask(asks, response, now));
         (!is_followed).then_some(status)
     }

@@ -139,6 +139,29 @@ fn a_prack_that_a_gateway_challenges_goes_out_again_with_credentials() {
 }
 
 #[test]
+fn a_copy_of_a_challenge_inside_the_dialog_changes_nothing() {
+    let mut world = World::with(|plan| {
+        offering(plan);
+        plan.accounts().authorization = Answers::WhenTold;
+    });
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reliable(183, 5).sdp(sdp(5000)));
+    world.at_caller("183");
+    let first = world.at(1, "PRACK");
+    for _ in 0..3 {
+        world.reply(1, &first, challenge(407, "vendor", "n1", SHA_256));
+    }
+    let credentials = world.authorization().expect("asked for");
+    assert!(world.authorization().is_none(), "asked for twice");
+    world.input(credentials);
+    let again = world.at(1, "PRACK");
+    world.reply(1, &first, challenge(407, "vendor", "n1", SHA_256));
+    world.advance(500);
+    assert_eq!(world.at(1, "PRACK").text(), again.text(), "resent");
+    world.nothing_more();
+}
+
+#[test]
 fn a_bye_that_a_gateway_challenges_goes_out_again_with_credentials() {
     for by_caller in [true, false] {
         let (mut world, _) = talking();
