@@ -107,6 +107,8 @@ impl Registration {
     /// Notes a slot that a gateway was asked for.
     pub(crate) fn ask(&mut self, gateway: GatewayName, holder: Holder) {
         if !self.held.iter().any(|held| held.is(&gateway, holder)) {
+            // Most calls hold one; a vector's own first step is four.
+            self.held.reserve_exact(1);
             self.held.push(Held { gateway, holder, granted: false });
         }
     }

@@ -55,6 +55,8 @@ impl ResponseHead {
         let to_end = text.len() as u32;
         put_header(&mut text, Name::Timestamp, request.first(Name::Timestamp));
         let has_to_tag = matches!(request.keys().to, TagAt::Present(_));
+        // It stays as long as its call.
+        text.shrink_to_fit();
         ResponseHead { lines: text.into(), via_end, record_route_end, identity_end, to_end, has_to_tag }
     }
 

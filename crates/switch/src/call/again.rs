@@ -139,12 +139,12 @@ impl Calling {
         (serial, authorization): Authorized,
         now: Now,
     ) -> State {
-        let (mut head, why, because) = match self.attempt.pending.take() {
+        let (mut head, why, because) = match self.attempt.pending.take().map(|pending| *pending) {
             Some(Pending { what: Missing::Credentials(head, why), because }) if head.serial == serial => {
                 (head, why, because)
             }
             other => {
-                self.attempt.pending = other;
+                self.attempt.pending = other.map(Box::new);
                 let authorized = (serial, authorization);
                 self.turn_to(|branch| branch.awaits(serial));
                 if !self.attempt.on_authorized(&mut context.sender(), &authorized, now.mono) {
@@ -174,12 +174,12 @@ impl Calling {
         (index, mut targets): (u16, Vec<Target>),
         now: Now,
     ) -> State {
-        let (hop, because) = match self.attempt.pending.take() {
+        let (hop, because) = match self.attempt.pending.take().map(|pending| *pending) {
             Some(Pending { what: Missing::Targets(hop), because }) if index == self.attempt.index => {
                 (hop, because)
             }
             other => {
-                self.attempt.pending = other;
+                self.attempt.pending = other.map(Box::new);
                 return State::Calling(self);
             }
         };
@@ -253,7 +253,7 @@ impl Calling {
         let of = Sought::Uri(hop.uri.clone());
         context.out.push(Action::Resolve { attempt: self.attempt.index, of });
         self.attempt.wait = Some((Wait::Targets, now.mono + RESOLVE_LIMIT));
-        self.attempt.pending = Some(Pending { what: Missing::Targets(hop), because });
+        self.attempt.pending = Some(Box::new(Pending { what: Missing::Targets(hop), because }));
         true
     }
 }
@@ -272,7 +272,7 @@ fn ask_for_credentials(
     let gateway = attempt.candidate.gateway.clone();
     context.out.push(Action::Authorize { gateway, serial: head.serial, request });
     attempt.wait = Some((Wait::Credentials, now.mono + AUTHORIZATION_LIMIT));
-    attempt.pending = Some(Pending { what: Missing::Credentials(head, why), because });
+    attempt.pending = Some(Box::new(Pending { what: Missing::Credentials(head, why), because }));
 }
 
 /// Asks a gateway again that an earlier owner of the call had asked, as nothing had come of it: the same INVITE, for

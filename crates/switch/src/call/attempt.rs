@@ -42,12 +42,12 @@ pub(super) struct Attempt {
     /// What it can still try by itself.
     pub(super) course: Course,
     /// What its next INVITE waits for; meanwhile the current one does not count.
-    pub(super) pending: Option<Pending>,
+    pub(super) pending: Option<Box<Pending>>,
     /// The wait that the failover table bounds, and when it is over.
     pub(super) wait: Option<(Wait, Mono)>,
     pub(super) commitment: Option<Commitment>,
     /// The last session description of a provisional response, and the To tag it came under.
-    pub(super) early: Option<(Bytes, Body)>,
+    pub(super) early: Option<Box<(Bytes, Body)>>,
     /// What the gateway sent reliably, and its PRACKs.
     pub(super) early_dialogs: EarlyDialogs,
     pub(super) unwanted: Vec<UnwantedAnswer>,
@@ -234,7 +234,8 @@ impl Attempt {
     /// its PRACK brought the answer.
     pub(super) fn settled(&self, remote_tag: &[u8]) -> Option<Descriptions> {
         let answer = self.early_dialogs.answer_given(remote_tag)?;
-        let offer = self.early.as_ref().filter(|(tag, _)| tag == remote_tag).map(|(_, offer)| offer.clone());
+        let offer =
+            self.early.as_deref().filter(|(tag, _)| tag == remote_tag).map(|(_, offer)| offer.clone());
         Some(Descriptions { caller: Some(answer.clone()), callee: offer })
     }
 
@@ -293,7 +294,7 @@ impl Attempt {
         self.pdd.get_or_insert(now.since(self.started));
         if let Some(body) = Body::sdp_of(response) {
             let tag = Bytes::copy_from_slice(response.to_tag().unwrap_or_default());
-            self.early = Some((tag, body));
+            self.early = Some(Box::new((tag, body)));
             if self.candidate.parameters.stop_after_sdp {
                 self.commitment.get_or_insert(Commitment::Sdp);
             }

@@ -230,7 +230,7 @@ impl Calling {
         context.record_answer(&self.attempt, now);
         self.attempt.drop_foreign_account();
         let is_settled = self.attempt.early_dialogs.answer_given(dialog.remote_tag()).is_some();
-        let early = if is_settled { None } else { self.attempt.early.take() };
+        let early = if is_settled { None } else { self.attempt.early.take().map(|early| *early) };
         let own = Body::sdp_of(response);
         let answer = match (own, early) {
             // The offer came in a reliable response, and its answer went in the PRACK.

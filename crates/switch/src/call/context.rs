@@ -297,6 +297,10 @@ impl Context {
     /// Takes note of a gateway's answer.
     pub(super) fn note_admission(&mut self, gateway: &str, attempt: u16) {
         self.asked.retain(|asked| &*asked.gateway != gateway || asked.attempt != attempt);
+        if self.asked.is_empty() {
+            // A conversation keeps no room for it.
+            self.asked = Vec::new();
+        }
     }
 
     /// Gives back a slot that no INVITE was sent for.
@@ -308,6 +312,8 @@ impl Context {
     /// Begins the record of an attempt.
     pub(super) fn record_attempt(&mut self, attempt: &Attempt, now: Now) {
         self.record.callee_call_id = Some(self.names.tag(attempt.serial));
+        // Most calls make one; a vector's own first step is four.
+        self.record.attempts.reserve_exact(1);
         self.record.attempts.push(begun(&attempt.candidate, now));
     }
 

@@ -175,7 +175,7 @@ impl OpenBranch {
             course: attempt.course.clone(),
             wait: attempt.wait.map(|(wait, until)| (wait, now.to_wall(until))),
             commitment: attempt.commitment,
-            early: attempt.early.clone(),
+            early: attempt.early.as_deref().cloned(),
             early_dialogs: attempt.early_dialogs.clone(),
             started_at: now.to_wall(attempt.started),
             pdd: attempt.pdd,
@@ -196,7 +196,7 @@ impl OpenBranch {
             attempt.wait = self.wait.map(|(wait, until)| (wait, now.to_mono(until, LONGEST_SETUP_WAIT)));
         }
         attempt.commitment = self.commitment;
-        attempt.early = self.early;
+        attempt.early = self.early.map(Box::new);
         attempt.early_dialogs = self.early_dialogs;
         attempt.early_dialogs.raise_cseq(CSEQ_PER_EPOCH * context.names.epoch());
         attempt.acknowledge_provisionals(&mut context.sender(), None, now.mono);
