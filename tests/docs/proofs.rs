@@ -160,4 +160,15 @@ pub(crate) const PROOFS: &[(&str, &[&str])] = &[
             "a_cdr_of_a_connected_call_is_written_without_ss_cdr_record_nonconnect",
         ],
     ),
+    (
+        "SS_ENDPOINT_EXPIRE",
+        &[
+            "the_lifetime_is_the_contacts_own_or_the_requests_or_the_default",
+            "phones_register_over_udp_and_tcp",
+        ],
+    ),
+    (
+        "SS_ENDPOINT_NAT_EXPIRE",
+        &["behind_a_nat_the_lifetime_is_capped_and_what_was_granted_is_never_too_short"],
+    ),
 ];

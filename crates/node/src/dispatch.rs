@@ -166,10 +166,10 @@ impl Dispatcher {
         if request.method() == Some(Method::Ack) {
             return;
         }
-        let tag = self.stateless_tag(request);
+        let tag = self.shared.stateless_tag(request);
         let head = ResponseHead::of(request, flow.remote);
         let response = head.respond_with_reason(status, reason.as_bytes(), Some(&tag)).finish();
-        self.answer(flow, request, &response);
+        self.shared.answer(flow, request, &response);
     }
 
     fn on_response(&self, response: Message) -> Option<Found> {
@@ -228,7 +228,7 @@ impl Dispatcher {
     }
 
     fn answer_outside_dialog(&self, flow: Flow, request: &Message) {
-        let tag = self.stateless_tag(request);
+        let tag = self.shared.stateless_tag(request);
         let response = match request.method() {
             // A dialog that is not here, or no longer.
             Some(Method::Ack) => return self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc(),
@@ -243,6 +243,9 @@ impl Dispatcher {
             Some(Method::Register) if self.shared.overload.shedding().sheds_registrations() => {
                 Some(self.unavailable(request).response(request, flow.remote, &tag))
             }
+            Some(Method::Register) if self.shared.registrar.is_open() => {
+                return self.shared.register(flow, request);
+            }
             Some(_) | None => {
                 let sources = self.shared.sources.load();
                 let parameters = sources.find(flow.remote.ip()).map(|gateway| &gateway.parameters);
@@ -250,13 +253,8 @@ impl Dispatcher {
             }
         };
         if let Some(response) = response {
-            self.answer(flow, request, &response);
+            self.shared.answer(flow, request, &response);
         }
-    }
-
-    /// A tag that is the same for each copy of a request, since nothing is kept of it (RFC 3261 §8.2.7).
-    fn stateless_tag(&self, request: &Message) -> String {
-        CallId::of(request, &self.shared.keys.current).map_or_else(|| "0".to_owned(), |id| id.to_string())
     }
 
     fn begin_call(&self, flow: Flow, invite: Message) {
@@ -265,13 +263,13 @@ impl Dispatcher {
             self.shared.metrics.admission_refused.of(AdmissionRefusal::UnknownSource).inc();
             tracing::debug!(source = %flow.remote.ip(), "INVITE from a source that is no mapping gateway's");
             self.on_offence(flow);
-            return self.refuse(flow, &invite, &Refused::with(StatusCode::FORBIDDEN));
+            return self.shared.refuse(flow, &invite, &Refused::with(StatusCode::FORBIDDEN));
         };
         let Some(id) = CallId::of(&invite, &self.shared.keys.current) else { return };
         let now = self.shared.clock.mono();
         if self.shared.overload.was_refused(now, id) {
             self.shared.metrics.resends.of(Direction::Received).inc();
-            return self.refuse(flow, &invite, &self.unavailable(&invite));
+            return self.shared.refuse(flow, &invite, &self.unavailable(&invite));
         }
         // First what costs least.
         if let Err(refusal) = self.admit_source(now, flow, id, gateway)
@@ -281,18 +279,18 @@ impl Dispatcher {
         }
         let screened = match screen(&invite, &gateway.parameters) {
             Ok(screened) => screened,
-            Err(refused) => return self.refuse(flow, &invite, &refused),
+            Err(refused) => return self.shared.refuse(flow, &invite, &refused),
         };
         let route = RouteKey::of(&gateway.name, &screened.called);
         if self.has_come_round(&invite, route) {
-            return self.refuse(flow, &invite, &Refused::with(StatusCode::LOOP_DETECTED));
+            return self.shared.refuse(flow, &invite, &Refused::with(StatusCode::LOOP_DETECTED));
         }
         let request = RequestKey::of(&invite, &self.shared.keys.current);
         match self.admit((id, request), gateway, &screened.called, route) {
             Ok(Place::Taken(registration)) => self.start_call(flow, invite, gateway.clone(), registration),
             Ok(Place::TakenByItself) => {}
             Ok(Place::TakenByAFork) => {
-                self.refuse(flow, &invite, &Refused::with(StatusCode::LOOP_DETECTED));
+                self.shared.refuse(flow, &invite, &Refused::with(StatusCode::LOOP_DETECTED));
             }
             Err(refusal) => self.refuse_admission((now, id), flow, &invite, refusal),
         }
@@ -347,7 +345,7 @@ impl Dispatcher {
     ) {
         self.shared.metrics.admission_refused.of(refusal).inc();
         self.shared.overload.note_refused(now, id);
-        self.refuse(flow, invite, &self.unavailable(invite));
+        self.shared.refuse(flow, invite, &self.unavailable(invite));
     }
 
     /// Not now. Not all are told to come back at the same time.
@@ -393,7 +391,7 @@ impl Dispatcher {
             Ok(started) => started,
             Err(error) => {
                 tracing::debug!(%error, "INVITE that makes no dialog");
-                return self.refuse(flow, &invite, &Refused::with(StatusCode::BAD_REQUEST));
+                return self.shared.refuse(flow, &invite, &Refused::with(StatusCode::BAD_REQUEST));
             }
         };
         let Some(supervisor) = self.shared.supervisor() else { return };
@@ -407,21 +405,6 @@ impl Dispatcher {
             }
             Err(error) => tracing::error!(%error, "cannot start a call's actor"),
         }
-    }
-
-    fn refuse(&self, flow: Flow, request: &Message, refused: &Refused) {
-        let response = refused.response(request, flow.remote, &self.stateless_tag(request));
-        self.answer(flow, request, &response);
-    }
-
-    /// Sends a response by the connection of its request, or to where the request's top Via says (RFC 3261 §18.2.2,
-    /// RFC 3581).
-    fn answer(&self, flow: Flow, request: &Message, response: &Bytes) {
-        if flow.transport.is_reliable() {
-            return self.send(flow, response);
-        }
-        let remote = request.top_via().map_or(flow.remote, |via| via.response_address(flow.remote));
-        self.send(Flow { remote, ..flow }, response);
     }
 
     fn send(&self, flow: Flow, message: &Bytes) {

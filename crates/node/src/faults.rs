@@ -18,6 +18,12 @@ pub enum Fault {
     Gateway = 5,
     /// The next sink that writes panics.
     CdrSink = 6,
+    /// The next shard of the registrar that is told something panics.
+    Registrar = 7,
+    /// The store does not take the next registration.
+    StoreAway = 8,
+    /// The store takes its time over the next registration.
+    StoreSlow = 9,
 }
 
 /// The fault that is to come.
@@ -29,9 +35,13 @@ impl Faults {
         self.0.store(fault as u8, Ordering::SeqCst);
     }
 
+    /// Whether this is the fault that is to come; then it has come.
+    pub(crate) fn comes(&self, fault: Fault) -> bool {
+        self.0.compare_exchange(fault as u8, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     /// Panics if this is the fault that is to come.
     pub(crate) fn strike(&self, fault: Fault) {
-        let comes = self.0.compare_exchange(fault as u8, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-        assert!(!comes, "a test asked for it");
+        assert!(!self.comes(fault), "a test asked for it");
     }
 }

@@ -1,6 +1,7 @@
 //! A node of the switch: actors that feed the pure machines and perform what comes out of them.
 
 mod admission;
+mod authenticator;
 mod call_actor;
 mod cdr_actor;
 mod clock;
@@ -19,8 +20,11 @@ mod locations;
 mod next_hop;
 mod ongoing;
 mod overload;
+mod registrar;
+mod registrar_actor;
 mod registration;
 mod shared;
+mod stateless;
 mod stream_user;
 mod supervisors;
 mod tap;
@@ -34,5 +38,5 @@ pub use faults::Fault;
 pub use gateway_actor::GatewayReport;
 pub use listeners::check_certificates;
 pub use locations::GatewayTarget;
-pub use node::{MappingReport, Node, StartError, Stopped};
+pub use node::{MappingReport, Node, Registered, StartError, Stopped};
 pub use tap::{Tap, Tapped};

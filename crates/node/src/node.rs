@@ -1,6 +1,7 @@
 //! Starting, asking and stopping a node.
 
 use crate::admission::Admission;
+use crate::authenticator::Authenticator;
 use crate::call_actor::CallMessage;
 use crate::cdr_actor::Sinks;
 use crate::clock::Clock;
@@ -15,6 +16,7 @@ use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
+use crate::registrar::Registrar;
 use crate::shared::Shared;
 use crate::supervisors::{CallSupervisor, Child, Keeper, NodeSupervisor};
 use crate::tap::Tap;
@@ -32,11 +34,12 @@ use tandem_config::Config;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::{Family, Offers};
 use tandem_sip::time::Now;
-use tandem_store::{MemoryLimits, MemoryStore, Owner};
+use tandem_store::{MemoryLimits, MemoryStore, Owner, StoreError};
 use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Input, TokenKeys};
 use tandem_switch::cdr::EndReason;
 use tandem_switch::gateway::{GatewayState, LastFailure, Limits, MappingGateway, SourceTable, Statistics};
+use tandem_switch::registrar::{Aor, Binding, Suspended};
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{CallState, Metrics};
 use tandem_transport::{BindError, ResolverError, UdpListener};
@@ -112,6 +115,15 @@ pub struct MappingReport {
     pub last_failures: Vec<LastFailure>,
 }
 
+/// Where a user is registered.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The address of record.
+    pub aor: Arc<str>,
+    /// Its bindings.
+    pub bindings: Vec<Binding>,
+}
+
 impl Node {
     /// Binds the sockets and starts the actors. With a `tap` it is given a copy of every message.
     ///
@@ -134,18 +146,17 @@ impl Node {
             (gateway.name.clone(), Arc::new(handle))
         };
         let limits = Limits { max_calls: Some(config.limits.max_calls), cps: config.limits.cps };
-        let [key_low, key_high, boot] = random()?;
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&key_low.to_ne_bytes());
-        key[8..].copy_from_slice(&key_high.to_ne_bytes());
+        let boot = getrandom::u64().map_err(StartError::Random)?;
+        let digest_keys = (random_key()?, random_key()?);
         let name: Arc<str> = name.into();
+        let hint = hint_of(&name);
         let locations = Locations::new(config, &offers(&listeners), clock, &metrics)?;
         let shared = Arc::new(Shared {
             owner: Owner { node: name.clone(), boot },
-            hint: hint_of(&name),
+            hint,
             name,
             clock,
-            keys: TokenKeys { current: key, previous: None },
+            keys: TokenKeys { current: random_key()?, previous: None },
             store: Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::new(move || clock.now()))),
             complaints: Complaints::default(),
             wheel: Wheel::new(move || clock.mono(), &metrics),
@@ -162,6 +173,8 @@ impl Node {
             admission: Admission::new(limits, &mapping, &metrics),
             guards: Guards::new(config, &metrics),
             overload: Overload::default(),
+            authenticator: Authenticator::new(config, hint, digest_keys, clock.now(), &metrics),
+            registrar: Registrar::new(config),
             metrics,
             draining: AtomicBool::new(false),
             tap,
@@ -212,6 +225,7 @@ impl Node {
         listeners::count(&self.shared.listeners, metrics);
         // Counts those that hold.
         self.shared.guards.bans(self.shared.clock.mono());
+        self.suspensions();
         metrics.encode()
     }
 
@@ -327,6 +341,41 @@ impl Node {
         self.shared.guards.lift(source)
     }
 
+    /// The bindings that are good now and that `filter` is part of the address of record or contact of, by address: at most
+    /// `max` addresses, those after `after`.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn registrations(
+        &self,
+        filter: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<Registered>, StoreError> {
+        let wanted = |aor: &str, binding: &Binding| aor.contains(filter) || binding.contact.contains(filter);
+        let found = self.shared.registrations(after.map(Into::into), max, wanted).await?;
+        Ok(found.into_iter().map(|(aor, bindings)| Registered { aor, bindings }).collect())
+    }
+
+    /// Takes the binding of a contact away from an address of record, or all of its bindings. How many there were; `None` if
+    /// it cannot be done now.
+    pub async fn remove_registration(&self, aor: &str, contact: Option<&str>) -> Option<usize> {
+        match Aor::parse(aor) {
+            Some(aor) => self.shared.registrar.remove(aor, contact.map(str::to_owned)).await,
+            None => Some(0),
+        }
+    }
+
+    /// The sources and accounts that are suspended for wrong credentials.
+    pub fn suspensions(&self) -> Vec<Suspended> {
+        self.shared.authenticator.suspensions(self.shared.clock.mono())
+    }
+
+    /// Hears a source or an account again, by the name that its suspension is shown by. `false` if it is not suspended.
+    pub fn lift_suspension(&self, name: &str) -> bool {
+        self.shared.authenticator.lift(self.shared.clock.mono(), name)
+    }
+
     /// Refuses new calls from now on, with 503 and Retry-After.
     pub fn begin_drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
@@ -410,12 +459,12 @@ fn offers(listeners: &[Listener]) -> Offers {
     listeners.iter().map(|listener| (listener.socket.transport(), family(listener))).collect()
 }
 
-fn random() -> Result<[u64; 3], StartError> {
-    let mut numbers = [0; 3];
-    for number in &mut numbers {
-        *number = getrandom::u64().map_err(StartError::Random)?;
+fn random_key() -> Result<[u8; 16], StartError> {
+    let mut key = [0; 16];
+    for half in key.chunks_exact_mut(8) {
+        half.copy_from_slice(&getrandom::u64().map_err(StartError::Random)?.to_ne_bytes());
     }
-    Ok(numbers)
+    Ok(key)
 }
 
 /// A short name of a node, for the tokens of the calls that are placed on it.
@@ -444,7 +493,9 @@ async fn start_tree(
     let gateways = gateways.into_iter().map(Child::Gateway).collect();
     let cdr = (0..sinks.count()).map(|place| Child::Cdr(sinks.clone(), place)).collect();
     let edge = (0..shared.listeners.len() as u16).map(Child::Listener).collect();
-    for (what, children) in [("gateway", gateways), ("CDR sink", cdr), ("listener", edge)] {
+    let registrar = (0..shared.registrar.shards().len()).map(Child::Registrar).collect();
+    let all = [("gateway", gateways), ("CDR sink", cdr), ("registrar", registrar), ("listener", edge)];
+    for (what, children) in all {
         let keeper = Keeper { shared: shared.clone(), what };
         ActorRuntime::spawn_linked(None, keeper, children, root.get_cell()).await?;
     }

@@ -1,6 +1,7 @@
 //! What all actors of a node share.
 
 use crate::admission::Admission;
+use crate::authenticator::Authenticator;
 use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::directory::Directory;
@@ -14,6 +15,7 @@ use crate::locations::Locations;
 use crate::next_hop::next_hop;
 use crate::ongoing::Ongoing;
 use crate::overload::Overload;
+use crate::registrar::Registrar;
 use crate::tap::{Tap, Tapped};
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
@@ -61,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) guards: Guards,
     pub(crate) overload: Overload,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) registrar: Registrar,
     pub(crate) draining: AtomicBool,
     pub(crate) tap: Option<Tap>,
     /// Supervisors of calls; each call is linked to one of them.

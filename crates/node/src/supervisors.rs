@@ -5,6 +5,7 @@
 //! NodeSupervisor ─┬─ Edge ── Listener × n
 //!                 ├─ Calls × n ── Call × many      not started again: a call comes back from its snapshot by itself
 //!                 ├─ Gateways ── Gateway × n
+//!                 ├─ Registrar ── RegistrarActor × shards
 //!                 └─ Cdr × sinks
 //! ```
 
@@ -13,6 +14,7 @@ use crate::cdr_actor::{CdrActor, Sinks};
 use crate::dispatch::Dispatcher;
 use crate::gateway_actor::{GatewayActor, GatewayHandle, Reclaiming};
 use crate::listener_actor::ListenerActor;
+use crate::registrar_actor::RegistrarActor;
 use crate::shared::Shared;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 use std::collections::HashMap;
@@ -30,6 +32,8 @@ pub(crate) enum Child {
     Listener(u16),
     /// A gateway's slots and statistics.
     Gateway(Arc<GatewayHandle>),
+    /// A shard of the registrar.
+    Registrar(usize),
     /// A sink of CDRs, by its place.
     Cdr(Arc<Sinks>, usize),
 }
@@ -50,6 +54,11 @@ impl Child {
                 let actor = GatewayActor { shared: shared.clone(), handle: handle.clone() };
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
             }
+            Child::Registrar(place) => {
+                let handle = shared.registrar.shards()[*place].clone();
+                let actor = RegistrarActor { shared: shared.clone(), place: *place, handle };
+                ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
+            }
             Child::Cdr(sinks, place) => {
                 let actor = CdrActor { shared: shared.clone(), sinks: sinks.clone(), place: *place };
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
@@ -67,7 +76,7 @@ impl Child {
                     let _ = call.actor().cast(CallMessage::GatewayRestarted(reclaiming.clone()));
                 }
             }
-            Child::Listener(_) | Child::Cdr(..) => {}
+            Child::Listener(_) | Child::Registrar(_) | Child::Cdr(..) => {}
         }
     }
 }

@@ -304,6 +304,34 @@ labels! {
         /// The limit of new calls per second of one address of a mapping gateway.
         SourceCps = "source_cps",
     }
+
+    /// What came of credentials, or of their absence.
+    Authentication as "result" {
+        /// They were right.
+        Passed = "passed",
+        /// There were none: a challenge.
+        Challenged = "challenged",
+        /// They were right, for a nonce that is not good any more: a challenge.
+        Stale = "stale",
+        /// They were wrong: a challenge.
+        Wrong = "wrong",
+        /// Their source or their account is suspended: they were not looked at.
+        Suspended = "suspended",
+    }
+
+    /// What came of a REGISTER whose sender is known.
+    Registration as "result" {
+        /// Bindings were added, refreshed or removed.
+        Changed = "changed",
+        /// Nothing was asked for, or nothing new.
+        Queried = "queried",
+        /// It was refused.
+        Refused = "refused",
+        /// The store did not take it.
+        Failed = "failed",
+        /// There was no room for it.
+        Overflow = "overflow",
+    }
 }
 
 impl StatusClass {

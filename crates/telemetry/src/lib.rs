@@ -8,8 +8,9 @@ mod redaction;
 
 pub use family::{Counter, CounterBy, CounterByPair, Gauge, GaugeBy, Histogram, RaiseTo, Seconds};
 pub use labels::{
-    AdmissionRefusal, AttemptOutcome, CallState, ConnectionEvent, Direction, DnsResult, DnsSource,
-    DropReason, EndReason, Label, Method, Origin, ParseReject, Reload, StatusClass, Transport,
+    AdmissionRefusal, AttemptOutcome, Authentication, CallState, ConnectionEvent, Direction, DnsResult,
+    DnsSource, DropReason, EndReason, Label, Method, Origin, ParseReject, Registration, Reload, StatusClass,
+    Transport,
 };
 pub use logging::{LogFormat, LoggingError, init_logging};
 pub use metrics::{GATEWAYS_MAX, GatewayMetrics, Metrics, reference};

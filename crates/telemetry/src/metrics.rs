@@ -5,8 +5,9 @@ use crate::family::{
     Seconds,
 };
 use crate::labels::{
-    AdmissionRefusal, AttemptOutcome, CallState, ConnectionEvent, Direction, DnsResult, DnsSource,
-    DropReason, EndReason, Method, Origin, ParseReject, Reload, StatusClass, Transport,
+    AdmissionRefusal, AttemptOutcome, Authentication, CallState, ConnectionEvent, Direction, DnsResult,
+    DnsSource, DropReason, EndReason, Method, Origin, ParseReject, Registration, Reload, StatusClass,
+    Transport,
 };
 use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
@@ -141,6 +142,19 @@ metric_table! {
     pub certificate_reloads: CounterBy<Reload> = "tandem_certificate_reloads_total";
     /// ICMP errors about datagrams of ours.
     pub unreachable: Counter = "tandem_unreachable_total";
+
+    /// Bindings of endpoints that are good now.
+    pub bindings: Gauge = "tandem_bindings";
+    /// Bindings that have lapsed because they were not refreshed.
+    pub bindings_lapsed: Counter = "tandem_bindings_lapsed_total";
+    /// REGISTER requests whose sender is known, by what came of them.
+    pub registrations: CounterBy<Registration> = "tandem_registrations_total";
+    /// Requests of endpoints that have to show credentials, by what came of it.
+    pub authentications: CounterBy<Authentication> = "tandem_authentications_total";
+    /// Sources and accounts that were suspended for wrong credentials.
+    pub suspensions: Counter = "tandem_suspensions_total";
+    /// Sources and accounts that are suspended now.
+    pub suspended: Gauge = "tandem_suspended";
 
     /// Look-ups of names in DNS that are over, by what came of them.
     pub dns_look_ups: CounterBy<DnsResult> = "tandem_dns_look_ups_total";

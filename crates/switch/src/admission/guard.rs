@@ -112,6 +112,11 @@ impl SourceKey {
         }
     }
 
+    /// The key as a number; 0 is no source's that sends anything.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     fn network(self) -> IpNet {
         if self.0 & !0xFFFF_FFFF == V4 {
             return Ipv4Net::from(Ipv4Addr::from(self.0 as u32)).into();

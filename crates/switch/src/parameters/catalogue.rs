@@ -129,8 +129,8 @@ catalogue! {
     "SS_NOMEDIA_DIRECTION", no_media_direction: NoMediaDirection = NoMediaDirection::Both, NoMediaDirection::RANGE,
         None, No, false, "Whether both sides or either must be silent for no-media hang-up.";
     "SS_ENDPOINT_EXPIRE", endpoint_expire: EndpointExpire = EndpointExpire::default(), whole(60, 86_400), Seconds, No,
-        false, "Registration lifetime: granted when none is asked for, and the cap (default,cap).";
-    "SS_ENDPOINT_NAT_EXPIRE", endpoint_nat_expire: Duration = seconds(300), whole(30, 86_400), Seconds, No, false,
+        true, "Registration lifetime: granted when none is asked for, and the cap (default,cap).";
+    "SS_ENDPOINT_NAT_EXPIRE", endpoint_nat_expire: Duration = seconds(300), whole(30, 86_400), Seconds, No, true,
         "Cap on the registration lifetime of endpoints behind NAT.";
     "SS_MEDIA_PROXY_BEHIND_NAT", media_proxy_behind_nat: bool = true, Range::OnOff, None, No, false,
         "Relay RTP when either leg is behind NAT.";

@@ -21,6 +21,7 @@ pub struct Endpoint {
 /// All endpoints, by user and by number.
 #[derive(Clone, Debug, Default)]
 pub struct Endpoints {
+    all: Vec<Arc<Endpoint>>,
     by_user: HashMap<Arc<str>, Arc<Endpoint>>,
     by_number: HashMap<String, Arc<Endpoint>>,
 }
@@ -34,7 +35,8 @@ impl Endpoints {
             if let Some(number) = &endpoint.number {
                 all.by_number.entry(number.clone()).or_insert_with(|| endpoint.clone());
             }
-            all.by_user.entry(endpoint.user.clone()).or_insert(endpoint);
+            all.by_user.entry(endpoint.user.clone()).or_insert_with(|| endpoint.clone());
+            all.all.push(endpoint);
         }
         all
     }
@@ -49,13 +51,18 @@ impl Endpoints {
         self.by_number.get(number)
     }
 
+    /// All of them, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.all.iter()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.by_user.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.by_user.is_empty()
+        self.all.is_empty()
     }
 }

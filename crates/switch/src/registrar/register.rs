@@ -85,45 +85,41 @@ pub fn screen_register(
 }
 
 impl Bindings {
-    /// Does what a REGISTER asks for that came by `flow`: all of it or, with an error, nothing. Lapsed bindings go in any
-    /// case.
+    /// The bindings after a REGISTER that came by `flow`: all that it asks for is done, or nothing. Lapsed ones are not
+    /// among them.
     ///
     /// # Errors
     /// Says with which status it is refused.
     pub fn register(
-        &mut self,
+        &self,
         request: &Message,
         flow: Flow,
         rules: &Rules,
         now: Wall,
-    ) -> Result<Accepted, Refused> {
-        let lapsed = self.expire(now);
+    ) -> Result<(Bindings, Accepted), Refused> {
+        let mut next = self.clone();
+        let mut accepted = Accepted { changed: next.expire(now), outbound: false };
         let head = Head::read(request)?;
-        let asked = Asked::read(request, flow, &head.path, rules)?;
-        match asked {
-            Asked::Query => Ok(Accepted { changed: lapsed, outbound: false }),
+        match Asked::read(request, flow, &head.path, rules)? {
+            Asked::Query => {}
             Asked::RemoveAll => {
-                if self.bindings.iter().any(|binding| is_late(binding, &head)) {
+                if next.bindings.iter().any(|binding| is_late(binding, &head)) {
                     return Err(out_of_order());
                 }
-                let changed = lapsed || !self.bindings.is_empty();
-                self.bindings.clear();
-                Ok(Accepted { changed, outbound: false })
+                accepted.changed |= !next.bindings.is_empty();
+                next.bindings.clear();
             }
             Asked::Contacts(contacts) => {
-                let mut next = self.bindings.clone();
-                let mut accepted = Accepted { changed: lapsed, outbound: false };
                 for contact in contacts {
                     accepted.outbound |= contact.reg_id.is_some();
-                    accepted.changed |= apply(&mut next, contact, &head, flow, now)?;
+                    accepted.changed |= apply(&mut next.bindings, contact, &head, flow, now)?;
                 }
-                if next.len() > rules.max_contacts {
+                if next.bindings.len() > rules.max_contacts {
                     return Err(Refused::with(StatusCode::FORBIDDEN));
                 }
-                self.bindings = next;
-                Ok(accepted)
             }
         }
+        Ok((next, accepted))
     }
 }
 

@@ -20,6 +20,9 @@ pub enum Offender {
     Source(SourceKey),
     /// A user name, whether there is such a user or not.
     Account(Arc<str>),
+    /// A user name at the source that its user was seen at last: others behind the same NAT, and the user itself, do not
+    /// suffer from who guesses elsewhere.
+    Home(SourceKey, Arc<str>),
 }
 
 impl fmt::Display for Offender {
@@ -27,6 +30,7 @@ impl fmt::Display for Offender {
         match self {
             Offender::Source(source) => source.fmt(f),
             Offender::Account(user) => f.write_str(user),
+            Offender::Home(source, user) => write!(f, "{user} at {source}"),
         }
     }
 }

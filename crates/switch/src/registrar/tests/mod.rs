@@ -57,7 +57,8 @@ impl World {
     }
 
     fn send(&mut self, request: &Message) -> Result<Message, Refused> {
-        let accepted = self.bindings.register(request, self.flow(), &self.rules, self.now)?;
+        let (next, accepted) = self.bindings.register(request, self.flow(), &self.rules, self.now)?;
+        self.bindings = next;
         let bytes = answer((request, self.flow(), "tag"), &self.bindings, accepted, &self.rules, self.now);
         Ok(Message::parse(bytes, &Limits::default()).expect("a response"))
     }
