@@ -21,6 +21,7 @@ mod overload;
 mod place;
 mod process;
 mod refused;
+mod register;
 mod rehearsal;
 mod reliable;
 mod session;

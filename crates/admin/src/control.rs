@@ -1,5 +1,7 @@
 //! What the API asks of the node.
 
+use crate::registrations::{RegistrationFilter, RegistrationPage};
+use crate::suspensions::SuspensionView;
 use crate::view::{BanView, CallFilter, CallPage, CallView, GatewayView};
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -27,6 +29,18 @@ pub trait Control: Send + Sync + 'static {
     /// Lifts the ban of an address. `false` if it is not banned.
     fn lift_ban(&self, source: IpAddr) -> bool;
 
+    /// The bindings of endpoints that the filter selects; `None` while the store does not answer.
+    fn registrations(&self, filter: RegistrationFilter) -> BoxFuture<'_, Option<RegistrationPage>>;
+
+    /// Removes the binding of a contact, or all bindings of an address of record.
+    fn remove_registration(&self, aor: String, contact: Option<String>) -> BoxFuture<'_, Removal>;
+
+    /// The sources and accounts that are suspended for wrong credentials.
+    fn suspensions(&self) -> Vec<SuspensionView>;
+
+    /// Lifts the suspension of that name. `false` if there is none.
+    fn lift_suspension(&self, name: &str) -> bool;
+
     /// Whether new calls may be sent here.
     fn ready(&self) -> Readiness;
 
@@ -45,6 +59,17 @@ pub enum HangUp {
     Accepted,
     /// There is no such call.
     NotFound,
+}
+
+/// What became of the removal of bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// There were some, and they have gone.
+    Removed,
+    /// There were none.
+    NotFound,
+    /// The store does not answer.
+    Away,
 }
 
 /// Whether the node takes new calls.

@@ -1,4 +1,4 @@
-//! The HTTP API: health, metrics, calls and gateways. JSON, described by the OpenAPI document it serves.
+//! The HTTP API: health, metrics, calls, gateways and registrations. JSON, described by the OpenAPI document it serves.
 //!
 //! The crate knows nothing of SIP. It asks a [`Control`], which the binary implements on the node.
 
@@ -9,14 +9,18 @@ mod control;
 mod gateways;
 mod health;
 mod problem;
+mod registrations;
 mod server;
+mod suspensions;
 mod timestamp;
 mod view;
 
 pub use auth::{Token, Tokens};
-pub use control::{BoxFuture, Control, HangUp, Readiness};
+pub use control::{BoxFuture, Control, HangUp, Readiness, Removal};
 pub use problem::Problem;
+pub use registrations::{RegistrationFilter, RegistrationPage, RegistrationView, RemovalFilter};
 pub use server::{MAX_REQUESTS_IN_FLIGHT, REQUEST_TIMEOUT, router, serve};
+pub use suspensions::{SuspensionKind, SuspensionList, SuspensionView};
 pub use timestamp::Timestamp;
 pub use view::{
     BanList, BanView, CallFilter, CallPage, CallSort, CallState, CallView, DEFAULT_PAGE, FailureView,

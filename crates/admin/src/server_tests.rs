@@ -1,9 +1,10 @@
 //! The API as its clients meet it.
 
 use super::*;
-use crate::control::{BoxFuture, HangUp, Readiness};
+use crate::control::{BoxFuture, HangUp, Readiness, Removal};
 use crate::{
-    BanView, CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView, TargetView,
+    BanView, CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView,
+    RegistrationFilter, RegistrationPage, RegistrationView, SuspensionKind, SuspensionView, TargetView,
     Timestamp, Token,
 };
 use axum::body::{Body, to_bytes};
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tower::ServiceExt;
 
 const PRESENT: &str = "0a1b";
+const REGISTERED: &str = "alice@example.com";
+const SUSPENDED: &str = "alice at 198.51.100.9";
 const BANNED: &str = "198.51.100.7";
 
 #[derive(Default)]
@@ -103,6 +106,49 @@ impl Control for OneCall {
         source.to_string() == BANNED
     }
 
+    fn registrations(&self, filter: RegistrationFilter) -> BoxFuture<'_, Option<RegistrationPage>> {
+        let at = Timestamp::from_unix_ms(1_772_366_400_000);
+        let view = RegistrationView {
+            aor: REGISTERED.into(),
+            contact: "sip:alice@192.0.2.7".into(),
+            q: 0.5,
+            expires_s: 250,
+            nat: true,
+            transport: "udp".into(),
+            source: "198.51.100.9:4711".into(),
+            path: Vec::new(),
+            instance: None,
+            reg_id: None,
+            user_agent: Some("phone".into()),
+            registered_at: at,
+            refreshed_at: at,
+        };
+        let page = (filter.after.as_deref() != Some("away")).then(|| RegistrationPage {
+            registrations: vec![view; filter.page_size().min(1)],
+            next: Some(format!("{} of {}", filter.page_size(), filter.filter)),
+        });
+        Box::pin(std::future::ready(page))
+    }
+
+    fn remove_registration(&self, aor: String, contact: Option<String>) -> BoxFuture<'_, Removal> {
+        let removal = match (aor.as_str(), contact.as_deref()) {
+            (REGISTERED, None | Some("sip:alice@192.0.2.7")) => Removal::Removed,
+            ("away", _) => Removal::Away,
+            _ => Removal::NotFound,
+        };
+        Box::pin(std::future::ready(removal))
+    }
+
+    fn suspensions(&self) -> Vec<SuspensionView> {
+        let at = |ms: u64| Timestamp::from_unix_ms(1_772_366_400_000 + ms);
+        let kind = SuspensionKind::Home;
+        vec![SuspensionView { name: SUSPENDED.into(), kind, since: at(0), until: at(300_000), left_s: 250 }]
+    }
+
+    fn lift_suspension(&self, name: &str) -> bool {
+        name == SUSPENDED
+    }
+
     fn ready(&self) -> Readiness {
         if self.draining { Readiness::NotReady { why: "draining".into() } } else { Readiness::Ready }
     }
@@ -161,6 +207,7 @@ async fn documented() -> Vec<(String, String)> {
         .iter()
         .flat_map(|(path, item)| {
             let path = path.replace("{id}", PRESENT).replace("{address}", BANNED);
+            let path = path.replace("{aor}", REGISTERED).replace("{name}", &SUSPENDED.replace(' ', "%20"));
             let methods: Vec<String> = item.as_object().expect("a path item").keys().cloned().collect();
             methods.into_iter().map(move |method| (method.to_uppercase(), path.clone()))
         })
@@ -251,6 +298,44 @@ async fn lifting_a_ban_is_204_for_a_source_that_is_banned_404_for_another_and_40
     for (address, status) in [(BANNED, 204), ("198.51.100.8", 404), ("somebody", 400)] {
         let answer = ask(&open(), "DELETE", &format!("/api/v1/bans/{address}"), None).await;
         assert_eq!(answer.status, status, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn registrations_are_listed_page_by_page() {
+    let page = ask(&open(), "GET", "/api/v1/registrations?filter=ali&limit=5000", None).await.json();
+    assert_eq!(page["registrations"][0]["aor"], REGISTERED);
+    assert_eq!(page["registrations"][0]["nat"], true);
+    assert_eq!(page["next"], "1000 of ali");
+    assert_eq!(ask(&open(), "GET", "/api/v1/registrations?after=away", None).await.status, 503);
+    assert_eq!(ask(&open(), "GET", "/api/v1/registrations?page=2", None).await.status, 400);
+}
+
+#[tokio::test]
+async fn removing_a_registration_is_204_or_404_or_503() {
+    for (path, status) in [
+        ("alice@example.com", 204),
+        ("alice%40example.com?contact=sip%3Aalice%40192.0.2.7", 204),
+        ("alice@example.com?contact=sip%3Abob", 404),
+        ("bob@example.com", 404),
+        ("away", 503),
+        ("alice@example.com?contacts=x", 400),
+    ] {
+        let answer = ask(&open(), "DELETE", &format!("/api/v1/registrations/{path}"), None).await;
+        assert_eq!(answer.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn lifting_a_suspension_is_204_for_one_that_is_listed_and_404_for_another() {
+    let list = ask(&open(), "GET", "/api/v1/suspensions", None).await.json();
+    assert_eq!(
+        (&list["suspensions"][0]["name"], &list["suspensions"][0]["kind"]),
+        (&SUSPENDED.into(), &"home".into())
+    );
+    for (name, status) in [("alice%20at%20198.51.100.9", 204), ("bob", 404)] {
+        let answer = ask(&open(), "DELETE", &format!("/api/v1/suspensions/{name}"), None).await;
+        assert_eq!(answer.status, status, "{name}");
     }
 }
 

@@ -53,6 +53,50 @@ pub(crate) struct Bans {
     lift: Option<std::net::IpAddr>,
 }
 
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Registrations {
+    #[command(flatten)]
+    api: Api,
+    #[command(subcommand)]
+    action: Option<RegistrationsAction>,
+    /// Only bindings whose address of record or contact contains this.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    filter: String,
+    /// Only addresses of record after this one.
+    #[arg(long, value_name = "AOR")]
+    after: Option<String>,
+    /// The most addresses of record to list, 1 to 1000.
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+}
+
+#[derive(clap::Subcommand)]
+enum RegistrationsAction {
+    /// Remove the bindings of an address of record.
+    Remove(RemoveRegistration),
+}
+
+#[derive(clap::Args)]
+struct RemoveRegistration {
+    #[command(flatten)]
+    api: Api,
+    /// The address of record, as the list has it.
+    aor: String,
+    /// Only the binding of this contact, as the list has it.
+    #[arg(long)]
+    contact: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Suspensions {
+    #[command(flatten)]
+    api: Api,
+    /// Lift the suspension of this name instead of listing.
+    #[arg(long, value_name = "NAME")]
+    lift: Option<String>,
+}
+
 impl Api {
     fn request(&self, method: &str, path: &str) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.api.trim_end_matches('/'));
@@ -170,6 +214,50 @@ impl Bans {
         }
         let answer = self.api.request("GET", "/api/v1/bans")?;
         self.api.print(&answer, "bans", &["source", "since", "until", "left_s"])?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Registrations {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        if let Some(RegistrationsAction::Remove(remove)) = self.action {
+            return remove.execute();
+        }
+        let mut path = format!("/api/v1/registrations?limit={}&filter={}", self.limit, escape(&self.filter));
+        if let Some(after) = &self.after {
+            path.push_str(&format!("&after={}", escape(after)));
+        }
+        let answer = self.api.request("GET", &path)?;
+        let columns = ["aor", "contact", "q", "expires_s", "nat", "transport", "source", "user_agent"];
+        self.api.print(&answer, "registrations", &columns)?;
+        if let Some(next) = answer.get("next").and_then(Value::as_str).filter(|_| !self.api.json) {
+            output::print(&format!("more: --after {next}\n"))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl RemoveRegistration {
+    fn execute(self) -> anyhow::Result<ExitCode> {
+        let mut path = format!("/api/v1/registrations/{}", escape(&self.aor));
+        if let Some(contact) = &self.contact {
+            path.push_str(&format!("?contact={}", escape(contact)));
+        }
+        self.api.request("DELETE", &path)?;
+        output::print(&format!("removed {}\n", self.contact.as_ref().unwrap_or(&self.aor)))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Suspensions {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        if let Some(name) = &self.lift {
+            self.api.request("DELETE", &format!("/api/v1/suspensions/{}", escape(name)))?;
+            output::print(&format!("hearing {name} again\n"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let answer = self.api.request("GET", "/api/v1/suspensions")?;
+        self.api.print(&answer, "suspensions", &["name", "kind", "since", "until", "left_s"])?;
         Ok(ExitCode::SUCCESS)
     }
 }

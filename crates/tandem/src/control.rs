@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tandem_admin::{
     BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayKind,
-    GatewayState, GatewayView, HangUp, Readiness, TargetView, Timestamp,
+    GatewayState, GatewayView, HangUp, Readiness, RegistrationFilter, RegistrationPage, RegistrationView,
+    Removal, SuspensionKind, SuspensionView, TargetView, Timestamp,
 };
-use tandem_node::{GatewayReport, GatewayTarget, MappingReport, Node};
-use tandem_sip::time::Wall;
+use tandem_node::{GatewayReport, GatewayTarget, MappingReport, Node, Registered};
+use tandem_sip::time::{Mono, Now, Wall};
 use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Stage};
 use tandem_switch::cdr::{AttemptOutcome, EndReason, failure_name};
 use tandem_switch::failover::Failure;
 use tandem_switch::gateway::{LastFailure, Limits, Statistics};
+use tandem_switch::registrar::{Binding, Offender, Suspended};
 
 pub(crate) struct NodeControl {
     node: Arc<Node>,
@@ -58,8 +60,8 @@ impl Control for NodeControl {
         let now = self.node.now();
         let view = |ban: Banned| BanView {
             source: ban.source.to_string(),
-            since: timestamp(Wall(now.wall.0.saturating_sub(now.mono.since(ban.since).as_millis() as u64))),
-            until: timestamp(Wall(now.wall.0 + ban.until.since(now.mono).as_millis() as u64)),
+            since: instant(now, ban.since),
+            until: instant(now, ban.until),
             left_s: ban.until.since(now.mono).as_secs(),
         };
         self.node.bans().into_iter().map(view).collect()
@@ -67,6 +69,50 @@ impl Control for NodeControl {
 
     fn lift_ban(&self, source: IpAddr) -> bool {
         self.node.lift_ban(source)
+    }
+
+    fn registrations(&self, filter: RegistrationFilter) -> BoxFuture<'_, Option<RegistrationPage>> {
+        Box::pin(async move {
+            let (max, after) = (filter.page_size(), filter.after.as_deref());
+            let found = self.node.registrations(&filter.filter, after, max).await.ok()?;
+            let now = self.node.now().wall;
+            let next = found.last().filter(|_| found.len() == max).map(|last| last.aor.to_string());
+            let view = |registered: &Registered| -> Vec<_> {
+                let bindings = registered.bindings.iter();
+                bindings.map(|binding| registration_view(&registered.aor, binding, now)).collect()
+            };
+            Some(RegistrationPage { registrations: found.iter().flat_map(view).collect(), next })
+        })
+    }
+
+    fn remove_registration(&self, aor: String, contact: Option<String>) -> BoxFuture<'_, Removal> {
+        Box::pin(async move {
+            match self.node.remove_registration(&aor, contact.as_deref()).await {
+                Some(0) => Removal::NotFound,
+                Some(_) => Removal::Removed,
+                None => Removal::Away,
+            }
+        })
+    }
+
+    fn suspensions(&self) -> Vec<SuspensionView> {
+        let now = self.node.now();
+        let view = |suspended: Suspended| SuspensionView {
+            name: suspended.offender.to_string(),
+            kind: match suspended.offender {
+                Offender::Source(_) => SuspensionKind::Source,
+                Offender::Account(_) => SuspensionKind::Account,
+                Offender::Home(..) => SuspensionKind::Home,
+            },
+            since: instant(now, suspended.since),
+            until: instant(now, suspended.until),
+            left_s: suspended.until.since(now.mono).as_secs(),
+        };
+        self.node.suspensions().into_iter().map(view).collect()
+    }
+
+    fn lift_suspension(&self, name: &str) -> bool {
+        self.node.lift_suspension(name)
     }
 
     fn ready(&self) -> Readiness {
@@ -117,6 +163,29 @@ fn call_view(call: &CallStatus, now: Wall) -> CallView {
 
 fn timestamp(wall: Wall) -> Timestamp {
     Timestamp::from_unix_ms(wall.0)
+}
+
+/// The wall-clock time of an instant.
+fn instant(now: Now, at: Mono) -> Timestamp {
+    timestamp(now.to_wall(at))
+}
+
+fn registration_view(aor: &str, binding: &Binding, now: Wall) -> RegistrationView {
+    RegistrationView {
+        aor: aor.to_owned(),
+        contact: binding.contact.to_string(),
+        q: f32::from(binding.q) / 1000.0,
+        expires_s: binding.left_s(now),
+        nat: binding.nat,
+        transport: binding.flow.transport.via_name().to_ascii_lowercase(),
+        source: binding.flow.remote.to_string(),
+        path: binding.path.iter().map(ToString::to_string).collect(),
+        instance: binding.instance.as_deref().map(str::to_owned),
+        reg_id: binding.reg_id,
+        user_agent: binding.user_agent.as_deref().map(str::to_owned),
+        registered_at: timestamp(binding.registered),
+        refreshed_at: timestamp(binding.refreshed),
+    }
 }
 
 fn mapping_view(report: &MappingReport) -> GatewayView {

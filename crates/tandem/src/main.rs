@@ -46,6 +46,10 @@ enum Command {
     Gateways(client::Gateways),
     /// List the sources that a running switch does not listen to, or lift a ban.
     Bans(client::Bans),
+    /// List the bindings of endpoints of a running switch, or remove some.
+    Registrations(client::Registrations),
+    /// List the sources and accounts that are suspended for wrong credentials, or lift a suspension.
+    Suspensions(client::Suspensions),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +61,8 @@ fn main() -> ExitCode {
         Command::Calls(calls) => calls.execute(),
         Command::Gateways(gateways) => gateways.execute(),
         Command::Bans(bans) => bans.execute(),
+        Command::Registrations(registrations) => registrations.execute(),
+        Command::Suspensions(suspensions) => suspensions.execute(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("tandem: {error:#}");
