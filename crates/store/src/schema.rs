@@ -1,7 +1,8 @@
-//! Which schemas of a call's snapshot and of an address's bindings this release reads and writes.
+//! Which schemas of a call's snapshot, of an address's bindings and of a gateway's publication this release reads and writes.
 
 use crate::codec::Versioned;
 use tandem_switch::call::Snapshot;
+use tandem_switch::publication::Publication;
 use tandem_switch::registrar::Bindings;
 
 impl Versioned for Snapshot {
@@ -10,6 +11,11 @@ impl Versioned for Snapshot {
 }
 
 impl Versioned for Bindings {
+    const SCHEMA: u16 = 1;
+    type Previous = Self;
+}
+
+impl Versioned for Publication {
     const SCHEMA: u16 = 1;
     type Previous = Self;
 }

@@ -7,6 +7,7 @@ pub mod emergency;
 pub mod failover;
 pub mod gateway;
 pub mod parameters;
+pub mod publication;
 pub mod registrar;
 pub mod routing;
 mod secret;

@@ -24,7 +24,7 @@ const MAX_IN_ALL: u8 = 4;
 
 /// The challenges that have been answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Challenges {
+pub(crate) struct Challenges {
     realms: Vec<Realm>,
     in_all: u8,
 }
@@ -48,7 +48,7 @@ impl Realm {
 
 impl Challenges {
     /// Takes what a 401 or 407 asks for. `false` if it is not to be answered, or not again.
-    pub(super) fn take(&mut self, response: &Message) -> bool {
+    pub(crate) fn take(&mut self, response: &Message) -> bool {
         let asked = strongest(response);
         if asked.is_empty() || self.in_all >= MAX_IN_ALL {
             return false;
@@ -78,17 +78,23 @@ impl Challenges {
     }
 
     /// The request goes out again for another reason than a challenge: a server may want a new nonce for it.
-    pub(super) fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.realms.iter_mut().for_each(Realm::renew);
     }
 
+    /// What was asked has been done: what is asked from now on is answered as if it were the first time.
+    pub(crate) fn renew_all(&mut self) {
+        self.renew();
+        self.in_all = 0;
+    }
+
     /// Whether a request has to carry answers.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.realms.is_empty()
     }
 
     /// What is asked for a request that goes out under `serial`: the same again if it has been answered before.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &self,
         names: &Names,
         serial: Serial,

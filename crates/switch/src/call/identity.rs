@@ -54,7 +54,7 @@ pub struct Serial {
 
 /// Makes a call's names: a function of (call, epoch, counter), so nothing repeats and nothing is random.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Names {
+pub(crate) struct Names {
     token: String,
     next: Serial,
 }
@@ -76,6 +76,16 @@ impl CallId {
         let mut id = [0; 12];
         id.copy_from_slice(&hasher.finish128().as_bytes()[..12]);
         Some(Self(id))
+    }
+
+    /// What stands in place of a call's id in what a gateway's own requests carry: probes and registrations.
+    pub fn of_gateway(name: &str, key: &[u8; 16]) -> Self {
+        let mut hasher = SipHasher128::new_with_key(key);
+        write_part(&mut hasher, b"gateway");
+        write_part(&mut hasher, name.as_bytes());
+        let mut id = [0; 12];
+        id.copy_from_slice(&hasher.finish128().as_bytes()[..12]);
+        Self(id)
     }
 
     /// The bucket that the call's shared state lives in.
@@ -177,12 +187,12 @@ impl Serial {
 
 impl Names {
     /// The names of the call with this token, in its `epoch`.
-    pub(super) fn new(token: String, epoch: u32) -> Self {
+    pub(crate) fn new(token: String, epoch: u32) -> Self {
         Self { token, next: Serial { epoch, number: 0 } }
     }
 
     /// The next serial.
-    pub(super) fn next(&mut self) -> Serial {
+    pub(crate) fn next(&mut self) -> Serial {
         let serial = self.next;
         self.next.number += 1;
         serial
@@ -199,17 +209,17 @@ impl Names {
     }
 
     /// A tag or a Call-ID.
-    pub(super) fn tag(&self, serial: Serial) -> String {
+    pub(crate) fn tag(&self, serial: Serial) -> String {
         self.name("", serial)
     }
 
     /// A Via branch.
-    pub(super) fn branch(&self, serial: Serial) -> String {
+    pub(crate) fn branch(&self, serial: Serial) -> String {
         self.name(MAGIC_COOKIE, serial)
     }
 
     /// An evenly spread number for the waits that are to differ from call to call: the same for one serial of one call.
-    pub(super) fn draw(&self, serial: Serial) -> u64 {
+    pub(crate) fn draw(&self, serial: Serial) -> u64 {
         let mut hasher = SipHasher128::new();
         write_part(&mut hasher, self.token.as_bytes());
         hasher.write_u32(serial.epoch);

@@ -49,7 +49,9 @@ pub use action::{
     Action, Again, Authorization, Bindings, Branch, Candidate, Event, Input, Looked, MAX_TARGETS, Reach, Seq,
     Setup, Sought, Target, Unauthorized,
 };
+pub(crate) use challenge::Challenges;
 pub use fork::MAX_BRANCHES;
+pub(crate) use identity::Names;
 pub use identity::{CallId, Serial, TOKEN_LEN, Token, TokenKeys};
 pub(crate) use screen::check_required;
 pub use screen::{Refused, Screened, respond_outside_dialog, screen};
@@ -63,7 +65,6 @@ use clearing::{Clearing, Ending};
 use connected::{Connected, Party};
 use context::{Context, Profile};
 use copy_on_write::CopyOnWrite;
-use identity::Names;
 use requests::reason_line;
 use ringing::Ringing;
 use std::sync::Arc;

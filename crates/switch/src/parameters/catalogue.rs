@@ -97,7 +97,7 @@ catalogue! {
         EitherLeg, true, "Longest conversation of a party without session timers; 0 is off.";
     "SS_SIP_NO_TIMER_ACTION", no_timer_action: NoTimerAction = NoTimerAction::Hangup, NoTimerAction::RANGE, None, No,
         true, "What the no-timer interval does: end the call, or probe the party with a re-INVITE.";
-    "SS_SIP_PUBLISH_EXPIRE", publish_expire: Duration = seconds(3600), whole(30, 7200), Seconds, EitherLeg, false,
+    "SS_SIP_PUBLISH_EXPIRE", publish_expire: Duration = seconds(3600), whole(30, 7200), Seconds, Attempt, true,
         "Lifetime granted to a gateway's PUBLISH; when it lapses the gateway is unavailable.";
     "SS_SIP_100REL", reliable_provisionals: ReliableProvisionals = ReliableProvisionals::Off,
         ReliableProvisionals::RANGE, None, EitherLeg, true, "Reliable provisional responses (PRACK), per leg.";
