@@ -5,6 +5,7 @@ use crate::config::{ConfiguredMapping, ConfiguredRouting, GatewayTls, TlsVerify}
 use crate::error::Problem;
 use crate::listen::{self, Listen};
 use crate::numbers::{cause_map, dialled, number_rules, pass_headers, pass_methods, stop_codes};
+use crate::registering;
 use crate::section::{Section, Spot, flag, text, whole};
 use crate::sections::{CALLS, CPS, overrides};
 use crate::values::{
@@ -16,8 +17,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::flow::Transport;
-use tandem_switch::gateway::{Account, GatewayAddress, Limits, MappingGateway, Redirects, RoutingGateway};
-use tandem_switch::parameters::Parameters;
+use tandem_switch::gateway::{
+    Account, GatewayAddress, HealthSettings, Limits, MappingGateway, Redirects, Registering, RoutingGateway,
+};
+use tandem_switch::parameters::{Overrides, Parameters};
 
 const PRIORITY: RangeInclusive<u32> = 0..=65_535;
 const WEIGHT: RangeInclusive<u32> = 1..=1000;
@@ -141,6 +144,7 @@ fn routing_gateway(
     let is_named = address.as_ref().is_some_and(|address| address.value.named().is_some());
     let tls = tls(section, transport, is_named);
     let account = account(section);
+    let register = registering::register(section, account.as_ref());
     let redirects = redirects(section);
     let gateway = RoutingGateway {
         name: Arc::from(name?.value),
@@ -158,7 +162,7 @@ fn routing_gateway(
         redirects,
         number_rules,
         disabled,
-        probe_interval,
+        health: health(parameters, &overrides, probe_interval, register),
         parameters: Arc::new(parameters.attempt(&overrides, stop_codes)),
     };
     Some(ConfiguredRouting { gateway, tls, overrides })
@@ -197,6 +201,22 @@ fn probe(section: &mut Section) -> Option<Duration> {
     let interval = probe.read("interval", duration(PROBE_INTERVAL));
     section.adopt(probe);
     on.then(|| interval.map_or(DEFAULT_PROBE_INTERVAL, |spot| spot.value))
+}
+
+/// How a gateway's state is found out, by its own parameters.
+fn health(
+    parameters: &Parameters,
+    overrides: &Overrides,
+    probe_interval: Option<Duration>,
+    register: Option<Registering>,
+) -> HealthSettings {
+    let own = parameters.with(overrides);
+    HealthSettings {
+        probe_interval,
+        register,
+        publish_expire: own.publish_expire,
+        resend: own.resend_schedule(),
+    }
 }
 
 /// `tls_verify` and `tls_name`.

@@ -22,6 +22,7 @@ mod listen;
 mod numbers;
 mod place;
 mod presets;
+mod registering;
 mod registrar;
 mod routing;
 mod section;

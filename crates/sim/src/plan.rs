@@ -285,7 +285,7 @@ impl Gateway {
                 rewrite: Vec::new(),
             },
             disabled: self.disabled,
-            probe_interval: None,
+            health: Default::default(),
             parameters,
         }
     }

@@ -113,7 +113,7 @@ mod tests {
             redirects: crate::gateway::Redirects::Refuse,
             number_rules: NumberRules::default(),
             disabled: false,
-            probe_interval: None,
+            health: Default::default(),
             parameters: Arc::new(Parameters::default().attempt(&Overrides::default(), Vec::new())),
         })
     }

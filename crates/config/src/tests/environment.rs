@@ -32,7 +32,7 @@ fn a_variable_overrides_any_key() {
     let first = &config.routing_gateways[0].gateway;
     assert_eq!((first.address.to_string().as_str(), first.disabled), ("192.0.2.99:5060", true));
     assert_eq!(
-        (first.prefixes.join(" "), first.probe_interval.map(|i| i.as_secs())),
+        (first.prefixes.join(" "), first.health.probe_interval.map(|i| i.as_secs())),
         ("44 45".into(), Some(5))
     );
     assert_eq!(

@@ -16,7 +16,7 @@ fn a_gateway_needs_little() {
     assert_eq!(routing.gateway.address.to_string(), "192.0.2.20:5060");
     assert_eq!(routing.gateway.prefixes, [""]);
     assert_eq!((routing.gateway.priority, routing.gateway.weight, routing.gateway.disabled), (0, 1, false));
-    assert!(routing.gateway.probe_interval.is_none() && routing.gateway.account.is_none());
+    assert!(routing.gateway.health.probe_interval.is_none() && routing.gateway.account.is_none());
     assert_eq!(routing.gateway.parameters.invite_timeout, Duration::from_secs(10));
 }
 
@@ -62,7 +62,7 @@ fn every_key_of_a_gateway_is_read() {
     let routing = &configured.gateway;
     assert_eq!(routing.prefixes, ["44", "+1", "*#"]);
     assert_eq!((routing.priority, routing.weight, routing.disabled, routing.trusted), (3, 7, true, true));
-    assert_eq!(routing.probe_interval, Some(Duration::from_secs(15)));
+    assert_eq!(routing.health.probe_interval, Some(Duration::from_secs(15)));
     assert_eq!(routing.number_rules.apply("00442071"), "02071");
     assert_eq!(routing.parameters.stop_codes, [403, 404]);
     assert_eq!(routing.pass_methods, MethodSet::of(&[Method::Message]));
@@ -405,4 +405,43 @@ fn a_realm_needs_an_account_and_redirects_are_one_of_three() {
         ["tandem.toml:4: routing_gateway[0].redirects = \"follow\": \
           is not \"refuse\", \"gateway\" or \"any\""]
     );
+}
+
+#[test]
+fn a_gateway_that_demands_registration_says_as_whom() {
+    let register = |keys: &str| {
+        load(&routing(keys)).routing_gateways[0].gateway.health.register.clone().expect("a registration")
+    };
+    let plain = register("username = \"tandem\"\npassword = \"x\"\nregister = {}");
+    assert_eq!((plain.user.as_str(), plain.contact.as_str(), plain.domain), ("tandem", "tandem", None));
+    assert_eq!((plain.expires, plain.required), (Duration::from_secs(3600), true));
+    let full = register(
+        "register = { user = \"a\", domain = \"2001:db8::1\", contact = \"4420\", expires = \"10m\", required = false }",
+    );
+    assert_eq!((full.contact.as_str(), full.domain.as_deref()), ("4420", Some("[2001:db8::1]")));
+    assert_eq!((full.expires, full.required), (Duration::from_secs(600), false));
+    for (keys, message) in [
+        (
+            "{}",
+            "register.user: is missing; needed is the user to register as (unless set, the gateway's username)",
+        ),
+        (
+            "{ user = \"a@b\" }",
+            "register.user = \"a@b\": is not the user part of a SIP URI, such as 4420 or tandem",
+        ),
+        ("{ user = \"a\", domain = \"a b\" }", "register.domain = \"a b\": is not a domain, or an address"),
+        ("{ user = \"a\", expires = \"59s\" }", "register.expires = \"59s\": out of range 60–86400 s"),
+    ] {
+        let found = errors(&routing(&format!("register = {keys}")));
+        assert!(found.iter().any(|error| error.ends_with(message)), "{keys}: {found:?}");
+    }
+}
+
+#[test]
+fn a_gateways_own_publish_expire_caps_its_publications() {
+    let text = format!(
+        "[parameters]\nSS_SIP_PUBLISH_EXPIRE = 600\n{}",
+        routing("parameters = { SS_SIP_PUBLISH_EXPIRE = 60 }")
+    );
+    assert_eq!(load(&text).routing_gateways[0].gateway.health.publish_expire, Duration::from_secs(60));
 }

@@ -61,7 +61,7 @@ fn what_a_preset_comments_out_is_right_too() {
         let vendor = &config.routing_gateways[0];
         assert!(
             vendor.gateway.account.is_some()
-                && vendor.gateway.probe_interval.is_some()
+                && vendor.gateway.health.probe_interval.is_some()
                 && vendor.gateway.disabled
         );
         assert_eq!(vendor.gateway.number_rules.apply("2071"), "90112071");

@@ -2,11 +2,25 @@
 
 mod account;
 mod address;
+mod availability;
+mod exchange;
+mod health;
+#[cfg(test)]
+mod health_tests;
+mod probe;
+mod registering;
 mod sources;
 mod state;
 
 pub use account::{Account, MAX_NONCES, NonceCounts};
 pub use address::GatewayAddress;
+pub use availability::Unavailable;
+pub use exchange::ExchangeFailure;
+pub use health::{
+    Health, HealthAction, HealthEvent, HealthInput, HealthReport, HealthSettings, Located, Purpose,
+};
+pub use probe::{DOWN_AFTER, ProbeReport};
+pub use registering::{Registering, RegistrationReport};
 pub use sources::SourceTable;
 
 pub use state::{
@@ -19,7 +33,6 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tandem_sip::flow::Transport;
 use tandem_sip::{Method, MethodSet};
 
@@ -90,8 +103,8 @@ pub struct RoutingGateway {
     pub number_rules: NumberRules,
     /// Not called while set.
     pub disabled: bool,
-    /// Options probe, off if `None`.
-    pub probe_interval: Option<Duration>,
+    /// How its state is found out.
+    pub health: HealthSettings,
     /// The system's parameters with this gateway's overrides.
     pub parameters: Arc<AttemptParameters>,
 }

@@ -90,6 +90,10 @@ pub struct GatewayState {
     last_failures: VecDeque<LastFailure>,
     /// Until when it gets no new calls.
     held_until: Option<Mono>,
+    /// Whether it gets calls at all.
+    is_available: bool,
+    /// How many calls it says itself that it takes at once.
+    capacity: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +136,8 @@ impl GatewayState {
             slices: VecDeque::new(),
             last_failures: VecDeque::new(),
             held_until: None,
+            is_available: true,
+            capacity: None,
         }
     }
 
@@ -154,10 +160,13 @@ impl GatewayState {
         if self.slots.contains(&holder) {
             return Ok(());
         }
+        if !self.is_available {
+            return Err(Refusal::Unavailable);
+        }
         if self.pause(now.mono).is_some() {
             return Err(Refusal::Paused);
         }
-        if self.limits.max_calls.is_some_and(|limit| self.slots.len() >= limit as usize) {
+        if self.max_calls().is_some_and(|limit| self.slots.len() >= limit as usize) {
             return Err(Refusal::Calls);
         }
         if let Some(limit) = self.limits.cps {
@@ -171,6 +180,17 @@ impl GatewayState {
         }
         self.slots.insert(holder);
         Ok(())
+    }
+
+    /// Says whether it gets calls at all, and how many it takes at once by what it says itself. Calls that it has stay.
+    pub fn set_health(&mut self, is_available: bool, capacity: Option<u32>) {
+        self.is_available = is_available;
+        self.capacity = capacity;
+    }
+
+    /// The most concurrent calls: the smaller of its limit and what it says itself.
+    pub fn max_calls(&self) -> Option<u32> {
+        self.limits.max_calls.into_iter().chain(self.capacity).min()
     }
 
     /// Takes a slot that a call already holds, whatever the limits: a call that came back keeps what it had.
@@ -336,6 +356,30 @@ mod tests {
         assert_eq!(gateway.admit(at(30_000), holder(2)), Ok(()));
         gateway.hold(Mono(40_000), Duration::from_secs(86_400));
         assert_eq!(gateway.pause(Mono(40_000)), Some(MAX_HOLD));
+    }
+
+    #[test]
+    fn a_published_capacity_caps_the_slots_at_the_smaller_of_both() {
+        let mut gateway = state(Some(2), None);
+        gateway.set_health(true, Some(1));
+        assert_eq!(gateway.admit(at(0), holder(1)), Ok(()));
+        assert_eq!(gateway.admit(at(0), holder(2)), Err(Refusal::Calls));
+        gateway.set_health(true, Some(9));
+        assert_eq!(gateway.admit(at(0), holder(2)), Ok(()));
+        assert_eq!(gateway.admit(at(0), holder(3)), Err(Refusal::Calls));
+        gateway.set_health(true, Some(0));
+        assert_eq!(gateway.calls(), 2, "calls that it has stay");
+    }
+
+    #[test]
+    fn a_gateway_that_is_not_available_admits_nothing_and_keeps_its_calls() {
+        let mut gateway = state(None, None);
+        assert_eq!(gateway.admit(at(0), holder(1)), Ok(()));
+        gateway.set_health(false, None);
+        assert_eq!(gateway.admit(at(0), holder(1)), Ok(()), "a slot that is held stays so");
+        assert_eq!(gateway.admit(at(0), holder(2)), Err(Refusal::Unavailable));
+        gateway.set_health(true, None);
+        assert_eq!(gateway.admit(at(0), holder(2)), Ok(()));
     }
 
     #[test]
