@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::{BoxFuture, HangUp, Readiness, Removal};
 use crate::{
-    BanView, CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView,
+    BanView, CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView, ProbeView,
     RegistrationFilter, RegistrationPage, RegistrationView, SuspensionKind, SuspensionView, TargetView,
     Timestamp, Token,
 };
@@ -84,6 +84,15 @@ impl Control for OneCall {
                 }],
                 state: GatewayState::Available,
                 why: None,
+                changed_at: None,
+                publication: None,
+                probe: Some(ProbeView {
+                    at: Timestamp::from_unix_ms(1_772_366_400_000),
+                    rtt_ms: Some(12),
+                    failure: None,
+                    failures: 0,
+                }),
+                registration: None,
                 calls: 1,
                 max_calls: Some(10),
                 cps: None,

@@ -182,7 +182,7 @@ pub enum GatewayState {
     Full,
     /// It has asked for a pause (503 with Retry-After).
     Paused,
-    /// Its probe fails or its publication lapsed.
+    /// It is known to take none; the reason is beside it.
     Unavailable,
     /// The configuration says no.
     Disabled,
@@ -203,9 +203,18 @@ pub struct GatewayView {
     pub state: GatewayState,
     /// Why it is in that state, unless it is plainly available.
     pub why: Option<String>,
+    /// When it last became available or unavailable; absent if that was at the start.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub changed_at: Option<Timestamp>,
+    /// What it has published of itself last (PUBLISH, RFC 3903).
+    pub publication: Option<PublicationView>,
+    /// Its last probe; absent if it is not probed.
+    pub probe: Option<ProbeView>,
+    /// Our registration at it; absent if none is wanted.
+    pub registration: Option<OurRegistrationView>,
     /// Calls it carries now, those in set-up included.
     pub calls: u32,
-    /// The most calls it may carry at once; absent means no bound.
+    /// The most calls it may carry at once, by its limit and by what it has published; absent means no bound.
     pub max_calls: Option<u32>,
     /// The most new calls per second; absent means no bound.
     pub cps: Option<u32>,
@@ -221,6 +230,64 @@ pub struct GatewayView {
     pub pdd_ms: Option<u64>,
     /// The latest failed attempts, newest first, at most ten.
     pub last_failures: Vec<FailureView>,
+}
+
+/// What a gateway has published of itself.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PublicationView {
+    /// `open` or `closed`.
+    pub basic: String,
+    /// `alive`, `lapsed` or `removed`.
+    pub standing: String,
+    /// The calls that it takes at once, if it says.
+    pub capacity: Option<u32>,
+    /// The entity-tag (SIP-ETag).
+    pub etag: String,
+    /// The type of the body it published last.
+    pub content_type: String,
+    /// When the first of the publications that were refreshed up to this one came.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When the last PUBLISH came.
+    #[schema(value_type = String, format = DateTime)]
+    pub refreshed_at: Timestamp,
+    /// When it lapses or has lapsed.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+}
+
+/// A gateway's last probe (OPTIONS).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ProbeView {
+    /// When it was over.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// How long the answer took, in milliseconds; absent if it failed.
+    pub rtt_ms: Option<u64>,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+/// Our registration at a gateway.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OurRegistrationView {
+    /// Our address-of-record.
+    pub aor: String,
+    /// Whether it stands.
+    pub registered: bool,
+    /// Since when it has stood without a gap.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// When it lapses unless it is refreshed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// When the registrar last failed to do as asked, unless it has done so since.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub failed_at: Option<Timestamp>,
+    /// Why.
+    pub failure: Option<String>,
 }
 
 /// One place of a gateway.

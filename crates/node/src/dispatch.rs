@@ -2,6 +2,8 @@
 
 use crate::call_actor::{Beginning, CallActor, CallMessage, branch_of};
 use crate::directory::{CallHandle, RouteKey};
+use crate::gateway_actor::GatewayHandle;
+use crate::gateway_care::CareMessage;
 use crate::guards::Sender;
 use crate::ongoing::RequestKey;
 use crate::registration::{Place, Registration};
@@ -98,7 +100,7 @@ impl Dispatcher {
         };
         self.shared.count(Direction::Received, message.raw());
         let (named, call, input) = if !message.is_request() {
-            self.on_response(message)?
+            self.on_response((flow, sender), message)?
         } else if let Err(rejection) = message.validate() {
             self.reject_malformed(flow, &message, rejection.status, rejection.reason);
             return None;
@@ -172,13 +174,20 @@ impl Dispatcher {
         self.shared.answer(flow, request, &response);
     }
 
-    fn on_response(&self, response: Message) -> Option<Found> {
+    fn on_response(&self, (flow, sender): (Flow, Sender), response: Message) -> Option<Found> {
         if response.validate().is_err() {
             self.shared.metrics.parse_rejects.of(ParseReject::MalformedResponse).inc();
             return None;
         }
         let token =
             response.top_via().ok().and_then(|via| Token::of_branch(via.branch()?, &self.shared.keys));
+        if let Some(gateway) = token.and_then(|token| self.shared.gateways_by_id.get(&token.id)) {
+            if sender == Sender::Stranger {
+                self.shared.guards.vouch(flow.remote.ip());
+            }
+            self.hand_to_gateway(gateway, CareMessage::Response(response));
+            return None;
+        }
         match token.and_then(|token| self.shared.calls.find(token.id)) {
             Some(call) => Some((Named::ByToken, call, Input::Response(response))),
             None => {
@@ -227,6 +236,25 @@ impl Dispatcher {
         None
     }
 
+    fn hand_to_gateway(&self, gateway: &GatewayHandle, message: CareMessage) {
+        if !gateway.offer(message) {
+            self.shared.metrics.mailbox_overflow.inc();
+        }
+    }
+
+    /// A gateway publishes its state (RFC 3903).
+    fn on_publish(&self, flow: Flow, request: &Message) {
+        match self.shared.publisher(flow, request) {
+            Ok(gateway) => {
+                self.hand_to_gateway(&gateway, CareMessage::Publish { flow, request: request.clone() });
+            }
+            Err(status) => {
+                self.on_offence(flow);
+                self.shared.refuse_with(flow, request, status);
+            }
+        }
+    }
+
     fn answer_outside_dialog(&self, flow: Flow, request: &Message) {
         let tag = self.shared.stateless_tag(request);
         let response = match request.method() {
@@ -236,6 +264,7 @@ impl Dispatcher {
                 let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
                 Some(Refused::with(status).response(request, flow.remote, &tag))
             }
+            Some(Method::Publish) => return self.on_publish(flow, request),
             // Whoever asks whether calls may come here is told.
             Some(Method::Options) if self.shared.is_draining() => {
                 Some(self.unavailable(request).response(request, flow.remote, &tag))
@@ -424,6 +453,10 @@ impl Dispatcher {
     fn undeliverable(&self, sent: &[u8]) -> Option<(CallHandle, Input)> {
         let branch = branch_of(sent).filter(|_| !sent.starts_with(b"SIP/2.0"))?;
         let (token, serial) = (Token::of_branch(branch, &self.shared.keys)?, Serial::of(branch)?);
+        if let Some(gateway) = self.shared.gateways_by_id.get(&token.id) {
+            self.hand_to_gateway(gateway, CareMessage::Undeliverable(serial));
+            return None;
+        }
         Some((self.shared.calls.find(token.id)?, Input::Undeliverable(serial)))
     }
 }

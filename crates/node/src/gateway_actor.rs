@@ -1,20 +1,24 @@
 //! One actor per routing gateway: its slots and its statistics.
 
 use crate::call_actor::CallMessage;
+use crate::directory::MAILBOX_MAX;
 #[cfg(feature = "fault-injection")]
 use crate::faults::Fault;
+use crate::gateway_care::{Care, CareMessage};
 use crate::locations::GatewayTarget;
 use crate::shared::Shared;
 use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tandem_sip::time::Now;
 use tandem_switch::call::{Authorization, Input, Serial, Unauthorized};
 use tandem_switch::gateway::{
-    GatewayState, Holder, LastFailure, MAX_HOLD, NonceCounts, Outcome, Refusal, RoutingGateway, Statistics,
+    GatewayState, HealthReport, Holder, LastFailure, MAX_HOLD, NonceCounts, Outcome, Refusal, RoutingGateway,
+    Statistics,
 };
-use tandem_telemetry::GatewayMetrics;
+use tandem_telemetry::{GatewayMetrics, HealthMetrics};
 
 /// What a gateway's actor is told.
 #[derive(Debug)]
@@ -31,6 +35,10 @@ pub(crate) enum GatewayMessage {
     Reclaim(Holder),
     /// All calls have said which slots they have.
     Reclaimed,
+    /// Something about its health.
+    Care(CareMessage),
+    /// The same, from the network: there is room for so many only.
+    Network(CareMessage),
     /// An operator asks.
     Report(RpcReplyPort<GatewayReport>),
 }
@@ -46,6 +54,10 @@ pub struct GatewayReport {
     pub calls: usize,
     /// How long it gets no new calls, as it asked for a pause.
     pub pause: Option<Duration>,
+    /// Whether it gets calls, and what that is known from.
+    pub health: HealthReport,
+    /// The most calls that it carries at once, by its limit and by what it says itself.
+    pub max_calls: Option<u32>,
     /// Figures over the statistics window.
     pub statistics: Statistics,
     /// The last failures, newest first.
@@ -57,14 +69,74 @@ pub struct GatewayReport {
 pub(crate) struct GatewayHandle {
     pub(crate) gateway: Arc<RoutingGateway>,
     pub(crate) metrics: GatewayMetrics,
+    pub(crate) health_metrics: HealthMetrics,
     actor: ArcSwap<Option<ActorRef<GatewayMessage>>>,
+    /// Messages from the network that its actor has not taken up.
+    waiting: AtomicUsize,
+    /// How often its actor has been started.
+    starts: AtomicU32,
+    is_available: AtomicBool,
+    has_left: AtomicBool,
 }
 
 impl GatewayHandle {
-    pub(crate) fn new(gateway: Arc<RoutingGateway>, metrics: GatewayMetrics) -> Self {
+    pub(crate) fn new(
+        gateway: Arc<RoutingGateway>,
+        (metrics, health_metrics): (GatewayMetrics, HealthMetrics),
+    ) -> Self {
         metrics.slots_limit.set(gateway.limits.max_calls.unwrap_or(0).into());
-        metrics.available.set(i64::from(!gateway.disabled));
-        Self { gateway, metrics, actor: ArcSwap::default() }
+        let is_available = !gateway.disabled;
+        metrics.available.set(is_available.into());
+        Self {
+            gateway,
+            metrics,
+            health_metrics,
+            actor: ArcSwap::default(),
+            waiting: AtomicUsize::new(0),
+            starts: AtomicU32::new(0),
+            is_available: AtomicBool::new(is_available),
+            has_left: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it gets calls at all. Its limits are its actor's business.
+    pub(crate) fn is_available(&self) -> bool {
+        self.is_available.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_available(&self, is_available: bool) {
+        self.is_available.store(is_available, Ordering::Relaxed);
+    }
+
+    /// Whether its registrar need not be told anything any more.
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_left(&self, has_left: bool) {
+        self.has_left.store(has_left, Ordering::Relaxed);
+    }
+
+    /// The number of this start of its actor.
+    pub(crate) fn next_start(&self) -> u32 {
+        self.waiting.store(0, Ordering::Relaxed);
+        self.starts.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells its actor of something that came from the network. `false` if there is no room, or no actor.
+    pub(crate) fn offer(&self, message: CareMessage) -> bool {
+        if self.waiting.load(Ordering::Relaxed) >= MAILBOX_MAX {
+            return false;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.tell(GatewayMessage::Network(message))
+    }
+
+    /// Its actor has taken a message from the network up.
+    fn taken_up(&self) {
+        // One that was on its way when the actor was started anew was forgotten with the others.
+        let one_less = |waiting: usize| Some(waiting.saturating_sub(1));
+        let _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
     }
 
     /// Puts an actor in place of the one before.
@@ -94,6 +166,14 @@ pub(crate) struct Slots {
     nonces: NonceCounts,
     /// Started anew: until the calls have said what they hold there is no telling whether one more fits.
     reclaiming: bool,
+    care: Care,
+}
+
+impl Slots {
+    fn take_care(&mut self, message: CareMessage, now: Now) {
+        self.care.handle(message, &mut self.nonces, now);
+        self.care.settle(&mut self.state, now);
+    }
 }
 
 /// Asks calls which slots of a gateway they hold. Each call is given a copy; when the last is gone, all have answered.
@@ -166,10 +246,12 @@ impl Actor for GatewayActor {
         (): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let reclaiming = self.handle.actor().is_some();
-        self.handle.install(myself);
-        let state = GatewayState::new(self.handle.gateway.limits);
+        self.handle.install(myself.clone());
+        let mut state = GatewayState::new(self.handle.gateway.limits);
         self.count(&state);
-        Ok(Slots { state, nonces: NonceCounts::default(), reclaiming })
+        let mut care = Care::start(self.shared.clone(), self.handle.clone(), myself);
+        care.settle(&mut state, self.shared.clock.now());
+        Ok(Slots { state, nonces: NonceCounts::default(), reclaiming, care })
     }
 
     async fn handle(
@@ -197,6 +279,11 @@ impl Actor for GatewayActor {
                 self.count(&slots.state);
             }
             GatewayMessage::Reclaimed => slots.reclaiming = false,
+            GatewayMessage::Care(message) => slots.take_care(message, now),
+            GatewayMessage::Network(message) => {
+                self.handle.taken_up();
+                slots.take_care(message, now);
+            }
             GatewayMessage::Report(reply) => {
                 let state = &slots.state;
                 let mut last_failures: Vec<_> = state.last_failures().copied().collect();
@@ -207,6 +294,8 @@ impl Actor for GatewayActor {
                     targets: self.shared.locations.report(&self.handle.gateway),
                     calls: state.calls(),
                     pause: state.pause(now.mono),
+                    health: slots.care.report(now),
+                    max_calls: state.max_calls(),
                     statistics: state.statistics(now.mono),
                     last_failures,
                 });

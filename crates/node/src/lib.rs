@@ -11,6 +11,7 @@ mod dispatch;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod gateway_actor;
+mod gateway_care;
 mod guards;
 mod labels;
 mod listener_actor;
@@ -20,6 +21,8 @@ mod locations;
 mod next_hop;
 mod ongoing;
 mod overload;
+mod publications;
+mod publishers;
 mod registrar;
 mod registrar_actor;
 mod registration;

@@ -10,12 +10,14 @@ use crate::directory::Directory;
 #[cfg(feature = "fault-injection")]
 use crate::faults::{Fault, Faults};
 use crate::gateway_actor::{GatewayHandle, GatewayMessage, GatewayReport};
+use crate::gateway_care::CareMessage;
 use crate::guards::Guards;
 use crate::listeners::{self, Listener};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
+use crate::publications;
 use crate::registrar::Registrar;
 use crate::shared::Shared;
 use crate::supervisors::{CallSupervisor, Child, Keeper, NodeSupervisor};
@@ -24,6 +26,7 @@ use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
 use ractor::{ActorCell, ActorRef, ActorRuntime, ActorStatus, SpawnErr, call_t};
 use siphasher::sip::SipHasher13;
+use std::collections::HashMap;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -90,6 +93,7 @@ pub struct Node {
     measuring: JoinHandle<()>,
     look_ups: JoinHandle<()>,
     certificates: JoinHandle<()>,
+    publications: JoinHandle<()>,
 }
 
 /// How a node stopped.
@@ -142,11 +146,13 @@ impl Node {
         let routing: Vec<_> =
             config.routing_gateways.iter().map(|configured| Arc::new(configured.gateway.clone())).collect();
         let handle = |gateway: &Arc<tandem_switch::gateway::RoutingGateway>| {
-            let handle = GatewayHandle::new(gateway.clone(), metrics.gateway(&gateway.name));
-            (gateway.name.clone(), Arc::new(handle))
+            let of_gateway = (metrics.gateway(&gateway.name), metrics.gateway_health(&gateway.name));
+            (gateway.name.clone(), Arc::new(GatewayHandle::new(gateway.clone(), of_gateway)))
         };
+        let gateways: HashMap<_, _> = routing.iter().map(handle).collect();
         let limits = Limits { max_calls: Some(config.limits.max_calls), cps: config.limits.cps };
         let boot = getrandom::u64().map_err(StartError::Random)?;
+        let key = random_key()?;
         let digest_keys = (random_key()?, random_key()?);
         let name: Arc<str> = name.into();
         let hint = hint_of(&name);
@@ -156,7 +162,7 @@ impl Node {
             hint,
             name,
             clock,
-            keys: TokenKeys { current: random_key()?, previous: None },
+            keys: TokenKeys { current: key, previous: None },
             store: Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::new(move || clock.now()))),
             complaints: Complaints::default(),
             wheel: Wheel::new(move || clock.mono(), &metrics),
@@ -167,7 +173,8 @@ impl Node {
             locations,
             tls_peers,
             sources: ArcSwap::from_pointee(SourceTable::new(&mapping)),
-            gateways: routing.iter().map(handle).collect(),
+            gateways_by_id: gateways.values().map(|handle| (id_of(handle, &key), handle.clone())).collect(),
+            gateways,
             routes: ArcSwap::from_pointee(RouteTable::new(routing)),
             emergency: config.routing.emergency.clone(),
             admission: Admission::new(limits, &mapping, &metrics),
@@ -193,7 +200,8 @@ impl Node {
             async move { shared.locations.run().await }
         });
         let certificates = tokio::spawn(watch_certificates(shared.clone()));
-        Ok(Self { shared, root, root_lives, sinks, wheel, measuring, look_ups, certificates })
+        let publications = tokio::spawn(publications::follow(shared.clone()));
+        Ok(Self { shared, root, root_lives, sinks, wheel, measuring, look_ups, certificates, publications })
     }
 
     /// The node's name.
@@ -418,6 +426,8 @@ impl Node {
         };
         // Who has not answered by then will find nobody here.
         let _ = tokio::time::timeout(FAREWELL, parting).await;
+        // A registrar that is silent forgets us when the registration lapses.
+        let _ = tokio::time::timeout(FAREWELL, self.unregister()).await;
         for socket in self.shared.listeners.iter().filter_map(|listener| listener.socket.stream()) {
             socket.close();
         }
@@ -426,10 +436,21 @@ impl Node {
         self.measuring.abort();
         self.look_ups.abort();
         self.certificates.abort();
+        self.publications.abort();
         if self.root.stop_and_wait(None, Some(FAREWELL)).await.is_err() && self.is_running() {
             tracing::warn!("the node's actors did not stop in time");
         }
         Stopped { hung_up, cdrs_lost }
+    }
+
+    /// Gives our registrations at gateways back.
+    async fn unregister(&self) {
+        for gateway in self.shared.gateways.values() {
+            gateway.tell(GatewayMessage::Care(CareMessage::Leave));
+        }
+        while !self.shared.gateways.values().all(|gateway| gateway.has_left()) {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
     }
 
     /// Whether some call has something to resend within the time of a farewell: its last request or response was not
@@ -457,6 +478,11 @@ impl Node {
 fn offers(listeners: &[Listener]) -> Offers {
     let family = |listener: &Listener| Family::of(listener.socket.local_addr().ip());
     listeners.iter().map(|listener| (listener.socket.transport(), family(listener))).collect()
+}
+
+/// What the tokens of a gateway's own requests say.
+fn id_of(handle: &GatewayHandle, key: &[u8; 16]) -> CallId {
+    CallId::of_gateway(&handle.gateway.name, key)
 }
 
 fn random_key() -> Result<[u8; 16], StartError> {

@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) sources: ArcSwap<SourceTable>,
     pub(crate) routes: ArcSwap<RouteTable>,
     pub(crate) gateways: HashMap<GatewayName, Arc<GatewayHandle>>,
+    /// The same, by what the tokens of their own requests say.
+    pub(crate) gateways_by_id: HashMap<CallId, Arc<GatewayHandle>>,
     /// Numbers whose calls no limit on their length ends.
     pub(crate) emergency: EmergencyNumbers,
     pub(crate) admission: Admission,
@@ -223,6 +225,11 @@ impl Shared {
         Some(Target { flow, local: self.local_name(flow.listener, target.address) })
     }
 
+    /// Whether a gateway gets calls, as far as that is known before it is asked.
+    fn is_available(&self, gateway: &RoutingGateway) -> bool {
+        self.gateways.get(&gateway.name).is_none_or(|handle| handle.is_available())
+    }
+
     /// Whether a number, as dialled or after the mapping gateway's rules, is one of an emergency service.
     pub(crate) fn is_emergency(&self, gateway: &MappingGateway, dialled: &str) -> bool {
         self.emergency.iter().next().is_some()
@@ -236,7 +243,8 @@ impl Shared {
         let called =
             mapping.map_or_else(|| dialled.to_owned(), |gateway| gateway.number_rules.apply(dialled));
         let emergency = self.emergency.contains(dialled) || self.emergency.contains(&called);
-        let gateways = self.routes.load().candidates(&called, id.draw(), |_| true);
+        let gateways =
+            self.routes.load().candidates(&called, id.draw(), |gateway| self.is_available(gateway));
         let candidate = |gateway: &Arc<RoutingGateway>| {
             let reach = match &gateway.address {
                 GatewayAddress::At(_) => Reach::At(self.target_of(gateway)?),

@@ -192,6 +192,7 @@ impl Gateways {
             "kind",
             "address",
             "state",
+            "why",
             "calls",
             "max_calls",
             "attempts",

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tandem_admin::{
     BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayKind,
-    GatewayState, GatewayView, HangUp, Readiness, RegistrationFilter, RegistrationPage, RegistrationView,
-    Removal, SuspensionKind, SuspensionView, TargetView, Timestamp,
+    GatewayState, GatewayView, HangUp, OurRegistrationView, ProbeView, PublicationView, Readiness,
+    RegistrationFilter, RegistrationPage, RegistrationView, Removal, SuspensionKind, SuspensionView,
+    TargetView, Timestamp,
 };
 use tandem_node::{GatewayReport, GatewayTarget, MappingReport, Node, Registered};
 use tandem_sip::time::{Mono, Now, Wall};
@@ -14,7 +15,9 @@ use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Stage};
 use tandem_switch::cdr::{AttemptOutcome, EndReason, failure_name};
 use tandem_switch::failover::Failure;
-use tandem_switch::gateway::{LastFailure, Limits, Statistics};
+use tandem_switch::gateway::{LastFailure, Limits, ProbeReport, RegistrationReport, Statistics, Unavailable};
+use tandem_switch::publication::pidf::Basic;
+use tandem_switch::publication::{Publication, Standing};
 use tandem_switch::registrar::{Binding, Offender, Suspended};
 
 pub(crate) struct NodeControl {
@@ -191,7 +194,7 @@ fn registration_view(aor: &str, binding: &Binding, now: Wall) -> RegistrationVie
 fn mapping_view(report: &MappingReport) -> GatewayView {
     let gateway = &report.gateway;
     let sources: Vec<_> = gateway.sources.iter().map(ToString::to_string).collect();
-    let load = Load { calls: report.calls, limits: gateway.limits, disabled: false, pause: None };
+    let load = Load { calls: report.calls, limits: gateway.limits, unavailable: None, pause: None };
     view(
         &gateway.name,
         (GatewayKind::Mapping, sources.join(",")),
@@ -203,12 +206,66 @@ fn mapping_view(report: &MappingReport) -> GatewayView {
 
 fn routing_view(report: &GatewayReport) -> GatewayView {
     let gateway = &report.gateway;
-    let load =
-        Load { calls: report.calls, limits: gateway.limits, disabled: gateway.disabled, pause: report.pause };
+    let health = &report.health;
+    let load = Load {
+        calls: report.calls,
+        limits: Limits { max_calls: report.max_calls, ..gateway.limits },
+        unavailable: health.availability.err(),
+        pause: report.pause,
+    };
     let place = (GatewayKind::Routing, gateway.address.to_string());
     let targets = report.targets.iter().map(target_view).collect();
     let view = view(&gateway.name, place, &load, &report.statistics, &report.last_failures);
-    GatewayView { targets, ..view }
+    GatewayView {
+        targets,
+        changed_at: health.changed.map(timestamp),
+        publication: health.publication.as_ref().map(publication_view),
+        probe: health.probe.map(probe_view),
+        registration: health.registration.as_ref().map(our_registration_view),
+        ..view
+    }
+}
+
+fn publication_view((publication, standing): &(Publication, Standing)) -> PublicationView {
+    PublicationView {
+        basic: match publication.basic {
+            Basic::Open => "open",
+            Basic::Closed => "closed",
+        }
+        .to_owned(),
+        standing: match standing {
+            Standing::Alive => "alive",
+            Standing::Lapsed => "lapsed",
+            Standing::Removed => "removed",
+        }
+        .to_owned(),
+        capacity: publication.capacity,
+        etag: publication.etag.to_string(),
+        content_type: publication.content_type.to_string(),
+        since: timestamp(publication.since),
+        refreshed_at: timestamp(publication.refreshed),
+        expires_at: timestamp(publication.expires),
+    }
+}
+
+fn probe_view(probe: ProbeReport) -> ProbeView {
+    ProbeView {
+        at: timestamp(probe.at),
+        rtt_ms: probe.result.ok().map(|rtt| rtt.as_millis() as u64),
+        failure: probe.result.err().map(|failure| failure.to_string()),
+        failures: probe.failures,
+    }
+}
+
+fn our_registration_view(registration: &RegistrationReport) -> OurRegistrationView {
+    OurRegistrationView {
+        aor: registration.aor.clone(),
+        registered: registration.until.is_some(),
+        since: registration.since.map(timestamp),
+        expires_at: registration.until.map(timestamp),
+        failed_at: registration.failure.map(|(at, _)| timestamp(at)),
+        failure: registration.failure.map(|(_, failure)| failure.to_string()),
+    }
 }
 
 fn target_view(target: &GatewayTarget) -> TargetView {
@@ -222,15 +279,26 @@ fn target_view(target: &GatewayTarget) -> TargetView {
 struct Load {
     calls: usize,
     limits: Limits,
-    disabled: bool,
+    /// Why it gets no calls, whatever its limits.
+    unavailable: Option<Unavailable>,
     /// For how long it gets no new calls, as it asked for a pause.
     pause: Option<Duration>,
 }
 
 impl Load {
     fn state(&self) -> (GatewayState, Option<String>) {
+        if let Some(why) = self.unavailable {
+            let state = match why {
+                Unavailable::Disabled => GatewayState::Disabled,
+                Unavailable::Closed
+                | Unavailable::Lapsed
+                | Unavailable::Removed
+                | Unavailable::Down
+                | Unavailable::NotRegistered => GatewayState::Unavailable,
+            };
+            return (state, Some(why.to_string()));
+        }
         match self.limits.max_calls {
-            _ if self.disabled => (GatewayState::Disabled, Some("disabled in the configuration".to_owned())),
             _ if self.pause.is_some() => {
                 let left = self.pause.unwrap_or_default().as_secs() + 1;
                 (GatewayState::Paused, Some(format!("asked for a pause, {left} s of it left")))
@@ -258,6 +326,10 @@ fn view(
         targets: Vec::new(),
         state,
         why,
+        changed_at: None,
+        publication: None,
+        probe: None,
+        registration: None,
         calls: u32::try_from(load.calls).unwrap_or(u32::MAX),
         max_calls: load.limits.max_calls,
         cps: load.limits.cps,

@@ -13,5 +13,5 @@ pub use labels::{
     Transport,
 };
 pub use logging::{LogFormat, LoggingError, init_logging};
-pub use metrics::{GATEWAYS_MAX, GatewayMetrics, Metrics, reference};
+pub use metrics::{GATEWAYS_MAX, GatewayMetrics, HealthMetrics, Metrics, reference};
 pub use redaction::{Masked, Redacted, RedactedPeer};

@@ -55,6 +55,14 @@ impl Buckets for DnsBuckets {
         &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 }
 
+/// Round trips to gateways.
+#[derive(Debug)]
+pub struct ProbeBuckets;
+
+impl Buckets for ProbeBuckets {
+    const BOUNDS_S: &'static [f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0];
+}
+
 /// A line of the reference.
 struct Row {
     name: &'static str,
@@ -178,6 +186,21 @@ metric_table! {
     /// Attempts at a gateway, or calls from it, that were answered.
     gateway_answered: CounterByGateway = "tandem_gateway_answered_total";
 
+    /// Probes (OPTIONS) of a gateway that are over.
+    gateway_probes: CounterByGateway = "tandem_gateway_probes_total";
+    /// Probes of a gateway that failed: no answer, or 408, 502, 503 or 504.
+    gateway_probe_failures: CounterByGateway = "tandem_gateway_probe_failures_total";
+    /// Time from a probe to its answer.
+    pub probe_seconds: Seconds<ProbeBuckets> = "tandem_gateway_probe_seconds";
+    /// PUBLISHes of a gateway that were accepted.
+    gateway_publications: CounterByGateway = "tandem_gateway_publications_total";
+    /// Publications of a gateway that were not refreshed in time.
+    gateway_publications_lapsed: CounterByGateway = "tandem_gateway_publications_lapsed_total";
+    /// Whether our registration at a gateway stands: 1 or 0; 0 as well where none is wanted.
+    gateway_registered: GaugeByGateway = "tandem_gateway_registered";
+    /// Our REGISTERs that a gateway refused or did not answer; challenges do not count.
+    gateway_registration_failures: CounterByGateway = "tandem_gateway_registration_failures_total";
+
     /// Time from handing a commit to the store until its answer.
     pub commit_seconds: Seconds<CommitBuckets> = "tandem_store_commit_seconds";
     /// Commits that the store refused because the call has another owner.
@@ -220,6 +243,23 @@ pub struct GatewayMetrics {
     pub answered: Counter,
 }
 
+/// What the health of one routing gateway is known from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HealthMetrics {
+    /// Probes that are over.
+    pub probes: Counter,
+    /// Those that failed.
+    pub probe_failures: Counter,
+    /// PUBLISHes that were accepted.
+    pub publications: Counter,
+    /// Publications that were not refreshed in time.
+    pub publications_lapsed: Counter,
+    /// 1 while our registration at it stands, else 0.
+    pub registered: Gauge,
+    /// REGISTERs that it refused or did not answer.
+    pub registration_failures: Counter,
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
@@ -249,6 +289,19 @@ impl Metrics {
             pauses: self.gateway_pauses.of(label),
             attempts: self.gateway_attempts.of(label),
             answered: self.gateway_answered.of(label),
+        }
+    }
+
+    /// The metrics of a routing gateway's health, as [`Metrics::gateway`].
+    pub fn gateway_health(&self, name: &str) -> HealthMetrics {
+        let label = self.gateway_label(name);
+        HealthMetrics {
+            probes: self.gateway_probes.of(label),
+            probe_failures: self.gateway_probe_failures.of(label),
+            publications: self.gateway_publications.of(label),
+            publications_lapsed: self.gateway_publications_lapsed.of(label),
+            registered: self.gateway_registered.of(label),
+            registration_failures: self.gateway_registration_failures.of(label),
         }
     }
 
@@ -327,6 +380,7 @@ mod tests {
     fn the_reference_names_exactly_what_is_served() {
         let metrics = Metrics::new();
         metrics.gateway("vendor");
+        metrics.gateway_health("vendor");
         let page = reference();
         let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
         let documented: BTreeSet<String> = cells.map(|(name, _)| name.to_owned()).collect();

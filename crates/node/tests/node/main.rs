@@ -8,6 +8,7 @@ mod ends;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod guards;
+mod health;
 mod line;
 mod names;
 mod phone;
