@@ -114,6 +114,14 @@ pub(crate) const PROOFS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "SS_SIP_PUBLISH_EXPIRE",
+        &[
+            "ss_sip_publish_expire_caps_the_lifetime_and_less_than_30_s_gets_423",
+            "a_publication_that_lapses_makes_its_gateway_unavailable_at_once",
+            "a_gateway_publishes_refreshes_modifies_and_removes_its_state",
+        ],
+    ),
+    (
         "SS_SIP_100REL",
         &[
             "ss_sip_100rel_says_what_an_invite_may_and_must_know",

@@ -12,6 +12,7 @@ mod commands;
 mod failover;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod health;
 mod http;
 mod load;
 mod lost;
