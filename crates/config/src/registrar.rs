@@ -20,8 +20,8 @@ use tandem_switch::registrar::{Domains, Endpoint, Endpoints, Rules};
 /// Bounds of the shortest lifetime, in seconds.
 const MIN_EXPIRES: RangeInclusive<u32> = 1..=86_400;
 
-/// Bounds of the bindings of one address of record.
-const MAX_CONTACTS: RangeInclusive<u32> = 1..=100;
+/// Bounds of the bindings of one address of record: the answer that lists them has to fit a datagram.
+const MAX_CONTACTS: RangeInclusive<u32> = 1..=50;
 
 /// Bounds of a nonce's life, in seconds.
 const NONCE_LIFE: RangeInclusive<u32> = 10..=86_400;

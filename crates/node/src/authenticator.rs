@@ -10,6 +10,7 @@ use tandem_config::Config;
 use tandem_sip::digest::{Judgement, Nonce, NonceKeys, NonceUses, Server, Use};
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
+use tandem_sip::uri::unescape;
 use tandem_sip::{Message, Method, Name, StatusCode};
 use tandem_switch::admission::SourceKey;
 use tandem_switch::call::Refused;
@@ -152,7 +153,8 @@ impl Authenticator {
             Some(Method::Register) => request.to(),
             Some(_) | None => request.from(),
         };
-        let user = address.ok().and_then(|address| Some(address.parse_uri().ok()?.number().into_owned()));
+        let uri = address.ok().and_then(|address| address.parse_uri().ok());
+        let user = uri.and_then(|uri| String::from_utf8(unescape(uri.user?)).ok());
         match user.and_then(|user| self.endpoints.by_user(&user)) {
             Some(endpoint) => Verdict::Passed { endpoint: endpoint.clone(), at_new_source: false },
             None => Verdict::Denied(Refused::with(StatusCode::FORBIDDEN)),

@@ -57,6 +57,11 @@ fn report(loaded: &Loaded) -> Result<String, fmt::Error> {
             gateway.priority
         )?;
     }
+    if !config.endpoints.is_empty() {
+        let registrar = &config.registrar;
+        let domain = registrar.domains.canonical();
+        writeln!(out, "Endpoints: {} of {domain}, realm \"{}\"", config.endpoints.len(), registrar.realm)?;
+    }
     for warning in &loaded.warnings {
         writeln!(out, "\nwarning: {warning}")?;
     }

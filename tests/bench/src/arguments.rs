@@ -27,8 +27,8 @@ pub(crate) struct Arguments {
     pub(crate) servers: Vec<String>,
 
     /// Another server to measure: a name, and the shell command that starts it in the foreground. It must listen on
-    /// 127.0.0.1:5060 (UDP) and send every INVITE to 127.0.0.1:5080, with the called number unchanged. May be given
-    /// several times.
+    /// 127.0.0.1:5060 (UDP) and send every INVITE to 127.0.0.1:5080, with the called number unchanged; for the part
+    /// register it must take u0@bench.example and so on with the password secret. May be given several times.
     #[arg(long = "server", value_name = "NAME=COMMAND")]
     pub(crate) other_servers: Vec<String>,
 
@@ -102,6 +102,18 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 20, value_name = "SECONDS")]
     pub(crate) valgrind_seconds: u64,
 
+    /// register: how many phones there are.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "PHONES")]
+    pub(crate) phones: u32,
+
+    /// register: registrations per second.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..), value_name = "RATE")]
+    pub(crate) register_rate: u32,
+
+    /// register: how long registrations are begun.
+    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
+    pub(crate) register_seconds: u64,
+
     /// Kamailio's worker processes.
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) kamailio_children: u32,
@@ -145,6 +157,8 @@ pub(crate) enum Part {
     Rate,
     /// Instructions per call, counted by valgrind
     Instructions,
+    /// CPU time per registration, with and without digest
+    Register,
 }
 
 impl Arguments {
@@ -169,6 +183,7 @@ impl Arguments {
         shorten("seconds", &mut self.seconds, 5);
         shorten("delay_seconds", &mut self.delay_seconds, 5);
         shorten("step_seconds", &mut self.step_seconds, 5);
+        shorten("register_seconds", &mut self.register_seconds, 5);
         shorten("valgrind_seconds", &mut self.valgrind_seconds, 5);
         let shorten = |option: &str, value: &mut u32, quick: u32| {
             if free(option) {
@@ -227,7 +242,7 @@ mod tests {
     fn parts_are_measured_in_one_order_whatever_the_command_line_has() {
         let parse = |line: &[&str]| Arguments::parse_from([&["bench"], line].concat());
         assert_eq!(parse(&["memory", "cpu"]).chosen_parts(), [Part::Cpu, Part::Memory]);
-        assert_eq!(parse(&[]).chosen_parts().len(), 5);
+        assert_eq!(parse(&[]).chosen_parts().len(), 6);
     }
 
     #[test]

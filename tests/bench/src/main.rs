@@ -16,7 +16,7 @@ use load::Generator;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use report::Report;
-use servers::{Lab, addresses_are_free, first_line};
+use servers::{Lab, Registrar, addresses_are_free, first_line};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,8 @@ fn run(arguments: Arguments) -> Result<()> {
         folder,
         kamailio_children: arguments.kamailio_children,
         core: arguments.server_core,
+        registrar: Registrar::Off,
+        phones: arguments.phones,
     };
     let mut versions: BTreeMap<String, String> =
         servers.iter().map(|server| (server.name.clone(), lab.version(server))).collect();

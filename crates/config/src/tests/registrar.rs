@@ -109,7 +109,7 @@ fn every_error_of_the_registrar_is_found_with_its_line() {
         ("[registrar]\nmin_expires = 0", "tandem.toml:2: registrar.min_expires = 0: out of range 1–86400 s"),
         (
             "[registrar]\nmax_contacts = 0",
-            "tandem.toml:2: registrar.max_contacts = 0: out of range 1–100 contacts",
+            "tandem.toml:2: registrar.max_contacts = 0: out of range 1–50 contacts",
         ),
         (
             "[registrar]\nservice_route = [\"sip:h\"]",

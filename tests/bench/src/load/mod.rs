@@ -9,6 +9,7 @@ mod failure;
 mod message;
 mod outbox;
 mod plan;
+mod register;
 mod socket;
 mod timers;
 
@@ -16,6 +17,7 @@ mod timers;
 mod tests;
 
 pub(crate) use plan::{CALLEE, CALLER, Plan, SERVER};
+pub(crate) use register::{DOMAIN, PASSWORD, RegisterPlan};
 
 use anyhow::Result;
 use callee::Callee;

@@ -5,6 +5,7 @@ mod delay;
 mod instructions;
 mod memory;
 mod rate;
+mod register;
 
 use crate::arguments::Part;
 use crate::bench::Bench;
@@ -21,5 +22,6 @@ pub(crate) fn run(bench: &mut Bench, part: Part) -> Result<()> {
         Part::Memory => memory::run(bench),
         Part::Rate => rate::run(bench),
         Part::Instructions => instructions::run(bench),
+        Part::Register => register::run(bench),
     }
 }

@@ -3,8 +3,8 @@
 //! It does less than a back-to-back user agent: both ends keep one Call-ID, and no record is written. What costs it
 //! more than it must is left out: no name look-ups, no TCP.
 
-use super::{Lab, first_line};
-use crate::load::{CALLEE, SERVER};
+use super::{Lab, Registrar, first_line};
+use crate::load::{CALLEE, DOMAIN, PASSWORD, SERVER};
 use anyhow::Result;
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,8 @@ pub(super) enum Allocator {
 
 pub(super) fn command(lab: &Lab, allocator: Allocator, folder: &Path) -> Result<Vec<String>> {
     let config = folder.join("kamailio.cfg");
-    fs::write(&config, configuration(lab.kamailio_children))?;
+    let registrar = registrar(lab);
+    fs::write(&config, configuration(lab.kamailio_children, &registrar))?;
     let (config, folder) = (config.display().to_string(), folder.display().to_string());
     let allocators: &[&str] = match allocator {
         Allocator::Default => &["-m", "2048", "-M", "32"],
@@ -36,7 +37,64 @@ pub(super) fn version() -> String {
     first_line(Path::new("kamailio"), &["-v"]).trim_start_matches("version: ").to_owned()
 }
 
-fn configuration(children: u32) -> String {
+/// What makes it a registrar besides.
+#[derive(Default)]
+struct Parts {
+    modules: String,
+    /// What is done with a REGISTER, before all else.
+    route: String,
+}
+
+/// usrloc in memory; the hashes of the phones in a table in memory, filled at the start. Counts of nonces are checked, as
+/// the other servers do.
+fn registrar(lab: &Lab) -> Parts {
+    let save =
+        "        if (!save(\"location\")) {\n            sl_reply_error();\n        }\n        exit;\n";
+    let (load, ask) = match lab.registrar {
+        Registrar::Off => return Parts::default(),
+        Registrar::Open => (String::new(), String::new()),
+        Registrar::Digest => (digest_modules(lab.phones), digest_route()),
+    };
+    let modules = format!(
+        "loadmodule \"usrloc.so\"\nloadmodule \"registrar.so\"\nmodparam(\"usrloc\", \"db_mode\", 0)\n\
+         modparam(\"registrar\", \"max_expires\", 3600)\n{load}"
+    );
+    Parts { modules, route: format!("    if (is_method(\"REGISTER\")) {{\n{ask}{save}    }}\n") }
+}
+
+fn digest_modules(phones: u32) -> String {
+    format!(
+        r#"loadmodule "auth.so"
+loadmodule "htable.so"
+modparam("auth", "nonce_count", 1)
+modparam("auth", "qop", "auth")
+modparam("htable", "htable", "ha1=>size=16;")
+max_while_loops={loops}
+event_route[htable:mod-init] {{
+    $var(i) = 0;
+    while ($var(i) < {phones}) {{
+        $var(user) = "u" + $var(i);
+        $var(a1) = $var(user) + ":{DOMAIN}:{PASSWORD}";
+        $sht(ha1=>$var(user)) = $(var(a1){{s.md5}});
+        $var(i) = $var(i) + 1;
+    }}
+}}
+"#,
+        loops = phones + 1,
+    )
+}
+
+fn digest_route() -> String {
+    format!(
+        r#"        if (!pv_www_authenticate("{DOMAIN}", "$sht(ha1=>$fU)", "1")) {{
+            www_challenge("{DOMAIN}", "1");
+            exit;
+        }}
+"#
+    )
+}
+
+fn configuration(children: u32, Parts { modules, route }: &Parts) -> String {
     format!(
         r#"#!KAMAILIO
 debug=0
@@ -57,9 +115,9 @@ loadmodule "maxfwd.so"
 loadmodule "siputils.so"
 loadmodule "textops.so"
 loadmodule "dialog.so"
-
+{modules}
 request_route {{
-    if (!mf_process_maxfwd_header("70")) {{
+{route}    if (!mf_process_maxfwd_header("70")) {{
         sl_send_reply("483", "Too Many Hops");
         exit;
     }}

@@ -63,6 +63,21 @@ pub(crate) struct Lab {
     pub(crate) kamailio_children: u32,
     /// The core that servers are pinned to.
     pub(crate) core: usize,
+    /// Whether phones may register.
+    pub(crate) registrar: Registrar,
+    /// How many.
+    pub(crate) phones: u32,
+}
+
+/// What a server asks of phones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registrar {
+    /// They cannot register.
+    Off,
+    /// Nothing.
+    Open,
+    /// Credentials: digest with MD5, which all servers here know.
+    Digest,
 }
 
 impl Lab {

@@ -1,7 +1,7 @@
 //! Tandem as an operator runs it: one customer, one vendor, the memory store, CDRs into a file.
 
-use super::{Lab, first_line};
-use crate::load::{CALLEE, CALLER, SERVER};
+use super::{Lab, Registrar, first_line};
+use crate::load::{CALLEE, CALLER, DOMAIN, PASSWORD, SERVER};
 use anyhow::Result;
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::path::Path;
 pub(super) fn command(lab: &Lab, folder: &Path) -> Result<Vec<String>> {
     let binary = lab.tandem.canonicalize()?;
     let config = folder.join("tandem.toml");
-    fs::write(&config, configuration(folder))?;
+    fs::write(&config, configuration(folder) + &registrar(lab))?;
     let parts = [&binary, Path::new("run"), Path::new("--config"), &config];
     Ok(parts.iter().map(|part| part.display().to_string()).collect())
 }
@@ -40,6 +40,20 @@ prefixes = [""]
 "#,
         cdrs = folder.join("cdr.jsonl").display(),
         caller = CALLER.ip(),
+    )
+}
+
+/// The sections of phones that register; the addresses that calls come from are no strangers here either.
+fn registrar(lab: &Lab) -> String {
+    let authenticate = match lab.registrar {
+        Registrar::Off => return String::new(),
+        Registrar::Open => false,
+        Registrar::Digest => true,
+    };
+    let phone = |number| format!("[[endpoint]]\nuser = \"u{number}\"\npassword = \"{PASSWORD}\"\n");
+    let phones: String = (0..lab.phones).map(phone).collect();
+    format!(
+        "[registrar]\ndomains = [\"{DOMAIN}\"]\nauthenticate = {authenticate}\nalgorithms = [\"MD5\"]\n{phones}"
     )
 }
 

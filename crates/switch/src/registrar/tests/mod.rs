@@ -2,6 +2,7 @@
 
 mod aor;
 mod contacts;
+mod noise;
 mod outbound;
 mod suspension;
 
