@@ -135,7 +135,7 @@ impl Connected {
     /// Whether an offer says what the party said before: it only refreshes the session.
     fn is_unchanged(&self, party: Party, offer: Option<&Body>) -> bool {
         let knows_other = self.descriptions.sent_to(party).is_some();
-        let settled = self.missed.as_ref().is_none_or(|missed| missed.party != party);
+        let settled = self.missed.iter().all(|missed| missed.party != party);
         offer.is_some() && offer == self.descriptions.of(party) && knows_other && settled
     }
 
@@ -167,7 +167,7 @@ impl Connected {
     /// Sends what a party asks to the other one.
     fn ask_other(&mut self, context: &mut Context, taken: &Taken, offer: Option<&Body>, now: Mono) -> Serial {
         let other = taken.party.other();
-        let by_update = !taken.is_invite() && self.allows(context, other, Method::Update);
+        let by_update = !taken.is_invite() && self.takes_update(context, other);
         let method = if by_update { Method::Update } else { Method::Invite };
         let lines = self.request_lines(other);
         self.ask(context, (other, method), (&lines, offer), now)

@@ -59,8 +59,8 @@ pub(super) struct Connected {
     exchange: Option<Box<Exchange>>,
     /// Requests of the switch's own, at most one on each leg.
     own: Vec<Own>,
-    /// A party that does not know the other one's last description.
-    missed: Option<Missed>,
+    /// Parties that do not know the other one's last description.
+    missed: Vec<Missed>,
     /// Requests of one party that the other has been asked.
     passing: Vec<Passed>,
 }
@@ -102,7 +102,7 @@ impl Connected {
             acknowledgement_unknown: false,
             exchange: None,
             own: Vec::new(),
-            missed: None,
+            missed: Vec::new(),
             passing: Vec::new(),
         }
     }
@@ -406,7 +406,7 @@ impl Connected {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         let exchange = self.exchange.as_ref().and_then(|exchange| exchange.deadline());
-        let missed = self.missed.as_ref().map(Missed::deadline);
+        let missed = self.missed.iter().map(Missed::deadline).min();
         [self.sessions.deadline(), self.attempt.deadline(), exchange, missed].into_iter().flatten().min()
     }
 }

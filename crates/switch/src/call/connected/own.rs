@@ -7,6 +7,7 @@ use super::super::identity::Serial;
 use super::super::inside::Silence;
 use super::super::requests::{Body, via};
 use super::exchange::ends_dialog;
+use super::timer::is_update_refused;
 use super::{Connected, Party};
 use crate::cdr::EndReason;
 use std::time::Duration;
@@ -16,6 +17,13 @@ use tandem_sip::{Message, Method, Name, StatusCode};
 
 /// How long to wait until it is looked again whether a party that missed something can be told.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often in a row a party may put off being told (491): for longer than an ACK that it waits for is sent again.
+const MAX_DEFERRALS: u8 = 40;
+
+/// How often in a row the answer to what a party had missed may itself be told on: two parties that never give the same
+/// answer twice would go on for ever.
+const MAX_TELLINGS: u8 = 4;
 
 /// A request of the switch's own that waits for its final response.
 #[derive(Debug)]
@@ -30,8 +38,8 @@ pub(super) struct Own {
 enum Why {
     /// Keeps the session alive.
     Refresh,
-    /// Tells the party what the other one describes now.
-    Missed,
+    /// Tells the party what the other one describes now; so many such tellings led to it.
+    Missed(u8),
 }
 
 /// A party that does not know the other one's last description.
@@ -39,6 +47,8 @@ enum Why {
 pub(super) struct Missed {
     pub(super) party: Party,
     not_before: Mono,
+    /// How many tellings in a row have led to it.
+    tellings: u8,
 }
 
 /// How a session is refreshed (RFC 4028 §7.4).
@@ -120,25 +130,48 @@ impl Connected {
             Why::Refresh => {
                 self.on_refreshed(context, (own.party, own.serial), Outcome::Answered(response), now)
             }
-            Why::Missed if status.is_some_and(ends_dialog) => {
+            Why::Missed(_) if status.is_some_and(ends_dialog) => {
                 let ending = Ending::by_server(EndReason::ProtocolError, "dialog is gone");
                 self.end(context, ending, now)
             }
-            Why::Missed => {
-                if status == Some(StatusCode::REQUEST_PENDING) {
-                    let wait = glare_wait(own.party == Party::Callee, context.names.draw(own.serial));
-                    self.missed = Some(Missed { party: own.party, not_before: now.mono + wait });
-                }
-                if status == Some(StatusCode::SESSION_INTERVAL_TOO_SMALL) {
-                    let before = self.request_lines(own.party);
-                    self.sessions.hear_min_se(own.party, response.number(Name::MinSe).and_then(Result::ok));
-                    if self.request_lines(own.party) != before {
-                        self.miss(own.party, now.mono + TELL_AGAIN);
-                    }
-                }
+            Why::Missed(tellings) => {
+                self.on_told(context, (own.party, own.serial, tellings), response, now);
                 State::Connected(self)
             }
         }
+    }
+
+    /// What a party says to what it had missed: it may want to be told otherwise, or later.
+    fn on_told(
+        &mut self,
+        context: &mut Context,
+        (party, serial, tellings): (Party, Serial, u8),
+        response: &Message,
+        now: Now,
+    ) {
+        if tellings >= MAX_DEFERRALS {
+            return;
+        }
+        let wait = match response.status() {
+            _ if is_update_refused(response) => {
+                self.sessions.refuses_update(party);
+                Duration::ZERO
+            }
+            Some(StatusCode::REQUEST_PENDING) => {
+                glare_wait(party == Party::Callee, context.names.draw(serial))
+            }
+            Some(StatusCode::SESSION_INTERVAL_TOO_SMALL) => {
+                let before = self.request_lines(party);
+                self.sessions.hear_min_se(party, response.number(Name::MinSe).and_then(Result::ok));
+                if self.request_lines(party) == before {
+                    return;
+                }
+                TELL_AGAIN
+            }
+            Some(_) | None => return,
+        };
+        self.note_missed(Missed { party, not_before: now.mono + wait, tellings });
+        self.tell_missed(context, now);
     }
 
     /// A 2xx: a refresh may still have brought another answer, which the other party has to learn of.
@@ -159,8 +192,10 @@ impl Connected {
             self.note_codec(context, &answer);
             match own.why {
                 Why::Refresh => self.miss(own.party.other(), now.mono),
-                // The other party's offer has been answered; what that was told last still fits it.
-                Why::Missed => {}
+                Why::Missed(tellings) if tellings < MAX_TELLINGS => {
+                    self.note_missed(Missed { party: own.party.other(), not_before: now.mono, tellings });
+                }
+                Why::Missed(_) => {}
             }
         }
         self.commit(context, now);
@@ -178,7 +213,7 @@ impl Connected {
             Why::Refresh => {
                 self.on_refreshed(context, (own.party, own.serial), Outcome::Silence(silence), now)
             }
-            Why::Missed => match silence {
+            Why::Missed(_) => match silence {
                 Silence::TimedOut => {
                     let ending = Ending::by_server(EndReason::ProtocolError, "no response");
                     self.end(context, ending, now)
@@ -190,28 +225,39 @@ impl Connected {
 
     /// Takes note that a party does not know the other one's description.
     pub(super) fn miss(&mut self, party: Party, now: Mono) {
-        self.missed = Some(Missed { party, not_before: now });
+        self.note_missed(Missed { party, not_before: now, tellings: 0 });
     }
 
-    /// Tells a party what it has missed, as soon as nothing else is open.
+    fn note_missed(&mut self, missed: Missed) {
+        self.missed.retain(|known| known.party != missed.party);
+        self.missed.push(missed);
+    }
+
+    /// Tells the parties what they have missed, as soon as nothing else is open.
     pub(super) fn tell_missed(&mut self, context: &mut Context, now: Now) {
-        let Some(missed) = self.missed.as_mut().filter(|missed| missed.not_before <= now.mono) else {
-            return;
-        };
-        let party = missed.party;
-        missed.not_before = now.mono + TELL_AGAIN;
+        for party in [Party::Caller, Party::Callee] {
+            let is_due = |missed: &&mut Missed| missed.party == party && missed.not_before <= now.mono;
+            if let Some(missed) = self.missed.iter_mut().find(is_due) {
+                missed.not_before = now.mono + TELL_AGAIN;
+                let tellings = missed.tellings + 1;
+                self.tell(context, (party, tellings), now);
+            }
+        }
+    }
+
+    /// Tells a party what the other one describes, if nothing is open that this would cross.
+    fn tell(&mut self, context: &mut Context, (party, tellings): (Party, u8), now: Now) {
         let other_is_idle = self.offer_state(context, party.other()) == OfferState::Idle;
         let is_asked = self.own.iter().any(|own| own.party == party);
         if is_asked || !other_is_idle || !self.may_offer(context, party) {
             return;
         }
-        self.missed = None;
+        self.missed.retain(|missed| missed.party != party);
         let Some(description) = self.descriptions.sent_to(party).cloned() else { return };
-        let by_update = self.allows(context, party, Method::Update);
-        let method = if by_update { Method::Update } else { Method::Invite };
+        let method = if self.takes_update(context, party) { Method::Update } else { Method::Invite };
         let lines = self.request_lines(party);
         let serial = self.ask(context, (party, method), (&lines, Some(&description)), now.mono);
-        self.own.push(Own { party, serial, makes_offer: true, why: Why::Missed });
+        self.own.push(Own { party, serial, makes_offer: true, why: Why::Missed(tellings) });
     }
 
     /// A response that answers nothing we know: the 2xx to an INVITE of an earlier owner of the call would be sent again

@@ -81,8 +81,7 @@ impl Connected {
                     return self.end(context, Ending::by_server(cause, cause.as_str()), now);
                 }
                 Demand::Refresh(party) => {
-                    let by_update =
-                        self.allows(context, party, Method::Update) && self.sessions.takes_update(party);
+                    let by_update = self.takes_update(context, party);
                     let how = if by_update { Refresh::Update } else { Refresh::Invite };
                     self.keep_alive(context, party, how, now);
                 }
@@ -94,6 +93,11 @@ impl Connected {
         State::Connected(self)
     }
 
+    /// Whether a party is asked by UPDATE: it allows that, and has not refused one all the same.
+    pub(super) fn takes_update(&self, context: &Context, party: Party) -> bool {
+        self.allows(context, party, Method::Update) && self.sessions.takes_update(party)
+    }
+
     fn keep_alive(&mut self, context: &mut Context, party: Party, how: Refresh, now: Now) {
         let lines = self.request_lines(party);
         if self.refresh(context, (party, how), &lines, now.mono).is_err() {
@@ -103,7 +107,7 @@ impl Connected {
 }
 
 /// Whether a party does not take UPDATE after all.
-fn is_update_refused(response: &Message) -> bool {
+pub(super) fn is_update_refused(response: &Message) -> bool {
     let refused = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
     response.method() == Some(Method::Update)
         && response.status().is_some_and(|status| refused.contains(&status))

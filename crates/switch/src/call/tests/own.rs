@@ -120,6 +120,66 @@ fn another_answer_to_a_refresh_is_offered_to_the_other_party() {
 }
 
 #[test]
+fn another_answer_to_what_was_missed_is_told_on_and_not_for_ever() {
+    let (mut world, _) = talking();
+    assert!(world.refresh(Party::Callee, Refresh::Invite, b""));
+    let refresh = world.at(1, "INVITE");
+    world.reply(1, &refresh, reply(200).sdp(sdp(5002)));
+    world.at(1, "ACK");
+    for (at_caller, at_callee) in [(6002, 5004), (6004, 5006)] {
+        let told = world.at_caller("INVITE");
+        world.caller_replies(&told, reply(200).sdp(sdp(at_caller)));
+        world.at_caller("ACK");
+        let told = world.at(1, "INVITE");
+        assert_eq!(told.body_text(), sdp(at_caller));
+        world.reply(1, &told, reply(200).sdp(sdp(at_callee)));
+        world.at(1, "ACK");
+    }
+    world.nothing_more();
+}
+
+#[test]
+fn both_parties_are_told_what_each_of_them_missed() {
+    let (mut world, _) = talking();
+    assert!(world.refresh(Party::Caller, Refresh::Invite, b""));
+    let of_caller = world.at_caller("INVITE");
+    assert!(world.refresh(Party::Callee, Refresh::Invite, b""));
+    let of_callee = world.at(1, "INVITE");
+    world.reply(1, &of_callee, reply(200).sdp(sdp(5002)));
+    world.at(1, "ACK");
+    world.caller_replies(&of_caller, reply(200).sdp(sdp(6002)));
+    world.at_caller("ACK");
+    let told = world.at(1, "INVITE");
+    assert_eq!(told.body_text(), sdp(6002));
+    world.reply(1, &told, reply(200).sdp(sdp(5002)));
+    world.at(1, "ACK");
+    world.advance(1_000);
+    let told = world.at_caller("INVITE");
+    assert_eq!(told.body_text(), sdp(5002));
+    world.caller_replies(&told, reply(200).sdp(sdp(6002)));
+    world.at_caller("ACK");
+    world.nothing_more();
+}
+
+#[test]
+fn what_was_missed_is_told_by_invite_where_the_party_refuses_update() {
+    for refusal in [405, 501] {
+        let (mut world, _) = super::update::talking();
+        assert!(world.refresh(Party::Callee, Refresh::Invite, b""));
+        let refresh = world.at(1, "INVITE");
+        world.reply(1, &refresh, reply(200).sdp(sdp(5002)));
+        world.at(1, "ACK");
+        let told = world.at_caller("UPDATE");
+        world.caller_replies(&told, reply(refusal));
+        let told = world.at_caller("INVITE");
+        assert_eq!(told.body_text(), sdp(5002));
+        world.caller_replies(&told, reply(200).sdp(OFFER));
+        world.at_caller("ACK");
+        world.nothing_more();
+    }
+}
+
+#[test]
 fn what_a_party_missed_is_offered_again_after_the_wait_that_491_asks_for() {
     let (mut world, _) = talking();
     assert!(world.refresh(Party::Callee, Refresh::Invite, b""));

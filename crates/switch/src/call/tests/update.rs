@@ -9,7 +9,7 @@ use crate::call::Stage;
 const WITH_UPDATE: &str = "Allow: INVITE, ACK, CANCEL, BYE, UPDATE";
 
 /// A conversation whose parties both allow UPDATE.
-fn talking() -> (World, Peer) {
+pub(super) fn talking() -> (World, Peer) {
     let mut world = World::with(|plan| plan.invite_lines = format!("{WITH_UPDATE}\r\n"));
     let invite = world.at(1, "INVITE");
     world.reply(1, &invite, reply(200).sdp(sdp(5000)).line(WITH_UPDATE));
