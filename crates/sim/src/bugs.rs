@@ -68,6 +68,32 @@ bugs! {
     RingsAfterTheEnd, "provisional-after-final", "a provisional response follows the final one";
     RequestTerminatedLost, "487-waits", "the caller's 487 is not sent at once";
 
+    // Session timers.
+    SilentPeerKept, "silent-peer-kept", "a session that the peer lets lapse ends a second late";
+    SilentPeerDropped, "silent-peer-dropped", "a session that the peer may still refresh ends early";
+    RefreshLate, "refresh-late", "a session is refreshed half a minute late";
+    RefreshNotSent, "refresh-not-sent", "an UPDATE that refreshes a session is never sent";
+    RefreshSaysNothing, "refresh-says-nothing", "a refresh does not name the session's interval";
+    NoTimerCapIgnored, "no-timer-cap-ignored", "callers without session timer talk without end";
+
+    // Reliable provisional responses.
+    PrackNotSent, "prack-not-sent", "a gateway's reliable response is not acknowledged";
+    PrackTwice, "prack-twice", "a gateway's reliable response is acknowledged twice";
+    RseqJumps, "rseq-jumps", "RSeq counts on by two";
+    AnswerNotHeld, "answer-before-prack", "the 2xx does not wait for the PRACK of a description";
+
+    // Offers and answers.
+    GlareAccepted, "glare-accepted", "an offer that crosses ours is answered with 200";
+    OfferAnsweredTwice, "offer-answered-twice", "a refused offer is accepted later";
+    OfferToItsMaker, "offer-to-its-maker", "a party is answered with its own description";
+    AnswerLost, "answer-of-ack-lost", "the ACK that goes on has another description than the party's answer";
+
+    // Inside an attempt.
+    NonceCountRepeated, "nonce-count-repeated", "every answer to a challenge has the count 1";
+    CredentialsAgain, "credentials-again", "a challenge that is not stale is answered again";
+    RedirectRefusalIgnored, "redirect-refusal-ignored", "redirections are followed wherever they lead";
+    TargetCountsAsAttempt, "target-counts-as-attempt", "the record lists an attempt for each target";
+
     // Slots.
     SlotNotReleased, "slot-not-released", "a slot is kept until the call's actor is gone";
     SlotReleasedTwice, "slot-released-twice", "a slot is given back twice";
@@ -88,6 +114,7 @@ bugs! {
     FenceIgnored, "fence-ignored", "a call goes on after another node has claimed it";
 
     // Takeover.
+    RestoreForgetsSession, "restore-forgets-session-timers", "a restored call has no session timers";
     RestoreForgetsLeftAttempts, "restore-forgets-left-attempts",
         "a restored call knows nothing of attempts it had left";
     RestoreForgetsCandidates, "restore-forgets-candidates", "a restored call knows no further gateways";

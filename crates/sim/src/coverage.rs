@@ -79,6 +79,116 @@ rows! {
 }
 
 rows! {
+    /// What goes on in calls besides setting them up and ending them.
+    pub(crate) Talk {
+        /// Session timers (RFC 4028).
+        WeRefreshCaller = "session of the caller's leg that the switch refreshes",
+        /// The caller does.
+        CallerRefreshes = "session of the caller's leg that the caller refreshes",
+        /// The switch does.
+        WeRefreshCallee = "session of the callee's leg that the switch refreshes",
+        /// The callee does.
+        CalleeRefreshes = "session of the callee's leg that the callee refreshes",
+        /// No session timer.
+        UntimedCaller = "caller without session timer",
+        /// No session timer.
+        UntimedCallee = "callee without session timer",
+        /// `Allow: UPDATE`.
+        RefreshByUpdate = "refresh by UPDATE",
+        /// No UPDATE.
+        RefreshByInvite = "refresh, or what was missed, by re-INVITE",
+        /// 405.
+        UpdateRefused = "UPDATE gets 405",
+        /// 422.
+        TheyWantLonger = "refresh or offer gets 422",
+        /// 491.
+        RefreshCrossed = "refresh or offer gets 491",
+        /// A party's.
+        PartyRefreshes = "UPDATE of a party without an offer",
+        /// 422.
+        WeWantLonger = "422 inside the dialog",
+        /// 422 to the caller's INVITE.
+        IntervalTooSmall = "422 to the caller's INVITE",
+        /// 422 of a gateway.
+        LongerAsked = "422 of a gateway: INVITE again",
+        /// The end.
+        CallerSilent = "caller does not refresh: session timeout",
+        /// The end.
+        CalleeSilent = "callee does not refresh: session timeout",
+        /// The end.
+        RefreshFails = "refresh without answer, or 408 or 481: session timeout",
+        /// `SS_SIP_NO_TIMER_ACTION`.
+        Probe = "re-INVITE to a party without session timer",
+        /// The end.
+        ProbeFails = "probe without answer: session timeout",
+        /// `SS_SIP_NO_TIMER_REINVITE_INTERVAL`.
+        NoTimerCap = "no-timer cap",
+        /// `SS_MAX_CALL_DURATION`.
+        MaxDuration = "maximum duration",
+        /// Reliable provisional responses (RFC 3262).
+        RingsReliably = "18x sent reliably",
+        /// PRACK.
+        Pracked = "caller's PRACK",
+        /// 2xx.
+        AnswerHeld = "caller's PRACK that the answer has waited for",
+        /// 504.
+        NoPrack = "no PRACK: 504",
+        /// 420 or 421.
+        ReliabilityRefused = "100rel refused or missed: 420, 421",
+        /// 1xx of a gateway.
+        ReliableHeard = "18x of a gateway with RSeq",
+        /// A delayed offer.
+        AnswerInPrack = "answer to a gateway's offer in PRACK",
+        /// Offers (RFC 3264).
+        CallerInvites = "re-INVITE of the caller with an offer",
+        /// Without.
+        CallerAsks = "re-INVITE of the caller without an offer",
+        /// UPDATE.
+        CallerUpdates = "UPDATE of the caller with an offer",
+        /// The callee's.
+        CalleeInvites = "re-INVITE of the callee with an offer",
+        /// Without.
+        CalleeAsks = "re-INVITE of the callee without an offer",
+        /// UPDATE.
+        CalleeUpdates = "UPDATE of the callee with an offer",
+        /// 2xx.
+        OfferAnswered = "offer answered",
+        /// 2xx.
+        RefreshAnswered = "request without an offer answered",
+        /// Any failure.
+        OfferRefused = "offer refused",
+        /// 491.
+        Glare = "491",
+        /// 500.
+        TooSoon = "500 with Retry-After",
+        /// 487.
+        BrokenOff = "487: the call ends over an open offer",
+        /// Compared at the end.
+        Agreement = "both ends hold the same session",
+        /// Inside an attempt.
+        ChallengeAnswered = "challenge answered",
+        /// Stale.
+        StaleAnswered = "challenge answered with a new nonce",
+        /// 3xx.
+        RedirectFollowed = "redirection followed",
+        /// RFC 3263.
+        NextTarget = "next target",
+        /// No response.
+        TargetFailed = "target without response",
+        /// Takeover.
+        PanicsEarly = "panic before the answer",
+        /// With a PRACK to come.
+        PanicsUnacknowledged = "panic while a PRACK is waited for",
+        /// In conversation.
+        PanicsTalking = "panic in conversation",
+        /// With something open.
+        PanicsInExchange = "panic while an offer or refresh is open",
+        /// Released.
+        PanicsEnded = "panic after the end",
+    }
+}
+
+rows! {
     /// What was done to the switch.
     pub(crate) Fault {
         /// A datagram was lost.
@@ -203,6 +313,7 @@ pub struct Coverage {
     faults: Vec<u64>,
     carriers: Vec<u64>,
     callers: Vec<u64>,
+    talks: Vec<u64>,
     /// By phase, then by happening.
     happenings: Vec<Vec<u64>>,
 }
@@ -216,6 +327,7 @@ impl Default for Coverage {
             faults: vec![0; Fault::ALL.len()],
             carriers: vec![0; CarrierConduct::ALL.len()],
             callers: vec![0; CallerConduct::ALL.len()],
+            talks: vec![0; Talk::ALL.len()],
             happenings: vec![vec![0; Happening::ALL.len()]; Phase::ALL.len()],
         }
     }
@@ -224,6 +336,10 @@ impl Default for Coverage {
 impl Coverage {
     pub(crate) fn row(&mut self, row: Row) {
         self.rows[row as usize] += 1;
+    }
+
+    pub(crate) fn talk(&mut self, talk: Talk) {
+        self.talks[talk as usize] += 1;
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
@@ -280,6 +396,7 @@ impl Coverage {
             (&mut self.faults, &other.faults),
             (&mut self.carriers, &other.carriers),
             (&mut self.callers, &other.callers),
+            (&mut self.talks, &other.talks),
         ];
         for (to, from) in lists {
             add_list(to, from);
@@ -300,6 +417,7 @@ impl Coverage {
         note("fault", &self.faults, &|place| Fault::ALL[place].text());
         note("carrier", &self.carriers, &|place| CarrierConduct::ALL[place].text());
         note("caller", &self.callers, &|place| CallerConduct::ALL[place].text());
+        note("conversation", &self.talks, &|place| Talk::ALL[place].text());
         let by_phase: Vec<u64> = self.happenings.iter().map(|counts| counts.iter().sum()).collect();
         note("state", &by_phase, &|place| Phase::ALL[place].text());
         let by_happening: Vec<u64> = (0..Happening::ALL.len())
@@ -335,6 +453,10 @@ impl fmt::Display for Coverage {
         writeln!(f, "\ncallers")?;
         for conduct in CallerConduct::ALL {
             writeln!(f, "  {:>9}  {conduct}", self.callers[*conduct as usize])?;
+        }
+        writeln!(f, "\nconversations")?;
+        for talk in Talk::ALL {
+            writeln!(f, "  {:>9}  {talk}", self.talks[*talk as usize])?;
         }
         write!(f, "\nstates by events\n  {:<16}", "")?;
         for phase in Phase::ALL {

@@ -27,6 +27,22 @@ pub(crate) struct CallKnobs {
     pub(crate) max_duration_ms: Option<u64>,
     pub(crate) setup_ms: Option<u64>,
     pub(crate) record_nonconnect: bool,
+    pub(crate) session: SessionKnobs,
+}
+
+/// What bounds conversations, for the whole call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionKnobs {
+    pub(crate) segment: u64,
+    /// `SS_SIP_SESSION_REFRESH_SCHEDULE` is late.
+    pub(crate) is_late: bool,
+    /// `SS_SIP_SESSION_TIMEOUT_EARLY_HANGUP`, and whether it is a margin.
+    pub(crate) early_hangup_ms: u64,
+    pub(crate) is_margin: bool,
+    /// `SS_SIP_NO_TIMER_REINVITE_INTERVAL`, unless it is off.
+    pub(crate) no_timer_ms: Option<u64>,
+    /// `SS_SIP_NO_TIMER_ACTION` is probe.
+    pub(crate) probes: bool,
 }
 
 /// What holds for the attempts at one gateway.
@@ -38,6 +54,8 @@ pub(crate) struct AttemptKnobs {
     pub(crate) until_connect: bool,
     pub(crate) max_duration_ms: Option<u64>,
     pub(crate) stop_codes: Vec<u16>,
+    /// `SS_SIP_NO_TIMER_REINVITE_INTERVAL`, if it is the gateway's own.
+    pub(crate) no_timer_ms: Option<u64>,
 }
 
 impl CallKnobs {
@@ -50,7 +68,7 @@ impl CallKnobs {
 impl SystemKnobs {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let mut parameters = Parameters::default();
-        // The reference model knows no session timers yet, nor what bounds the calls of those who have none.
+        // The reference model of set-ups knows nothing of conversations that are bounded.
         set(&mut parameters, "SS_SIP_NO_TIMER_REINVITE_INTERVAL", "0");
         let waits = draw_waits(random);
         let retries =
@@ -95,6 +113,14 @@ impl SystemKnobs {
             max_duration_ms,
             setup_ms,
             record_nonconnect,
+            session: SessionKnobs {
+                segment: 2,
+                is_late: false,
+                early_hangup_ms: 0,
+                is_margin: false,
+                no_timer_ms: None,
+                probes: false,
+            },
         };
         let attempt = AttemptKnobs {
             invite_ms,
@@ -103,8 +129,80 @@ impl SystemKnobs {
             until_connect,
             max_duration_ms,
             stop_codes: Vec::new(),
+            no_timer_ms: None,
         };
         Self { call, attempt, parameters }
+    }
+
+    /// Values under which calls get answered, and conversations are bounded.
+    pub(crate) fn draw_conversations(random: &mut Random) -> Self {
+        let mut parameters = Parameters::default();
+        let mut number = |name: &str, value: u64| {
+            set(&mut parameters, name, &value.to_string());
+            value
+        };
+        number("SS_SIP_SESSION_TTL", random.between(60, 400));
+        number("SS_SIP_SESSION_MIN_SE", random.one_of(&[90, 90, 90, 120, 200]));
+        let segment = number("SS_SIP_SESSION_UPDATE_SEGMENT", random.between(2, 5));
+        let early = number("SS_SIP_SESSION_TIMEOUT_EARLY_HANGUP", random.one_of(&[0, 0, 5, 20, 60]));
+        let no_timer = number("SS_SIP_NO_TIMER_REINVITE_INTERVAL", random.one_of(&[0, 100, 300, 600]));
+        let max_duration_ms = random.chance(30).then(|| random.between(60, 900) * 1000);
+        if let Some(longest) = max_duration_ms {
+            number("SS_MAX_CALL_DURATION", longest / 1000);
+        }
+        let mut choice = |name: &str, words: [&'static str; 2]| {
+            let second = random.chance(40);
+            set(&mut parameters, name, words[usize::from(second)]);
+            second
+        };
+        let is_late = choice("SS_SIP_SESSION_REFRESH_SCHEDULE", ["divide", "late"]);
+        let is_margin = choice("SS_SIP_SESSION_EARLY_HANGUP_MODE", ["grace", "margin"]);
+        let probes = choice("SS_SIP_NO_TIMER_ACTION", ["hangup", "probe"]);
+        let record_nonconnect = choice("SS_CDR_RECORD_NONCONNECT", ["Off", "On"]);
+        set(
+            &mut parameters,
+            "SS_SIP_100REL",
+            random.one_of(&["Off", "Supported", "Supported", "Supported", "Supported", "Required"]),
+        );
+        let mut known = Self::draw(random);
+        known.call.session = SessionKnobs {
+            segment,
+            is_late,
+            early_hangup_ms: early * 1000,
+            is_margin,
+            no_timer_ms: Some(no_timer * 1000).filter(|wait| *wait > 0),
+            probes,
+        };
+        known.call.max_duration_ms = max_duration_ms;
+        known.call.record_nonconnect = record_nonconnect;
+        known.attempt.max_duration_ms = max_duration_ms;
+        known.parameters = parameters;
+        known
+    }
+
+    /// A routing gateway's values in a world of conversations.
+    pub(crate) fn vendor(&self, random: &mut Random) -> (AttemptKnobs, Arc<AttemptParameters>) {
+        let mut knobs = self.attempt.clone();
+        let mut overrides = Overrides::default();
+        if random.chance(40) {
+            put(&mut overrides, "SS_SIP_SESSION_TTL", &random.between(60, 400).to_string());
+        }
+        if random.chance(20) {
+            let seconds = random.one_of(&[100, 200]);
+            knobs.no_timer_ms = Some(seconds * 1000);
+            put(&mut overrides, "SS_SIP_NO_TIMER_REINVITE_INTERVAL", &seconds.to_string());
+        }
+        if random.chance(30) {
+            let word = random.one_of(&["Off", "Supported", "Required"]);
+            put(&mut overrides, "SS_SIP_100REL", word);
+        }
+        let parameters = Arc::new(self.parameters.attempt(&overrides, Vec::new()));
+        (knobs, parameters)
+    }
+
+    /// A mapping gateway's values in a world of conversations.
+    pub(crate) fn customer(&self) -> (CallKnobs, CallParameters) {
+        (self.call.clone(), self.parameters.call(&Overrides::default()))
     }
 
     /// A mapping gateway's values, of which it may have its own.

@@ -4,10 +4,14 @@
 //! the machines that production runs. A [reference model](model) follows every call and compares what the switch does
 //! with what the specification asks for. The same seed gives the same run, step by step.
 //!
-//! What it does not model, the peers leave out and the configurations switch off: offers inside the dialogs (re-INVITE
-//! and UPDATE with a session description) and INFO or MESSAGE that pass from one party to the other, session timers,
-//! reliable provisional responses, challenges that are answered, redirections that are followed, and transports other
-//! than UDP. The tests of the call's machine cover those, and the tests on the wire.
+//! Worlds are of two kinds. Most are about how calls are set up and end: there the model works out every step. One in
+//! three is about conversations, in which [phones](peers) keep session timers, reliable provisional responses and offers as
+//! their habits let them, and gateways challenge, redirect and have several targets: there every message and every end is
+//! [measured](model) against rules, and in the end both parties have to hold the same session.
+//!
+//! What it does not model, the peers leave out and the configurations switch off: INFO or MESSAGE that pass from one
+//! party to the other, offers before the answer (UPDATE in an early dialog), challenges inside a dialog, forks that answer
+//! reliably, and transports other than UDP. The tests of the call's machine cover those, and the tests on the wire.
 
 mod bugs;
 mod coverage;

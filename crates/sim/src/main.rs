@@ -14,6 +14,9 @@ use tandem_sim::{Bug, RUNS_FOR_COVERAGE, find, run, sweep};
 /// node runs in it with the very state machines of production. A reference model, written from the specification, works
 /// out what the switch has to do at each step and when, and compares. The same seed always gives the same run.
 ///
+/// One world in three is about conversations, which are measured against rules instead: session timers, reliable
+/// provisional responses, offers, challenges, redirections, further targets.
+///
 /// When a rule is broken, the seed and the rule are printed; `--seed` replays that run and prints everything that
 /// happened in it.
 #[derive(Parser)]
@@ -62,8 +65,8 @@ Examples:
   tandem-sim --plant cancel-not-sent           how soon the model notices
   tandem-sim --plant cancel-not-sent --seed 0  and how
 
-Coverage, printed at the end: rows of the failover table, faults, conduct of carriers and callers, and what calls were
-told in which state. From 1000 runs on, a row that was never reached is a failure.
+Coverage, printed at the end: rows of the failover table, faults, conduct of carriers and callers, what went on in
+conversations, and what calls were told in which state. From 1000 runs on, a row that was never reached is a failure.
 
 Exit status: 0 if no rule was broken and no row is missing, or a planted bug was found; 1 otherwise; 2 for a wrong use.";
 

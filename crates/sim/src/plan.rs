@@ -1,13 +1,14 @@
 //! What a run is going to be: drawn whole from its seed before anything happens.
 
 use crate::knobs::{AttemptKnobs, CallKnobs, SystemKnobs};
-use crate::peers::{CallerConduct, CarrierConduct};
+use crate::peers::{ACCOUNT, CallerConduct, CarrierConduct};
 use crate::random::Random;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tandem_switch::Secret;
 use tandem_switch::gateway::{
-    GatewayAddress, Limits, MappingGateway, NumberRules, Redirects, RoutingGateway, SourceLimits,
+    Account, GatewayAddress, Limits, MappingGateway, NumberRules, Redirects, RoutingGateway, SourceLimits,
 };
 use tandem_switch::parameters::{AttemptParameters, CallParameters};
 
@@ -16,6 +17,9 @@ pub(crate) const CALLS_MIN: u64 = 20;
 
 /// The fewest faults of a run.
 pub(crate) const FAULTS_MIN: u64 = 5;
+
+/// One world in so many is about conversations.
+const CONVERSATIONS_EVERY: u64 = 3;
 
 /// Datagrams among which the faults lie that every run has.
 const FORCED_WITHIN: u64 = 40;
@@ -31,6 +35,18 @@ pub(crate) struct Plan {
     pub(crate) node_max_calls: Option<u32>,
     /// How late a wake-up may come.
     pub(crate) lateness_ms: u64,
+    /// Calls that are set up and ended, or calls that talk.
+    pub(crate) kind: Kind,
+}
+
+/// What a world is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// How calls come about and end, step by step; nothing bounds a conversation but its longest duration.
+    SetUps,
+    /// What goes on in calls besides that: session timers, reliable provisional responses, offers, challenges and
+    /// redirections.
+    Conversations,
 }
 
 /// A mapping gateway.
@@ -61,6 +77,10 @@ pub(crate) struct Gateway {
     /// What it mostly does.
     pub(crate) persona: Option<CarrierConduct>,
     pub(crate) reach: Reach,
+    /// Where its name leads, best first, if it is known by one.
+    pub(crate) places: Vec<SocketAddr>,
+    pub(crate) account: Option<Account>,
+    pub(crate) redirects: Redirects,
 }
 
 /// How a carrier's address is reached.
@@ -136,6 +156,9 @@ pub(crate) enum StoreMood {
 impl Plan {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed, 1);
+        if seed % CONVERSATIONS_EVERY == CONVERSATIONS_EVERY - 1 {
+            return Self::draw_conversations(&mut random);
+        }
         let random = &mut random;
         let system = SystemKnobs::draw(random);
         let sources = vec![
@@ -157,7 +180,35 @@ impl Plan {
         };
         let node_max_calls = random.chance(5).then_some(8);
         let lateness_ms = random.one_of(&[0, 0, 0, 10, 300]);
-        Self { sources, gateways, calls, network, store, restarts, node_max_calls, lateness_ms }
+        let kind = Kind::SetUps;
+        Self { sources, gateways, calls, network, store, restarts, node_max_calls, lateness_ms, kind }
+    }
+
+    fn draw_conversations(random: &mut Random) -> Self {
+        let system = SystemKnobs::draw_conversations(random);
+        let source = Source::configure(("customer", "192.0.2.0/24"), system.customer());
+        let gateways =
+            (0..random.between(2, 4) as usize).map(|place| Gateway::vendor(&system, place, random));
+        let gateways = gateways.collect();
+        let length_ms = random.between(5, 400) * 1000;
+        let calls: Vec<CallPlan> = (0..random.between(CALLS_MIN + 2, CALLS_MIN + 6))
+            .map(|_| CallPlan::talks(length_ms, random))
+            .collect();
+        let network =
+            NetworkPlan { loss: random.one_of(&[0, 2, 10, 20]), garbage: 0, ..NetworkPlan::draw(random) };
+        let store = StorePlan::draw(length_ms + 600_000, random);
+        let lateness_ms = random.one_of(&[0, 0, 10, 100]);
+        Self {
+            sources: vec![source],
+            gateways,
+            calls,
+            network,
+            store,
+            restarts: Vec::new(),
+            node_max_calls: None,
+            lateness_ms,
+            kind: Kind::Conversations,
+        }
     }
 }
 
@@ -196,6 +247,14 @@ impl Source {
             cps: random.chance(5).then_some(3),
         };
         Self { name, network, limits, strip, prepend, cause_map, knobs, parameters }
+    }
+
+    fn configure(
+        (name, network): (&'static str, &'static str),
+        (knobs, parameters): (CallKnobs, CallParameters),
+    ) -> Self {
+        let (limits, cause_map) = (Limits::default(), BTreeMap::new());
+        Self { name, network, limits, strip: 0, prepend: "", cause_map, knobs, parameters }
     }
 
     /// As the switch has it.
@@ -260,7 +319,50 @@ impl Gateway {
             parameters,
             persona: random.chance(50).then(|| random.one_of(CarrierConduct::ALL)),
             reach,
+            places: Vec::new(),
+            account: None,
+            redirects: Redirects::Refuse,
         }
+    }
+
+    /// A gateway in a world of conversations: of up to three places, all of them fine.
+    fn vendor(system: &SystemKnobs, place: usize, random: &mut Random) -> Self {
+        let (knobs, parameters) = system.vendor(random);
+        let at = |host: u8| SocketAddr::from(([198, 51, 100 + host, place as u8 + 1], 5060));
+        let is_named = random.chance(40);
+        let account = Account {
+            username: ACCOUNT.0.to_owned(),
+            password: Secret::new(ACCOUNT.2.to_owned()),
+            realm: None,
+        };
+        Self {
+            name: format!("gateway{}", place + 1),
+            address: at(0),
+            prefix: "44",
+            priority: random.between(1, 2) as u32,
+            weight: 1,
+            limits: Limits::default(),
+            disabled: false,
+            strip: 0,
+            prepend: "",
+            knobs,
+            parameters,
+            persona: None,
+            reach: Reach::Fine,
+            places: if is_named { (0..random.between(1, 3) as u8).map(at).collect() } else { Vec::new() },
+            account: random.chance(80).then_some(account),
+            redirects: random.one_of(&[
+                Redirects::Any,
+                Redirects::Gateway,
+                Redirects::Any,
+                Redirects::Refuse,
+            ]),
+        }
+    }
+
+    /// All places that are its own.
+    pub(crate) fn own_places(&self) -> &[SocketAddr] {
+        if self.places.is_empty() { std::slice::from_ref(&self.address) } else { &self.places }
     }
 
     /// As the switch has it, with parameters that need not be the plan's.
@@ -277,8 +379,8 @@ impl Gateway {
             trusted: false,
             pass_headers: Vec::new(),
             pass_methods: Default::default(),
-            account: None,
-            redirects: Redirects::Refuse,
+            account: self.account.clone(),
+            redirects: self.redirects,
             number_rules: NumberRules {
                 strip: self.strip,
                 prepend: self.prepend.to_owned(),
@@ -292,6 +394,28 @@ impl Gateway {
 }
 
 impl CallPlan {
+    fn talks(length_ms: u64, random: &mut Random) -> Self {
+        let mut panics_ms = Vec::new();
+        if random.chance(15) {
+            // Some while everybody makes offers.
+            let (from, within) = random.one_of(&[(0, 2_000), (0, 8_000), (19_500, 6_000), (0, 600_000)]);
+            panics_ms.push(from + random.below(within));
+        }
+        Self {
+            at_ms: random.below(length_ms),
+            source: Some(0),
+            conduct: CallerConduct::Talks,
+            dialled: format!("441{:03}", random.below(1000)),
+            offers: true,
+            talk_ms: 0,
+            whim_ms: 0,
+            panics_ms,
+            hang_up_ms: None,
+            stolen_ms: None,
+            lookup: LookupPlan::AtOnce,
+        }
+    }
+
     fn draw(length_ms: u64, random: &mut Random) -> Self {
         let conduct =
             if random.chance(45) { CallerConduct::Talks } else { random.one_of(CallerConduct::ALL) };

@@ -1,5 +1,7 @@
 //! Plants a bug between the machines and the world.
 
+mod talks;
+
 use crate::bugs::Bug;
 use crate::coverage::Happening;
 use crate::model::Heard;
@@ -7,12 +9,14 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use talks::{first_count, sends, stale, without_sessions};
 use tandem_cluster::{ClaimResult, Effect, Write, WriteResult};
 use tandem_sip::flow::Flow;
+use tandem_sip::session_timer::{Hangup, Schedule};
 use tandem_sip::transaction::ResendSchedule;
 use tandem_sip::{Limits as MessageLimits, Message, Method, Name, ResponseHead, StatusCode};
-use tandem_switch::call::{Candidate, Event, Input, Snapshot};
-use tandem_switch::gateway::{GatewayName, Holder, Limits, MappingGateway, Outcome};
+use tandem_switch::call::{Again, Authorization, Candidate, Event, Input, Snapshot};
+use tandem_switch::gateway::{GatewayName, Holder, Limits, MappingGateway, Outcome, Redirects};
 use tandem_switch::parameters::{AttemptParameters, CallParameters};
 
 /// Longer than any world.
@@ -36,6 +40,12 @@ pub(crate) struct Saboteur {
     asked: Vec<(usize, GatewayName, Holder)>,
     /// A call that has just been told of a provisional response.
     provisional: Option<usize>,
+    /// Offers inside dialogs: call, CSeq and description.
+    offered: Vec<(usize, Vec<u8>, Bytes)>,
+    /// The first RSeq under each To tag.
+    rung: Vec<(usize, Bytes, u32)>,
+    /// Calls that went on to another target.
+    retargeted: BTreeSet<usize>,
     /// Effects of its own that are to be performed for a call.
     extra: Vec<Effect>,
 }
@@ -65,6 +75,19 @@ impl Saboteur {
             parameters.max_duration = None;
         } else if self.is(Bug::SetupTimeoutIgnored) {
             parameters.setup_timeout = None;
+        } else if self.is(Bug::SilentPeerKept) {
+            let late = Duration::from_secs(1);
+            parameters.session.hangup = match parameters.session.hangup {
+                Hangup::Grace(grace) => Hangup::Grace(grace + late),
+                Hangup::Margin(margin) => Hangup::Margin(margin.saturating_sub(late)),
+            };
+        } else if self.is(Bug::SilentPeerDropped) {
+            parameters.session.hangup = Hangup::Margin(Duration::from_secs(70));
+        } else if self.is(Bug::RefreshLate) {
+            parameters.session.schedule = Schedule::Late;
+            parameters.session.segment = 20;
+        } else if self.is(Bug::NoTimerCapIgnored) {
+            parameters.no_timer = None;
         } else if self.is(Bug::NonconnectNotRecorded) {
             parameters.record_nonconnect = false;
         } else if self.is(Bug::ResendMissing) {
@@ -90,8 +113,24 @@ impl Saboteur {
             changed.until_connect = false;
         } else if self.is(Bug::MaxDurationIgnored) {
             changed.max_duration = None;
+        } else if self.is(Bug::NoTimerCapIgnored) {
+            changed.no_timer_cap = None;
         }
         Arc::new(changed)
+    }
+
+    /// The answer to a challenge that a call is given instead.
+    pub(crate) fn authorization(&self, given: Option<Authorization>) -> Option<Authorization> {
+        let counted = |given: Authorization| Authorization {
+            lines: Bytes::from(first_count(&String::from_utf8_lossy(&given.lines))),
+            ..given
+        };
+        if self.is(Bug::NonceCountRepeated) { given.map(counted) } else { given }
+    }
+
+    /// Where a gateway may redirect calls to instead.
+    pub(crate) fn redirects(&self, redirects: Redirects) -> Redirects {
+        if self.is(Bug::RedirectRefusalIgnored) { Redirects::Any } else { redirects }
     }
 
     pub(crate) fn limits(&self, mut limits: Limits) -> Limits {
@@ -115,7 +154,20 @@ impl Saboteur {
         if self.is(Bug::TimerNotCancelled) && happening == Some(Happening::Provisional) {
             self.provisional = Some(life);
         }
+        if let Input::Response(message) = &input
+            && self.is(Bug::CredentialsAgain)
+            && matches!(message.status().map(StatusCode::code), Some(401 | 407))
+        {
+            return parse(&stale(message)).map(Input::Response).into_iter().collect();
+        }
+        if self.is(Bug::AnswerNotHeld)
+            && happening == Some(Happening::Success)
+            && let Some((flow, prack)) = self.forged_prack(life)
+        {
+            return vec![Input::Request { message: prack, flow }, input];
+        }
         let Input::Request { message, flow } = &input else { return vec![input] };
+        self.note_offer(life, message);
         if self.is(Bug::SwitchAfterCancel) && happening == Some(Happening::Cancel) {
             let tag =
                 self.tags.iter().find(|(of, _)| *of == life).map(|(_, tag)| &tag[..]).unwrap_or(b"none");
@@ -168,11 +220,15 @@ impl Saboteur {
                     changed.extend((0..copies).map(|_| Effect::Release(gateway.clone(), holder, outcome)));
                 }
                 Effect::Store { epoch, seq, write } => {
-                    changed.push(Effect::Store { epoch, seq, write: self.write(write) });
+                    changed.push(Effect::Store { epoch, seq, write: self.write(life, write) });
                 }
                 Effect::Observe(Event::Released(release)) => {
                     let copies = if self.is(Bug::ReleasedTwice) { 2 } else { 1 };
                     changed.extend((0..copies).map(|_| Effect::Observe(Event::Released(release))));
+                }
+                Effect::Observe(event @ Event::InvitedAgain { why: Again::NextTarget, .. }) => {
+                    self.retargeted.insert(life);
+                    changed.push(Effect::Observe(event));
                 }
                 Effect::Admit(gateway, holder) => {
                     self.asked.push((life, gateway.clone(), holder));
@@ -209,6 +265,8 @@ impl Saboteur {
         let is_first = self.sent.insert((life, bytes.clone()));
         if message.is_request() {
             self.send_request(life, (flow, bytes), (&message, is_first), (acks, byes), changed);
+        } else if let Some(messages) = self.sabotaged_response(life, &message, &bytes) {
+            changed.extend(sends(flow, messages));
         } else if message.method() == Some(Method::Invite) {
             self.send_response(life, (flow, bytes), (&message, is_first), changed);
         } else {
@@ -246,6 +304,10 @@ impl Saboteur {
         if ended_now && self.is(Bug::TwoAnswers) {
             let rang = self.ringing.iter().rev().find(|(of, ..)| *of == life);
             changed.extend(rang.map(|(_, flow, ringing)| Effect::Send(*flow, with_status(ringing, "200"))));
+            return;
+        }
+        if let Some(bytes) = self.sabotaged_request(message, &bytes) {
+            changed.extend(sends(flow, bytes));
             return;
         }
         let kept_back = (self.is(Bug::CancelNotSent) && is(Method::Cancel))
@@ -309,13 +371,17 @@ impl Saboteur {
         }
     }
 
-    fn write(&self, write: Write) -> Write {
+    fn write(&self, life: usize, write: Write) -> Write {
         let Write::End(lines) = write else { return write };
         Write::End(lines.filter(|_| !self.is(Bug::RecordMissing)).map(|lines| {
             if self.is(Bug::RecordTwice) {
                 Bytes::from([&lines[..], &lines[..]].join(&b'\n'))
             } else if self.is(Bug::RecordOfAnotherStatus) {
                 Bytes::from(String::from_utf8_lossy(&lines).replace("\"sip_status\":", "\"sip_status\":1"))
+            } else if self.is(Bug::TargetCountsAsAttempt) && self.retargeted.contains(&life) {
+                let listed =
+                    String::from_utf8_lossy(&lines).replacen("\"attempts\":[{", "\"attempts\":[{},{", 1);
+                Bytes::from(listed)
             } else {
                 lines
             }
@@ -346,6 +412,8 @@ impl Saboteur {
 
     /// The snapshot that a call is restored from instead.
     pub(crate) fn snapshot(&self, snapshot: Snapshot) -> Snapshot {
+        let snapshot =
+            if self.is(Bug::RestoreForgetsSession) { without_sessions(snapshot) } else { snapshot };
         let field = if self.is(Bug::RestoreForgetsLeftAttempts) {
             "/left"
         } else if self.is(Bug::RestoreForgetsCandidates) {

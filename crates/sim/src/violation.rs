@@ -48,6 +48,16 @@ rows! {
         Dispatch = "a message reaches the call it belongs to",
         /// Takeover.
         Takeover = "a call that panicked carries on from its last commit",
+        /// Session timers and caps.
+        Session = "sessions are refreshed and ended on time, and for a reason",
+        /// Reliable provisional responses.
+        Reliable = "reliable responses are in order, acknowledged once, and waited for",
+        /// Offers and answers.
+        Offers = "one offer is open at a time, answered once, and for the other party only",
+        /// What came of them.
+        Agreement = "both ends hold the session to be the same",
+        /// Challenges, redirections, targets.
+        Attempt = "what stays inside an attempt is answered once, and goes where it may",
         /// The end of everything.
         Leftover = "nothing is left when the world is quiet",
         /// Deadlines.

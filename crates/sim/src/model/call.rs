@@ -67,6 +67,8 @@ pub(crate) struct Opening {
     pub(crate) will_panic: bool,
     /// Its INVITE has begun a call before.
     pub(crate) is_ghost: bool,
+    /// It is of a world in which calls talk.
+    pub(crate) talks: bool,
 }
 
 /// Whether the call is followed.
@@ -92,6 +94,8 @@ pub(super) enum Void {
     Unstored,
     /// A late copy of an INVITE whose call is over: all its names have been used.
     Ghost,
+    /// It talks: other rules are about it.
+    Watched,
 }
 
 /// What the model knows of the call's place in the store.
@@ -153,7 +157,11 @@ impl CallModel {
             place,
             source,
             facts,
-            mode: if opening.is_ghost { Mode::Void(Void::Ghost) } else { Mode::Live },
+            mode: match opening {
+                Opening { is_ghost: true, .. } => Mode::Void(Void::Ghost),
+                Opening { talks: true, .. } => Mode::Void(Void::Watched),
+                Opening { .. } => Mode::Live,
+            },
             b,
             expected: Vec::new(),
             wire: Wire::default(),
@@ -168,7 +176,7 @@ impl CallModel {
             happenings: Vec::new(),
             violation: None,
         };
-        if !opening.is_ghost {
+        if matches!(call.mode, Mode::Live) {
             call.expect(What::Trying);
             call.expect(What::Lookup);
         }
@@ -277,6 +285,9 @@ impl CallModel {
     }
 
     fn note(&mut self, heard: &Heard) {
+        if matches!(self.mode, Mode::Void(Void::Watched)) {
+            return;
+        }
         let phase = self.phase();
         self.happenings.extend(heard.happening().map(|happening| (phase, happening)));
     }

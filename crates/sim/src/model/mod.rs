@@ -17,6 +17,7 @@ mod slots;
 mod table;
 mod takeover;
 mod talk;
+mod watch;
 mod wire;
 
 pub(crate) use call::{InviteFacts, Opening};
@@ -24,7 +25,7 @@ pub(crate) use hear::{Heard, Request, Response, StoreAnswer};
 pub(crate) use record::WALL_START;
 pub(crate) use takeover::Claim;
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, Talk};
 use crate::plan::Plan;
 use crate::violation::{Rule, Violation};
 use belief::Facts;
@@ -32,16 +33,22 @@ use bytes::Bytes;
 use call::{CallModel, Mode, Void};
 use expect::What;
 use slots::{Broken, Slots};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tandem_cluster::Write;
 use tandem_sip::Message;
 use tandem_switch::call::Event;
 use tandem_switch::cdr::{Origin, Release};
+use watch::{Ends, Watch};
 
 pub(crate) struct Model {
     plan: Rc<Plan>,
     calls: Vec<CallModel>,
+    /// Of calls that talk.
+    watches: Vec<Option<Watch>>,
+    /// The nonces that were answered, with their counts, and the INVITE that did.
+    nonces: BTreeMap<(Vec<u8>, u32), Bytes>,
     slots: Vec<Slots>,
     violation: Option<Violation>,
 }
@@ -49,7 +56,7 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn new(plan: Rc<Plan>) -> Self {
         let slots = plan.gateways.iter().map(|gateway| Slots::new(gateway.limits)).collect();
-        Self { plan, calls: Vec::new(), slots, violation: None }
+        Self { plan, calls: Vec::new(), watches: Vec::new(), nonces: BTreeMap::new(), slots, violation: None }
     }
 
     pub(crate) fn fail(&mut self, rule: Rule, at_ms: u64, call: Option<usize>, detail: impl Into<String>) {
@@ -57,8 +64,17 @@ impl Model {
     }
 
     /// A call begins; calls are numbered in this order.
-    pub(crate) fn open(&mut self, source: usize, facts: InviteFacts, opening: Opening, now: u64) {
+    pub(crate) fn open(
+        &mut self,
+        (source, invite): (usize, &Message),
+        facts: InviteFacts,
+        opening: Opening,
+        now: u64,
+    ) {
         let place = self.calls.len();
+        let watch =
+            (opening.talks && !opening.is_ghost).then(|| Watch::new(self.plan.clone(), source, invite, now));
+        self.watches.push(watch);
         self.calls.push(CallModel::open(self.plan.clone(), (place, source), facts, opening, now));
     }
 
@@ -69,18 +85,61 @@ impl Model {
         {
             self.fail(rule, now, Some(call), detail);
         }
+        if let Some(watch) = &mut self.watches[call] {
+            watch.at(now);
+        }
         self.calls[call].hear(heard, now);
+    }
+
+    /// A call that talks is told something.
+    pub(crate) fn hears(&mut self, call: usize, message: &Message) {
+        if let Some(watch) = &mut self.watches[call] {
+            watch.hears(message);
+        }
+    }
+
+    /// The call that a dialog is of, and both its ends.
+    pub(crate) fn ends_of(&self, call_id: &[u8]) -> Option<(usize, Ends)> {
+        let ends = self.watches.iter().enumerate();
+        let mut ends = ends.filter_map(|(call, watch)| Some((call, watch.as_ref()?.ends()?)));
+        ends.find(|(_, ends)| ends.caller == call_id || ends.callee == call_id)
+    }
+
+    /// Both ends agree.
+    pub(crate) fn agrees(&mut self, call: usize) {
+        if let Some(watch) = &mut self.watches[call] {
+            watch.rows.push(Talk::Agreement);
+        }
     }
 
     /// A call sends a message.
     pub(crate) fn sent(&mut self, call: usize, to: SocketAddr, message: &Message) {
         self.calls[call].sent(to, message);
+        let Some(watch) = &mut self.watches[call] else { return };
+        watch.sends(to, message);
+        for nonce in watch::nonces_of(message) {
+            let branch = hear::branch_of(message);
+            let (of, count) = nonce.clone();
+            if *self.nonces.entry(nonce).or_insert_with(|| branch.clone()) != branch {
+                let detail = format!("count {count} of nonce {} is used twice", String::from_utf8_lossy(&of));
+                self.violation.get_or_insert(Violation {
+                    rule: Rule::Attempt,
+                    at_ms: 0,
+                    call: Some(call),
+                    detail,
+                });
+            }
+        }
     }
 
     /// A step of a call is over.
     pub(crate) fn settle(&mut self, call: usize) -> Option<Violation> {
         self.calls[call].settle_step();
-        self.violation.take().or_else(|| self.calls[call].violation.take())
+        let watched = self.watches[call].as_mut().and_then(|watch| {
+            watch.settle();
+            watch.violation(call)
+        });
+        self.violation.take().or_else(|| self.calls[call].violation.take()).or(watched)
     }
 
     pub(crate) fn looks_up(&mut self, call: usize) {
@@ -129,11 +188,17 @@ impl Model {
 
     /// A call gives the store a write.
     pub(crate) fn writes(&mut self, call: usize, epoch: u32, seq: u64, write: &Write) {
+        if let Some(watch) = &mut self.watches[call] {
+            match write {
+                Write::Commit(_) => watch.writes(seq),
+                Write::End(lines) => lines.iter().for_each(|lines| watch.check_record(lines)),
+            }
+        }
         let followed = &mut self.calls[call];
         let lines: Option<&Bytes> = match write {
             Write::Commit(snapshot) => {
                 let numbered = snapshot.seq() == seq && snapshot.epoch() == epoch;
-                let ghost = matches!(followed.mode, Mode::Void(Void::Ghost));
+                let ghost = matches!(followed.mode, Mode::Void(Void::Ghost | Void::Watched));
                 if !ghost && (!numbered || epoch != followed.store.epoch || seq > followed.b.seq) {
                     let detail = format!("commit {seq} of epoch {epoch}, known {}", followed.b.seq);
                     followed.fail(Rule::Commit, detail);
@@ -160,6 +225,9 @@ impl Model {
 
     /// A call tells observers something.
     pub(crate) fn observes(&mut self, call: usize, event: &Event) {
+        if let Some(watch) = &mut self.watches[call] {
+            watch.observes(event);
+        }
         let followed = &mut self.calls[call];
         if let Event::Released(_) = event {
             followed.store.releases += 1;
@@ -192,20 +260,36 @@ impl Model {
     }
 
     pub(crate) fn panicked(&mut self, call: usize) {
+        if let Some(watch) = &mut self.watches[call] {
+            watch.panicked();
+        }
         self.calls[call].panicked();
     }
 
     pub(crate) fn gave_up(&mut self, call: usize) {
+        if let Some(watch) = &mut self.watches[call] {
+            watch.lost();
+        }
         self.calls[call].gave_up();
     }
 
     pub(crate) fn claimed(&mut self, call: usize, claim: Claim, now: u64) {
+        if let Some(watch) = &mut self.watches[call] {
+            match claim {
+                Claim::Claimed { seq, .. } => watch.restored(seq, now),
+                Claim::Away => {}
+                Claim::Lost => watch.lost(),
+            }
+        }
         self.calls[call].claimed(claim, now);
     }
 
     /// A call is over for its node.
     pub(crate) fn stopped(&mut self, call: usize, now: u64) {
         let held: usize = self.slots.iter_mut().map(|slots| slots.dropped(call)).sum();
+        if let Some(watch) = &mut self.watches[call] {
+            watch.stopped();
+        }
         let followed = &mut self.calls[call];
         followed.now = now;
         if followed.is_followed() {
@@ -262,6 +346,9 @@ impl Model {
             coverage.call();
             call.rows.iter().for_each(|row| coverage.row(*row));
             call.happenings.iter().for_each(|(phase, happening)| coverage.happening(*phase, *happening));
+        }
+        for watch in self.watches.iter().flatten() {
+            watch.rows.iter().for_each(|row| coverage.talk(*row));
         }
     }
 

@@ -26,7 +26,7 @@ impl CallModel {
                 return self
                     .fail(Rule::Takeover, format!("{message:?} sent by a call that is not the node's"));
             }
-            Mode::Void(Void::Unstored | Void::Ghost) => return,
+            Mode::Void(Void::Unstored | Void::Ghost | Void::Watched) => return,
         }
         match message.method() {
             Some(Method::Invite) if message.is_request() => self.invite_sent(to, message),

@@ -20,6 +20,10 @@ pub(crate) enum Claim {
 impl CallModel {
     /// The machine has panicked.
     pub(crate) fn panicked(&mut self) {
+        if matches!(self.mode, Mode::Void(Void::Watched)) {
+            self.store.panics += 1;
+            return;
+        }
         let phase = self.phase();
         self.happenings.push((phase, crate::coverage::Happening::Panic));
         self.store.panics += 1;

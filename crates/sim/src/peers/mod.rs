@@ -2,11 +2,13 @@
 
 mod caller;
 mod carrier;
+mod phone;
 mod script;
 mod text;
 
 pub(crate) use caller::{Caller, CallerAct};
 pub(crate) use carrier::{Carrier, CarrierAct};
+pub(crate) use phone::{ACCOUNT, Habits, Phone, PhoneAct};
 pub(crate) use text::sdp_id;
 
 use crate::rows::rows;

@@ -2,8 +2,10 @@
 
 use super::life::{Life, branch_of};
 use super::{Event, NODE, World};
+use crate::coverage::Talk;
 use crate::model::{Heard, InviteFacts, Opening, Request, Response};
 use crate::peers::{CallerConduct, SWITCH};
+use crate::plan::Kind;
 use crate::violation::Rule;
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -125,6 +127,7 @@ impl World {
         };
         let screened = screen(&invite, &gateway.parameters);
         self.check_screening(&flow, screened.as_ref().err());
+        self.note_refusal(screened.as_ref().err());
         if let Err(refused) = screened {
             return self.answer_statelessly(flow, &invite, &refused);
         }
@@ -152,10 +155,10 @@ impl World {
                 return self.answer_statelessly(flow, &invite, &Refused::with(StatusCode::BAD_REQUEST));
             }
         };
-        let plan = self.callers.iter().position(|caller| caller.address == flow.remote).unwrap_or_default();
-        self.note(Some(life), |world| format!("begins: caller{plan}, {}", world.callers[plan].conduct));
+        let plan = self.plan_at(flow.remote);
+        self.note(Some(life), |world| format!("begins: caller{plan}, {}", world.plan.calls[plan].conduct));
         let is_ghost = self.lives.iter().any(|life| life.id == id);
-        self.open_model(mapping, &invite, plan, is_ghost);
+        self.open_model(mapping, (&invite, flow.remote), plan, is_ghost);
         self.directory.insert(id, life);
         let (host, effects) = CallHost::start(NODE.into(), call, actions, now);
         self.lives.push(Life {
@@ -190,6 +193,21 @@ impl World {
         }
     }
 
+    /// Which of the plan's calls comes from there.
+    fn plan_at(&self, address: SocketAddr) -> usize {
+        let caller = self.callers.iter().position(|caller| caller.address == address);
+        let phone = || self.phones.iter().position(|phone| phone.address == address);
+        caller.or_else(phone).unwrap_or_default()
+    }
+
+    fn note_refusal(&mut self, refused: Option<&Refused>) {
+        match refused.map(|refused| refused.status.code()) {
+            Some(422) => self.coverage.talk(Talk::IntervalTooSmall),
+            Some(420 | 421) => self.coverage.talk(Talk::ReliabilityRefused),
+            _ => {}
+        }
+    }
+
     fn enter_misfortunes(&mut self, life: usize, plan: usize) {
         let plans = self.plan.clone();
         let plan = &plans.calls[plan];
@@ -204,7 +222,13 @@ impl World {
         }
     }
 
-    fn open_model(&mut self, mapping: usize, invite: &Message, plan: usize, is_ghost: bool) {
+    fn open_model(
+        &mut self,
+        mapping: usize,
+        (invite, source): (&Message, SocketAddr),
+        plan: usize,
+        is_ghost: bool,
+    ) {
         let number = |uri: &[u8]| Uri::parse(uri).map(|uri| uri.number().into_owned()).unwrap_or_default();
         let contact = invite.contact().and_then(Result::ok).and_then(|contact| contact.parse_uri().ok());
         let contact = contact.and_then(|uri| uri.socket_addr(5060));
@@ -213,10 +237,11 @@ impl World {
             offers: !invite.body().is_empty(),
             caller: invite.from().map(|from| number(from.uri)).unwrap_or_default(),
             called: number(invite.request_uri()),
-            contact: contact.unwrap_or(self.callers[plan].address),
+            contact: contact.unwrap_or(source),
         };
         let will_panic = !self.plan.calls[plan].panics_ms.is_empty();
-        self.model.open(mapping, facts, Opening { will_panic, is_ghost }, self.now.0);
+        let talks = self.plan.kind == Kind::Conversations;
+        self.model.open((mapping, invite), facts, Opening { will_panic, is_ghost, talks }, self.now.0);
     }
 
     /// Takes a place on the node and at the mapping gateway.

@@ -39,6 +39,8 @@ pub(super) struct Life {
 pub(super) enum Mail {
     /// A gateway's word on a slot, or the answer to a look-up.
     Result(Input),
+    /// Credentials, or where a name leads.
+    Told(Input),
     Looked(Looked),
     Stored {
         epoch: u32,

@@ -6,13 +6,14 @@ mod faults;
 mod life;
 mod network;
 mod perform;
+mod phones;
 mod store;
 mod writes;
 
 use crate::coverage::{Coverage, Fault};
 use crate::model::{Model, WALL_START};
-use crate::peers::{Caller, CallerAct, Carrier, CarrierAct};
-use crate::plan::{CALLS_MIN, FAULTS_MIN, Plan};
+use crate::peers::{Caller, CallerAct, Carrier, CarrierAct, Phone, PhoneAct};
+use crate::plan::{CALLS_MIN, FAULTS_MIN, Kind, Plan};
 use crate::random::Random;
 use crate::saboteur::Saboteur;
 use crate::schedule::Schedule;
@@ -28,7 +29,7 @@ use store::Store;
 use tandem_sip::time::{Mono, Now, Wall};
 use tandem_sip::{Limits, Message};
 use tandem_switch::call::{CallId, TokenKeys};
-use tandem_switch::gateway::{GatewayState, MappingGateway, SourceTable};
+use tandem_switch::gateway::{GatewayState, MappingGateway, NonceCounts, SourceTable};
 use tandem_switch::routing::RouteTable;
 use writes::StoreEvent;
 
@@ -37,6 +38,9 @@ const NODE: &str = "n1";
 
 /// When the operator ends every conversation that nobody else has ended, in ms: by then all that was planned is over.
 const SWEEP_AT: u64 = 600_000;
+
+/// The same where calls talk.
+const SWEEP_TALKS_AT: u64 = 3_000_000;
 
 /// No world lasts longer than that, in ms.
 const END_OF_TIME: u64 = 7_200_000;
@@ -57,6 +61,7 @@ enum Event {
     Unreachable(Bytes),
     Caller(usize, CallerAct),
     Carrier(usize, (usize, CarrierAct)),
+    Phone(usize, PhoneAct),
     /// A result reaches a call.
     Mail(usize, Mail),
     /// A call's wake-up, unless it has been moved since.
@@ -78,6 +83,8 @@ enum Event {
 enum Peer {
     Caller(usize),
     Carrier(usize),
+    /// The phones that are called there, or call from there.
+    Place(SocketAddr),
 }
 
 pub(crate) struct World {
@@ -99,6 +106,10 @@ pub(crate) struct World {
     store: Store,
     callers: Vec<Caller>,
     carriers: Vec<Carrier>,
+    phones: Vec<Phone>,
+    /// How often the nonces of each gateway have been used.
+    nonces: Vec<NonceCounts>,
+    seed: u64,
     network: Random,
     shell: Random,
     /// Datagrams sent so far.
@@ -132,7 +143,10 @@ impl World {
             .collect();
         let gateway_slots =
             gateways.iter().map(|gateway| GatewayState::new(saboteur.limits(gateway.limits))).collect();
-        let carriers = plan.gateways.iter().enumerate();
+        let talks = plan.kind == Kind::Conversations;
+        let carriers = plan.gateways.iter().enumerate().filter(|_| !talks);
+        let callers = plan.calls.iter().enumerate().filter(|_| !talks);
+        let phones = if talks { phones::callers(seed, &plan) } else { Vec::new() };
         let node_limits = tandem_switch::gateway::Limits { max_calls: plan.node_max_calls, cps: None };
         let mut world = Self {
             now: Mono(0),
@@ -148,10 +162,13 @@ impl World {
             lives: Vec::new(),
             directory: BTreeMap::new(),
             store: Store::default(),
-            callers: plan.calls.iter().enumerate().map(|(number, call)| Caller::new(number, call)).collect(),
+            callers: callers.map(|(number, call)| Caller::new(number, call)).collect(),
             carriers: carriers
                 .map(|(place, gateway)| Carrier::new(place, gateway, Random::new(seed, 100 + place as u64)))
                 .collect(),
+            phones,
+            nonces: plan.gateways.iter().map(|_| NonceCounts::default()).collect(),
+            seed,
             network: Random::new(seed, 2),
             shell: Random::new(seed, 3),
             datagrams: 0,
@@ -181,14 +198,20 @@ impl World {
 
     fn enter_plan(&mut self) {
         let plan = self.plan.clone();
-        for (number, call) in plan.calls.iter().enumerate() {
+        for number in 0..self.callers.len() {
+            let call = &plan.calls[number];
             self.schedule.enter(Mono(call.at_ms), Event::Caller(number, CallerAct::Start));
             self.coverage.caller(call.conduct);
         }
+        self.enter_phones();
         for (at_ms, gateway) in &plan.restarts {
             self.schedule.enter(Mono(*at_ms), Event::Restart(gateway % plan.gateways.len()));
         }
-        self.schedule.enter(Mono(SWEEP_AT), Event::Sweep);
+        let sweep = match plan.kind {
+            Kind::SetUps => SWEEP_AT,
+            Kind::Conversations => SWEEP_TALKS_AT,
+        };
+        self.schedule.enter(Mono(sweep), Event::Sweep);
     }
 
     /// Lets everything happen that is going to happen, or stops at the first broken rule.
@@ -224,6 +247,7 @@ impl World {
                 let does = self.carriers[place].act(dialog, act);
                 self.carrier_does(place, does);
             }
+            Event::Phone(number, act) => self.phone_acts(number, act),
             Event::Mail(life, mail) => self.on_mail(life, mail),
             Event::Wake(life, turn) => self.on_wake(life, turn),
             Event::Store(event) => self.on_store(event),

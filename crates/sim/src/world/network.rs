@@ -3,7 +3,7 @@
 use super::{Event, Peer, World};
 use crate::coverage::Fault;
 use crate::peers::{CallerAct, CarrierAct, Doings};
-use crate::plan::Reach;
+use crate::plan::{Gateway, Kind, Reach};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use tandem_sip::{Message, Name};
@@ -45,6 +45,9 @@ impl World {
     }
 
     fn peer_at(&self, address: SocketAddr) -> Option<Peer> {
+        if self.plan.kind == Kind::Conversations {
+            return Some(Peer::Place(address));
+        }
         let caller = self.callers.iter().position(|caller| caller.address == address);
         let carrier = || self.carriers.iter().position(|carrier| carrier.address == address);
         caller.map(Peer::Caller).or_else(|| carrier().map(Peer::Carrier))
@@ -62,7 +65,7 @@ impl World {
         let reach = match peer {
             Peer::Carrier(place) => self.plan.gateways[place].reach,
             Peer::Caller(number) if self.callers[number].has_closed_port() => Reach::Icmp { from_ms: 0 },
-            Peer::Caller(_) => Reach::Fine,
+            Peer::Caller(_) | Peer::Place(_) => Reach::Fine,
         };
         match reach {
             Reach::Icmp { from_ms } if from_ms <= self.now.0 => {
@@ -102,6 +105,7 @@ impl World {
                 }
                 self.carrier_does(place, does);
             }
+            Peer::Place(place) => self.reaches_place(place, message),
         }
     }
 
@@ -122,7 +126,7 @@ impl World {
     }
 
     /// A peer sends the node a datagram.
-    fn travel(&mut self, from: SocketAddr, bytes: Bytes) {
+    pub(super) fn travel(&mut self, from: SocketAddr, bytes: Bytes) {
         for delay in self.passage() {
             self.enter(delay, Event::Arrives { from, bytes: bytes.clone() });
         }
@@ -138,7 +142,19 @@ impl World {
         match self.peer_at(address) {
             Some(Peer::Caller(number)) => format!("caller{number}"),
             Some(Peer::Carrier(place)) => format!("gateway{}", place + 1),
+            Some(Peer::Place(place)) => self.name_of_place(place),
             None => address.to_string(),
+        }
+    }
+
+    fn name_of_place(&self, place: SocketAddr) -> String {
+        let is_there = |gateway: &Gateway| gateway.own_places().contains(&place);
+        match self.plan.gateways.iter().position(is_there) {
+            Some(gateway) => format!("gateway{} at {}", gateway + 1, place.ip()),
+            None => match self.phones.iter().position(|phone| phone.address == place) {
+                Some(number) => format!("caller{number}"),
+                None => place.to_string(),
+            },
         }
     }
 }

@@ -12,10 +12,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tandem_cluster::{CallHost, ClaimResult, Effect, WriteResult};
-use tandem_sip::Message;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::time::{Mono, Now};
-use tandem_switch::call::{Candidate, Event as CallEvent, Input, Looked, Reach, Serial, Target};
+use tandem_sip::{Message, Uri};
+use tandem_switch::call::{
+    Candidate, Event as CallEvent, Input, Looked, Reach, Serial, Sought, Target, Unauthorized,
+};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome, RoutingGateway};
 
 /// More wake-ups than this at one instant mean a deadline that does not move.
@@ -28,6 +30,10 @@ impl World {
             return;
         }
         self.model.hear(life, heard.clone(), self.now.0);
+        match &input {
+            Input::Request { message, .. } | Input::Response(message) => self.model.hears(life, message),
+            _ => {}
+        }
         let mut effects = Vec::new();
         for input in self.saboteur.inputs(life, &heard, input) {
             effects.extend(self.with_host(life, |host, now| host.handle(input, now)));
@@ -68,17 +74,12 @@ impl World {
             Effect::Claim { seen_epoch } => self.claim(life, seen_epoch),
             Effect::Lookup { called, .. } => return self.look_up(life, &called),
             Effect::Admit(gateway, holder) => self.ask_gateway(life, &gateway, holder),
-            // No gateway challenges or asks for a pause here.
-            Effect::Authorize(_, serial, _) => {
-                let none = Input::Authorized { serial, authorization: None };
-                return self.with_host(life, |host, now| host.handle(none, now));
+            Effect::Authorize(gateway, serial, request) => {
+                self.authorize(life, (&gateway, serial), &request);
             }
+            // No gateway asks for a pause here.
             Effect::Hold(..) => {}
-            // No gateway is known by name here.
-            Effect::Resolve(attempt, _) => {
-                let nowhere = Input::Resolved { attempt, targets: Vec::new() };
-                return self.with_host(life, |host, now| host.handle(nowhere, now));
-            }
+            Effect::Resolve(attempt, sought) => self.resolve(life, attempt, &sought),
             Effect::Release(gateway, holder, outcome) => self.release(life, &gateway, holder, Some(outcome)),
             Effect::Wake(at) => self.set_wake(life, at),
             Effect::Observe(event) => self.observe(life, &event),
@@ -139,6 +140,30 @@ impl World {
         self.with_host(life, |host, now| host.handle(Input::Looked(looked), now))
     }
 
+    /// A gateway's actor has the password.
+    fn authorize(&mut self, life: usize, (name, serial): (&GatewayName, Serial), request: &Unauthorized) {
+        let place = self.gateway_place(name);
+        let account = self.plan.gateways[place].account.clone();
+        let nonces = &mut self.nonces[place];
+        let authorization = account.and_then(|account| account.authorize(nonces, request));
+        let authorization = self.saboteur.authorization(authorization);
+        let delay = self.shell.below(50);
+        self.enter(delay, Event::Mail(life, Mail::Told(Input::Authorized { serial, authorization })));
+    }
+
+    fn resolve(&mut self, life: usize, attempt: u16, sought: &Sought) {
+        let places = match sought {
+            Sought::Gateway(name) => self.plan.gateways[self.gateway_place(name)].own_places().to_vec(),
+            Sought::Uri(uri) => {
+                let uri = Uri::parse(uri.as_bytes()).ok();
+                uri.and_then(|uri| uri.socket_addr(5060)).into_iter().collect()
+            }
+        };
+        let targets = places.into_iter().map(target).collect();
+        let delay = self.shell.below(200);
+        self.enter(delay, Event::Mail(life, Mail::Told(Input::Resolved { attempt, targets })));
+    }
+
     fn gateway_place(&self, name: &str) -> usize {
         self.plan.gateways.iter().position(|gateway| gateway.name == name).unwrap_or_default()
     }
@@ -148,17 +173,19 @@ impl World {
         let life = &self.lives[life];
         let called = self.mapping[life.mapping].number_rules.apply(called);
         let gateways = self.routes.candidates(&called, life.id.draw(), |_| true);
-        // All carriers of the plan have an address.
         let candidate = |gateway: &Arc<RoutingGateway>| {
-            let remote = gateway.address.fixed()?;
-            let flow = Flow { transport: Transport::Udp, listener: 0, remote };
+            let is_named = !self.plan.gateways[self.gateway_place(&gateway.name)].places.is_empty();
             Some(Candidate {
                 gateway: gateway.name.clone(),
-                reach: Reach::At(Target { flow, local: SWITCH.into() }),
+                reach: if is_named {
+                    Reach::Named(format!("{}.example", gateway.name).into())
+                } else {
+                    Reach::At(target(gateway.address.fixed()?))
+                },
                 called: gateway.number_rules.apply(&called),
                 trusted: gateway.trusted,
                 has_account: gateway.account.is_some(),
-                redirects: gateway.redirects,
+                redirects: self.saboteur.redirects(gateway.redirects),
                 pass_headers: gateway.pass_headers.as_slice().into(),
                 pass_methods: gateway.pass_methods,
                 parameters: gateway.parameters.clone(),
@@ -262,6 +289,7 @@ impl World {
                 return self.step(life, Heard::Admitted { gateway: place, attempt, granted }, input);
             }
             Mail::Looked(looked) => self.give_routes(life, looked),
+            Mail::Told(input) => self.with_host(life, |host, now| host.handle(input, now)),
             Mail::Stored { epoch, seq, result } => self.stored(life, (epoch, seq), result),
             Mail::Claimed(claimed) => self.claimed(life, claimed),
         };
@@ -310,4 +338,10 @@ impl World {
         let result = self.saboteur.claim(result);
         self.with_host(life, |host, now| host.on_claimed(result, now))
     }
+}
+
+/// A place on the network, as calls reach it.
+fn target(remote: SocketAddr) -> Target {
+    let flow = Flow { transport: Transport::Udp, listener: 0, remote };
+    Target { flow, local: SWITCH.into() }
 }
