@@ -21,6 +21,19 @@ fn provisionals_are_acknowledged_on_both_legs_each_on_its_own() {
 }
 
 #[test]
+fn an_offer_before_the_answer_goes_to_the_gateway_and_its_answer_comes_back() {
+    let mut wire = Wire::new();
+    wire.parameters("SS_SIP_100REL = \"Supported\"");
+    let mut vendor = wire.gateway("vendor", Scenario::of("gateway_takes_an_offer_before_it_answers"));
+    let switch = wire.start();
+    let mut caller = wire.call(&switch, Scenario::of("caller_offers_before_the_answer"));
+    caller.succeeds();
+    vendor.succeeds();
+    assert_eq!(vendor.received("UPDATE").len(), 1);
+    switch.only_cdr().has(&[("end_reason", json!("normal")), ("codec", json!("PCMU"))]);
+}
+
+#[test]
 fn ss_sip_100rel_off_refuses_a_caller_that_insists_and_offers_gateways_nothing() {
     let mut wire = Wire::new();
     let mut vendor = wire.gateway("vendor", Scenario::of("gateway_answers"));

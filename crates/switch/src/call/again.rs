@@ -146,6 +146,10 @@ impl Calling {
             other => {
                 self.attempt.pending = other.map(Box::new);
                 let authorized = (serial, authorization);
+                self = match self.on_offer_authorized(context, &authorized, now) {
+                    Ok(state) => return state,
+                    Err(calling) => calling,
+                };
                 self.turn_to(|branch| branch.awaits(serial));
                 if !self.attempt.on_authorized(&mut context.sender(), &authorized, now.mono) {
                     context.on_late_authorized(&authorized, now.mono);

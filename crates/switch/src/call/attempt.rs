@@ -5,7 +5,7 @@ use super::again::Pending;
 use super::caller::CallerLeg;
 use super::connected::Descriptions;
 use super::course::Course;
-use super::early::{Arrival, EarlyDialogs, offered};
+use super::early::{Arrival, EarlyDialogs, Exchange, offered};
 use super::identity::{Names, Serial};
 use super::invite::{Common, Head, Invite, SentInvite, gateway_uri, gone_elsewhere};
 use super::requests::{Body, via, with_lines};
@@ -230,13 +230,33 @@ impl Attempt {
         Holder { call, attempt: self.index }
     }
 
-    /// What the parties described before the 2xx, where the gateway's offer came in a reliable provisional response and
-    /// its PRACK brought the answer.
+    /// What the parties described before the 2xx, where that has no more to say of it: the gateway's offer came in a
+    /// reliable provisional response and its PRACK brought the answer, or offers have been passed on since.
     pub(super) fn settled(&self, remote_tag: &[u8]) -> Option<Descriptions> {
-        let answer = self.early_dialogs.answer_given(remote_tag)?;
-        let offer =
-            self.early.as_deref().filter(|(tag, _)| tag == remote_tag).map(|(_, offer)| offer.clone());
-        Some(Descriptions { caller: Some(answer.clone()), callee: offer })
+        match self.early_dialogs.exchange(remote_tag)? {
+            Exchange::Answered(answer) => Some(Descriptions {
+                caller: Some(answer.clone()),
+                callee: self.described_under(remote_tag).cloned(),
+            }),
+            Exchange::Changed(descriptions) => Some(descriptions.clone()),
+            Exchange::Open | Exchange::AwaitsAnswer(_) | Exchange::Agreed => None,
+        }
+    }
+
+    /// The gateway's tag in its only early dialog, and what the parties have agreed on there. `offer` is the INVITE's.
+    pub(super) fn agreed(&self, offer: Option<&Body>) -> Option<(Bytes, Descriptions)> {
+        let tag = self.early_dialogs.only()?.remote_tag();
+        let descriptions = if self.early_dialogs.exchange(tag) == Some(&Exchange::Agreed) {
+            Descriptions { caller: offer.cloned(), callee: self.described_under(tag).cloned() }
+        } else {
+            self.settled(tag)?
+        };
+        let is_complete = descriptions.caller.is_some() && descriptions.callee.is_some();
+        is_complete.then(|| (Bytes::copy_from_slice(tag), descriptions))
+    }
+
+    fn described_under(&self, remote_tag: &[u8]) -> Option<&Body> {
+        self.early.as_deref().filter(|(tag, _)| tag == remote_tag).map(|(_, body)| body)
     }
 
     /// Gives the slot back after commit `after`.

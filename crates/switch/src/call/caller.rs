@@ -206,6 +206,12 @@ impl CallerLeg {
         self.described.iter().find(|known| known.tag == tag).map(|known| &known.by)
     }
 
+    /// Whether the To tag that the caller sees now stands for that early dialog, and it has acknowledged all that was
+    /// sent reliably under it, with a description among that.
+    pub(super) fn has_agreed_with(&self, by: &EarlyDialog) -> bool {
+        self.described_under(self.tag) == Some(by) && self.ringing.is_acknowledged(self.tag)
+    }
+
     fn show(&mut self, names: &Names, tag: Serial) {
         if self.tag != tag {
             self.tag = tag;

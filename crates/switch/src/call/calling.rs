@@ -6,11 +6,14 @@ use super::attempt::{Attempt, Progress, Wait};
 use super::caller::EarlyDialog;
 use super::clearing;
 use super::connected::Connected;
+use super::connected::Party;
 use super::context::{Context, reason_lines};
-use super::early::Arrival;
+use super::early::{Arrival, Exchange};
+use super::early_offer::EarlyOffer;
 use super::fork::Rest;
 use super::hunting;
 use super::identity::{Names, Serial};
+use super::inside::{Due, Silence};
 use super::privacy::lines_for_caller;
 use super::requests::{Body, reason_line};
 use super::ringing::{Numbered, Provisional};
@@ -35,6 +38,10 @@ pub(super) struct Calling {
     /// The 2xx, until the caller has acknowledged the description that it was sent reliably (RFC 3262 §3). It is not
     /// acknowledged as long, so that the gateway repeats it to an heir as well.
     pub(super) held_answer: Option<Box<Message>>,
+    /// The offer of one party that the other has been asked.
+    pub(super) offer: Option<Box<EarlyOffer>>,
+    /// A party that may have taken the other one's offer without the other knowing.
+    pub(super) missed: Option<Party>,
 }
 
 /// What the caller is to hear of a gateway's provisional response.
@@ -67,7 +74,8 @@ impl Ringing {
 
 impl Calling {
     pub(super) fn new(attempt: Attempt) -> Self {
-        Self { attempt, others: Vec::new(), rest: Rest::default(), held_answer: None }
+        let (others, rest) = (Vec::new(), Rest::default());
+        Self { attempt, others, rest, held_answer: None, offer: None, missed: None }
     }
 
     pub(super) fn on_response(
@@ -77,6 +85,10 @@ impl Calling {
         response: &Message,
         now: Now,
     ) -> State {
+        self = match self.on_offer_response(context, (serial, response), now) {
+            Ok(state) => return state,
+            Err(calling) => calling,
+        };
         self.turn_to(|branch| branch.owns(serial));
         if !self.attempt.listens_to(serial) {
             if self.attempt.owns(serial) {
@@ -153,7 +165,11 @@ impl Calling {
     ) -> Ringing {
         context.note_ringing(now);
         let passed = lines_for_caller(response, &self.attempt.candidate, &context.caller);
-        let mut provisional = Provisional { status, body: Body::sdp_of(response), passed };
+        let tag = response.to_tag().unwrap_or_default();
+        // RFC 3261 §13.2.1: offers are in UPDATE by then, and what a response repeats is the first answer.
+        let is_changed = matches!(self.attempt.early_dialogs.exchange(tag), Some(Exchange::Changed(_)));
+        let body = Body::sdp_of(response).filter(|_| !is_changed);
+        let mut provisional = Provisional { status, body, passed };
         let reliably = context.caller.sends_reliably(&mut provisional, arrival);
         let is_new = self.show_early_dialog(context, response, provisional.body.as_ref());
         if !reliably {
@@ -182,6 +198,11 @@ impl Calling {
         EarlyDialog { attempt: self.attempt.serial, remote_tag }
     }
 
+    /// Whether a 2xx waits: for the caller's PRACK, or for the answer to an offer of one of the parties.
+    fn holds_answer(&self, context: &Context) -> bool {
+        context.caller.ringing.holds_answer() || self.offer.is_some()
+    }
+
     /// Connects the call, or waits until the caller has acknowledged what it must have before the answer.
     fn answered(
         mut self: Box<Self>,
@@ -197,7 +218,7 @@ impl Calling {
                 self.refuse(context, response, &reason, now);
                 State::Calling(self)
             }
-            None if context.caller.ringing.holds_answer() => {
+            None if self.holds_answer(context) => {
                 self.answered_elsewhere(context, now);
                 context.caller.ringing.skip_waiting();
                 self.held_answer = Some(Box::new(response.clone()));
@@ -209,7 +230,7 @@ impl Calling {
 
     /// Goes on with the 2xx that was held back, if the caller has acknowledged all that it waits for.
     pub(super) fn release_answer(mut self: Box<Self>, context: &mut Context, now: Now) -> State {
-        if context.caller.ringing.holds_answer() {
+        if self.holds_answer(context) {
             return State::Calling(self);
         }
         let Some(response) = self.held_answer.take() else { return State::Calling(self) };
@@ -229,11 +250,12 @@ impl Calling {
         self.answered_elsewhere(context, now);
         context.record_answer(&self.attempt, now);
         self.attempt.drop_foreign_account();
-        let is_settled = self.attempt.early_dialogs.answer_given(dialog.remote_tag()).is_some();
+        let is_settled = self.attempt.settled(dialog.remote_tag()).is_some();
+        let missed = self.missed.filter(|_| is_settled);
         let early = if is_settled { None } else { self.attempt.early.take().map(|early| *early) };
         let own = Body::sdp_of(response);
         let answer = match (own, early) {
-            // The offer came in a reliable response, and its answer went in the PRACK.
+            // The offer came in a reliable response and its answer went in the PRACK, or offers were passed on since.
             (Some(_) | None, _) if is_settled => None,
             (Some(own), _) => Some(own),
             // Answered in a provisional response, and not again in the 2xx: the caller still needs it there.
@@ -245,17 +267,22 @@ impl Calling {
         self.show_early_dialog(context, response, answer.as_ref());
         let passed = lines_for_caller(response, &self.attempt.candidate, &context.caller);
         let timer = TimerHeaders::of(response).unwrap_or_default();
-        Connected::enter(context, self.attempt, dialog, (answer, passed, timer), now)
+        let mut state = Connected::enter(context, self.attempt, dialog, (answer, passed, timer), now);
+        if let (State::Connected(connected), Some(party)) = (&mut state, missed) {
+            connected.miss(party, now.mono);
+        }
+        state
     }
 
     /// The INVITE has failed, with `response` if there is one: the attempt goes on by itself where it can.
     pub(super) fn failed(
-        self: Box<Self>,
+        mut self: Box<Self>,
         context: &mut Context,
         failure: Failure,
         response: Option<&Message>,
         now: Now,
     ) -> State {
+        self.close_offer(context, now.mono);
         match self.go_on(context, failure, response, now) {
             Ok(calling) => State::Calling(calling),
             Err(calling) => {
@@ -280,12 +307,13 @@ impl Calling {
 
     /// The failover table: what the attempt's failure means for the hunt.
     pub(super) fn fail(
-        self: Box<Self>,
+        mut self: Box<Self>,
         context: &mut Context,
         failure: Failure,
         reason: Bytes,
         now: Now,
     ) -> State {
+        self.close_offer(context, now.mono);
         let (mut calling, failure, reason) = match self.go_on_elsewhere(context, (failure, reason), now) {
             Ok(state) => return state,
             Err(failed) => failed,
@@ -312,6 +340,7 @@ impl Calling {
     pub(super) fn abandon(mut self, context: &mut Context, reason: &[u8], now: Now) {
         self.attempt.outcome = crate::gateway::Outcome::Cancelled;
         context.close_attempt_record(&self.attempt, AttemptOutcome::Cancelled, now);
+        self.close_offer(context, now.mono);
         self.refuse_held_answer(context, reason, now);
         self.leave_others(context, reason, now);
         context.leave_behind(self.attempt, reason, now.mono);
@@ -345,6 +374,9 @@ impl Calling {
         serial: Serial,
         now: Now,
     ) -> State {
+        if context.inside.undeliverable(serial) {
+            return self.on_offer_due(context, Due::NoAnswer(serial, Silence::Undeliverable), now);
+        }
         self.turn_to(|branch| branch.owns(serial));
         if !self.attempt.listens_to(serial) {
             if self.attempt.owns(serial) {
@@ -361,7 +393,7 @@ impl Calling {
         self.failed(context, Failure::TransportError, None, now)
     }
 
-    pub(super) fn on_timer(mut self: Box<Self>, context: &mut Context, now: Now) -> State {
+    pub(super) fn on_timer(mut self: Box<Self>, context: &mut Context, inside: Vec<Due>, now: Now) -> State {
         let branches: Vec<Serial> = self.branches().map(|branch| branch.serial).collect();
         for branch in branches {
             if !self.turn_to_branch(branch) {
@@ -374,10 +406,17 @@ impl Calling {
                 }
             }
         }
-        State::Calling(self)
+        for due in inside {
+            match self.on_offer_due(context, due, now) {
+                State::Calling(calling) => self = calling,
+                ended => return ended,
+            }
+        }
+        self.on_offer_timer(context, now)
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        self.branches().filter_map(Attempt::deadline).min()
+        let offer = self.offer.as_ref().map(|open| open.until);
+        self.branches().filter_map(Attempt::deadline).chain(offer).min()
     }
 }

@@ -232,14 +232,25 @@ impl Context {
     }
 
     /// Sends the final response to a request inside a dialog, and again to its copies.
-    pub(super) fn finish(&mut self, taken: &Taken, (status, message): (StatusCode, Bytes), now: Mono) {
+    pub(super) fn finish(&mut self, taken: &Taken, response: (StatusCode, Bytes), now: Mono) {
+        self.finish_after(taken, response, None, now);
+    }
+
+    /// Does so after a commit.
+    pub(super) fn finish_after(
+        &mut self,
+        taken: &Taken,
+        (status, message): (StatusCode, Bytes),
+        after: Option<Seq>,
+        now: Mono,
+    ) {
         if taken.is_invite() {
             let response = (status.is_success(), message.clone());
             if self.inside.finish(&mut self.out, taken, response, now) {
                 return;
             }
         }
-        self.out.push(Action::Send { flow: taken.flow(), message: message.clone(), after: None });
+        self.out.push(Action::Send { flow: taken.flow(), message: message.clone(), after });
         self.remember_answer(&taken.request, taken.source(), message, now);
     }
 

@@ -1,9 +1,10 @@
 //! The early dialogs of an attempt whose gateway sends provisional responses reliably (RFC 3262, the side that
-//! acknowledges): their order, their PRACKs, and the answer to an offer that came in one.
+//! acknowledges): their order, their PRACKs, and how offer and answer stand in them.
 
 use super::action::{Action, Authorization, Candidate, Event, Seq};
 use super::attempt::Sender;
 use super::caller::CallerLeg;
+use super::connected::Descriptions;
 use super::identity::Serial;
 use super::requests::{Body, Outstanding, via};
 use super::ringing::Reliability;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tandem_sip::dialog::Dialog;
 use tandem_sip::reliable::{OPTION_TAG, Received, ReliableClient};
 use tandem_sip::time::Mono;
-use tandem_sip::{Message, Method, Name};
+use tandem_sip::{Message, Method, MethodSet, Name};
 
 /// The most early dialogs of one attempt; what forks send reliably beyond them is neither taken nor acknowledged.
 const MAX_EARLY_DIALOGS: usize = 8;
@@ -32,19 +33,25 @@ struct EarlyDialog {
     dialog: Dialog,
     received: ReliableClient,
     exchange: Exchange,
+    /// The methods that the gateway takes, if it has said so reliably.
+    allowed: Option<MethodSet>,
     /// The responses whose PRACKs are not answered.
     owed: Vec<Owed>,
 }
 
-/// Where the offer and answer of a call whose INVITE had no offer stand in an early dialog.
+/// Where offer and answer stand in an early dialog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Exchange {
-    /// No offer has come reliably; or the INVITE had one.
+pub(super) enum Exchange {
+    /// No description has come reliably.
     Open,
     /// The gateway's offer, in the response with this RSeq, waits for the caller's answer, and its PRACK with it.
     AwaitsAnswer(u32),
     /// Answered with this, in the PRACK.
     Answered(Body),
+    /// The gateway has answered the INVITE's offer.
+    Agreed,
+    /// Offers have been passed on since: what the parties described last.
+    Changed(Descriptions),
 }
 
 /// A PRACK, from the arrival of its response until it is answered. An heir sends it again under a number of its own.
@@ -104,24 +111,43 @@ impl EarlyDialogs {
             Received::InOrder => {}
             Received::Again | Received::OutOfOrder => return Arrival::Ignored,
         }
-        let is_offer = delayed_offer && early.exchange == Exchange::Open && response.has_sdp();
-        if is_offer {
-            early.exchange = Exchange::AwaitsAnswer(rseq);
+        early.allowed = MethodSet::allowed_by(response).or(early.allowed);
+        let is_first = early.exchange == Exchange::Open && response.has_sdp();
+        if is_first {
+            early.exchange = if delayed_offer { Exchange::AwaitsAnswer(rseq) } else { Exchange::Agreed };
         }
         if early.owed.len() >= MAX_OWED {
             early.owed.remove(0);
         }
         early.owed.push(Owed { rseq, invite, answer: None, sent: None });
-        Arrival::Reliable { is_offer }
+        Arrival::Reliable { is_offer: is_first && delayed_offer }
     }
 
-    /// What the offer of the early dialog with that tag has been answered with.
-    pub(super) fn answer_given(&self, tag: &[u8]) -> Option<&Body> {
+    /// How offer and answer stand in the early dialog with that tag.
+    pub(super) fn exchange(&self, tag: &[u8]) -> Option<&Exchange> {
         let early = self.dialogs.iter().find(|early| early.dialog.remote_tag() == tag)?;
-        match &early.exchange {
-            Exchange::Answered(answer) => Some(answer),
-            Exchange::Open | Exchange::AwaitsAnswer(_) => None,
+        Some(&early.exchange)
+    }
+
+    /// Takes note of what the parties describe now in that early dialog, and goes on with it as it is.
+    pub(super) fn change(&mut self, dialog: Dialog, descriptions: Descriptions) {
+        let known = |early: &&mut EarlyDialog| early.dialog.remote_tag() == dialog.remote_tag();
+        if let Some(early) = self.dialogs.iter_mut().find(known) {
+            early.dialog = dialog;
+            early.exchange = Exchange::Changed(descriptions);
         }
+    }
+
+    /// The early dialog, if there is only one and its PRACKs have all been sent.
+    pub(super) fn only(&self) -> Option<&Dialog> {
+        let [EarlyDialog { dialog, owed, .. }] = &self.dialogs[..] else { return None };
+        owed.iter().all(|owed| owed.sent.is_some()).then_some(dialog)
+    }
+
+    /// Whether the gateway has said in the early dialog with that tag that it takes that method.
+    pub(super) fn allows(&self, tag: &[u8], method: Method) -> bool {
+        let early = self.dialogs.iter().find(|early| early.dialog.remote_tag() == tag);
+        early.and_then(|early| early.allowed).is_some_and(|allowed| allowed.contains(method))
     }
 
     /// The caller's answer to the offer of the early dialog with that tag; it goes with the PRACK. `false` if no offer
@@ -246,6 +272,7 @@ impl EarlyDialogs {
     pub(super) fn leave(&mut self) {
         for early in &mut self.dialogs {
             early.owed.clear();
+            early.exchange = Exchange::Open;
         }
     }
 
@@ -258,7 +285,7 @@ impl EarlyDialogs {
 impl EarlyDialog {
     fn new(dialog: Dialog) -> Self {
         let received = ReliableClient::default();
-        Self { dialog, received, exchange: Exchange::Open, owed: Vec::new() }
+        Self { dialog, received, exchange: Exchange::Open, allowed: None, owed: Vec::new() }
     }
 }
 

@@ -23,6 +23,7 @@ mod context;
 mod copy_on_write;
 mod course;
 mod early;
+mod early_offer;
 mod fork;
 mod hunting;
 mod identity;
@@ -242,9 +243,16 @@ impl Call {
             Some(Method::Cancel) => self.on_cancel(request, source, now),
             Some(Method::Invite) if self.context.inside.answer_again(&mut self.context.out, request) => {}
             Some(_) | None if self.context.answer_again(request, source) => {}
+            Some(_) | None if self.is_being_worked_on(request) => {}
             Some(Method::PRack) => self.on_prack(request, source, now),
             Some(_) | None => self.on_dialog_request(request, source, now),
         }
+    }
+
+    /// Whether a request is a copy of the one whose offer is open.
+    fn is_being_worked_on(&self, request: &Message) -> bool {
+        let State::Calling(calling) = &self.state else { return false };
+        calling.offer.as_ref().is_some_and(|open| open.is_of(request))
     }
 
     fn on_invite_again(&mut self, request: &Message) {
@@ -409,7 +417,7 @@ impl Call {
         self.state = match self.take_state() {
             State::Routing(routing) => routing.on_timer(&mut self.context, now),
             State::Admitting(admitting) => admitting.on_timer(&mut self.context, now),
-            State::Calling(calling) => calling.on_timer(&mut self.context, now),
+            State::Calling(calling) => calling.on_timer(&mut self.context, inside, now),
             State::Connected(connected) => {
                 connected.on_timer(&mut self.context, (unacknowledged, inside), now)
             }

@@ -1,7 +1,9 @@
 //! The caller's PRACKs, and what their absence means (RFC 3262 §3).
 
 use super::calling::Calling;
+use super::connected::Party;
 use super::context::Context;
+use super::inside::Taken;
 use super::requests::{Body, reason_line};
 use super::ringing::Acknowledged;
 use super::{Call, State};
@@ -27,26 +29,29 @@ enum Session {
     Answer(Body),
     /// Nothing, though that response carried an offer.
     NotAnswered,
-    /// An offer of its own, which cannot be passed on: 488, and the session stays as it is.
-    Offer,
+    /// An offer of its own. Where it cannot be passed on it gets 488, and the session stays as it is.
+    Offer(Body),
 }
 
 impl Session {
     fn of(prack: &Message, acknowledged: &Acknowledged, delayed_offer: bool) -> Self {
-        let Some(response) = &acknowledged.response else { return Session::Unchanged };
-        let had_offer = response.body.is_some();
-        match (Body::sdp_of(prack), delayed_offer && had_offer) {
-            (Some(answer), true) => Session::Answer(answer),
-            (None, true) => Session::NotAnswered,
-            (Some(_), false) => Session::Offer,
-            (None, false) => Session::Unchanged,
+        let body = Body::sdp_of(prack);
+        let had_offer =
+            acknowledged.response.as_ref().map(|response| delayed_offer && response.body.is_some());
+        match (body, had_offer) {
+            (Some(answer), Some(true)) => Session::Answer(answer),
+            (None, Some(true)) => Session::NotAnswered,
+            // What it acknowledges is not known any more, but in such a call it answers.
+            (Some(_), None) if delayed_offer => Session::Unchanged,
+            (Some(offer), Some(false) | None) => Session::Offer(offer),
+            (None, Some(false) | None) => Session::Unchanged,
         }
     }
 
     fn status(&self) -> StatusCode {
         match self {
             Session::Unchanged | Session::Answer(_) | Session::NotAnswered => StatusCode::OK,
-            Session::Offer => StatusCode::NOT_ACCEPTABLE_HERE,
+            Session::Offer(_) => StatusCode::NOT_ACCEPTABLE_HERE,
         }
     }
 }
@@ -128,7 +133,13 @@ impl Calling {
         let next = context.caller.ringing.next(acknowledged.tag, now.mono);
         // Else an heir would wait for this PRACK in vain, and send the response under a number that was used.
         let after = Some(self.commit(context, now));
-        context.answer_after(request, source, session.status(), after, now.mono);
+        match session {
+            Session::Offer(offer) if acknowledged.tag == context.caller.tag => {
+                let taken = Taken::new(request, source, Party::Caller);
+                self.on_offer(context, (&taken, offer), after, now);
+            }
+            session => context.answer_after(request, source, session.status(), after, now.mono),
+        }
         if let Some(next) = &next {
             context.ring_reliably(next, after);
         }

@@ -170,6 +170,12 @@ impl Ringing {
         unacknowledged.any(|(_, response)| response.body.is_some())
     }
 
+    /// Whether something was sent reliably under that To tag, and all of it is acknowledged.
+    pub(super) fn is_acknowledged(&self, tag: Serial) -> bool {
+        let dialog = self.dialogs.iter().find(|dialog| dialog.tag == tag);
+        dialog.is_some_and(|dialog| dialog.server.unacknowledged().is_none())
+    }
+
     /// The gateway that was heard has failed: what it said and was not sent yet is of no interest.
     pub(super) fn skip_waiting(&mut self) {
         for dialog in &mut self.dialogs {

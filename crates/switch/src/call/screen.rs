@@ -128,7 +128,7 @@ pub fn screen(invite: &Message, parameters: &CallParameters) -> Result<Screened,
 ///
 /// # Errors
 /// 415 with what would be.
-pub(super) fn check_body(request: &Message) -> Result<(), Refused> {
+fn check_body(request: &Message) -> Result<(), Refused> {
     let is_identity = |encoding: &[u8]| encoding.eq_ignore_ascii_case(ACCEPT_ENCODING.as_bytes());
     if !request.items(Name::ContentEncoding).all(is_identity) {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -172,6 +172,22 @@ pub(crate) fn check_required(request: &Message, known: &str) -> Result<(), Refus
     Err(Refused::and(StatusCode::BAD_EXTENSION, Name::Unsupported, unsupported.join(", ")))
 }
 
+/// Whether an INVITE or UPDATE inside a dialog requires only what is known here, and brings only what is understood.
+///
+/// # Errors
+/// The status that it gets, and header lines that this asks for.
+pub(super) fn check_inside(
+    request: &Message,
+    parameters: &CallParameters,
+) -> Result<(), (StatusCode, Vec<u8>)> {
+    let has_body = !request.body().is_empty();
+    let body = || if has_body { check_body(request) } else { Ok(()) };
+    check_required(request, option_tags(parameters)).and_then(|()| body()).map_err(|refused| {
+        let line = |(name, value): (Name, String)| format!("{}: {value}\r\n", name.as_str());
+        (refused.status, refused.headers.into_iter().map(line).collect::<String>().into_bytes())
+    })
+}
+
 /// What the caller requires of us, and what we require of it.
 fn screen_extensions(invite: &Message, parameters: &CallParameters) -> Result<(), Refused> {
     check_required(invite, option_tags(parameters))?;
@@ -194,7 +210,7 @@ fn screen_session(invite: &Message, parameters: &CallParameters) -> Result<(), R
 }
 
 /// The option tags that a Require on the caller's leg may name (RFC 3261 §20.32, §20.37).
-pub(super) fn option_tags(parameters: &CallParameters) -> &'static str {
+fn option_tags(parameters: &CallParameters) -> &'static str {
     match parameters.reliable_provisionals {
         ReliableProvisionals::Off => "timer",
         ReliableProvisionals::Supported | ReliableProvisionals::Required => "100rel, timer",

@@ -4,7 +4,7 @@ use super::calling::Calling;
 use super::connected::Party;
 use super::context::Context;
 use super::inside::Taken;
-use super::requests::{allow, contact};
+use super::requests::allow;
 use super::{Call, State};
 use tandem_sip::dialog::Order;
 use tandem_sip::flow::Flow;
@@ -24,7 +24,7 @@ impl Call {
             return;
         }
         if let State::Calling(calling) = &mut self.state
-            && calling.on_update(&mut self.context, (request, source), now)
+            && calling.on_gateways_update(&mut self.context, (request, source), now)
         {
             return;
         }
@@ -42,13 +42,16 @@ impl Call {
         }
     }
 
-    /// The caller's INVITE has no answer yet, so neither another one can be taken (RFC 3261 §14.2) nor an UPDATE with an
-    /// offer (RFC 3311 §5.2). One without refreshes the target.
+    /// The caller's INVITE has no final response yet, so another one cannot be taken (RFC 3261 §14.2), nor an UPDATE with
+    /// an offer while there is nobody to ask. One without refreshes the target.
     fn on_early_offer(&mut self, taken: Taken, now: Now) {
         let context = &mut self.context;
         let number = taken.request.cseq().map_or(0, |cseq| cseq.number);
         if context.caller.dialog.receive(number) == Order::OutOfOrder {
             return context.refuse(&taken, StatusCode::SERVER_INTERNAL_ERROR, b"", now.mono);
+        }
+        if let (State::Calling(calling), false) = (&mut self.state, taken.is_invite()) {
+            return calling.on_update(context, &taken, now);
         }
         if taken.is_invite() || taken.request.has_sdp() {
             return context.refuse_for_now(&taken, now.mono);
@@ -63,9 +66,14 @@ impl Call {
 }
 
 impl Calling {
-    /// A gateway's UPDATE in an early dialog of its, which a reliable provisional response made (RFC 3311 §5.1). An offer
-    /// has to wait, since the other leg may have none to pass it in. `false` if it is none.
-    fn on_update(&mut self, context: &mut Context, (request, source): (&Message, Flow), now: Now) -> bool {
+    /// A gateway's UPDATE in an early dialog of its, which a reliable provisional response made (RFC 3311 §5.1). `false` if
+    /// it is none.
+    fn on_gateways_update(
+        &mut self,
+        context: &mut Context,
+        (request, source): (&Message, Flow),
+        now: Now,
+    ) -> bool {
         self.turn_to(|branch| branch.early_dialogs.owns(request));
         let tag = request.from_tag().unwrap_or_default();
         let dialog = self.attempt.early_dialogs.dialog_mut(tag).filter(|dialog| dialog.owns(request));
@@ -74,16 +82,8 @@ impl Calling {
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         if dialog.receive(number) == Order::OutOfOrder {
             context.refuse(&taken, StatusCode::SERVER_INTERNAL_ERROR, b"", now.mono);
-        } else if request.has_sdp() {
-            context.refuse_for_now(&taken, now.mono);
         } else {
-            dialog.refresh_target(request);
-            let target = &self.attempt.current.head.target;
-            let response = taken
-                .respond(StatusCode::OK)
-                .header(Name::Contact, contact(&context.names, target.flow.transport, &target.local))
-                .header(Name::Allow, allow(self.attempt.candidate.pass_methods));
-            context.finish(&taken, (StatusCode::OK, response.finish()), now.mono);
+            self.on_update(context, &taken, now);
         }
         true
     }

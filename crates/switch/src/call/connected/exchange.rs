@@ -120,15 +120,7 @@ impl Connected {
 
     /// What is wrong with an INVITE or UPDATE: its status, and header lines that this asks for.
     fn screen_offer(&self, context: &Context, taken: &Taken) -> Result<(), (StatusCode, Vec<u8>)> {
-        let refused = |refused: screen::Refused| {
-            let line = |(name, value): (Name, String)| format!("{}: {value}\r\n", name.as_str());
-            (refused.status, refused.headers.into_iter().map(line).collect::<String>().into_bytes())
-        };
-        let known = screen::option_tags(context.parameters());
-        screen::check_required(&taken.request, known).map_err(refused)?;
-        if !taken.request.body().is_empty() {
-            screen::check_body(&taken.request).map_err(refused)?;
-        }
+        screen::check_inside(&taken.request, context.parameters())?;
         self.screen_refresh(taken)
     }
 
@@ -265,7 +257,7 @@ impl Connected {
                 }
                 if let Some(answer) = &answer {
                     self.descriptions.set(other, answer.clone());
-                    self.note_codec(context, answer);
+                    self.descriptions.note_codec(context, answer);
                 }
                 self.accept(context, &exchange.taken, answer.as_ref(), now);
                 self.commit(context, now);
@@ -302,7 +294,7 @@ impl Connected {
     fn note_answer_of_ack(&mut self, context: &mut Context, party: Party, (offer, answer): (Body, Body)) {
         self.descriptions.set(party.other(), offer);
         self.descriptions.set(party, answer.clone());
-        self.note_codec(context, &answer);
+        self.descriptions.note_codec(context, &answer);
     }
 
     /// The other party has not answered.
@@ -348,6 +340,6 @@ impl Connected {
 }
 
 /// Whether a failure says that the peer's dialog is no more (RFC 3261 §12.2.1.2, RFC 5057 §5.1).
-pub(super) fn ends_dialog(status: StatusCode) -> bool {
+pub(in super::super) fn ends_dialog(status: StatusCode) -> bool {
     matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST)
 }

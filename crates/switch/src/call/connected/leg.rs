@@ -1,5 +1,6 @@
 //! What is known of each leg, and how the switch speaks on it.
 
+use super::super::attempt::Attempt;
 use super::super::context::Context;
 use super::super::identity::Serial;
 use super::super::inside::{Ours, Taken};
@@ -21,7 +22,7 @@ pub(in super::super) enum Party {
 }
 
 /// What each party last described of its media, and the other one was sent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Descriptions {
     pub(in super::super) caller: Option<Body>,
     pub(in super::super) callee: Option<Body>,
@@ -60,6 +61,17 @@ impl Descriptions {
         *known = Some(description);
         is_new
     }
+
+    /// Takes note of a completed exchange. A hold leaves the record's codec as it is.
+    pub(in super::super) fn note_codec(&self, context: &mut Context, answer: &Body) {
+        let on_hold = |body: &Option<Body>| body.as_ref().is_some_and(|body| sdp::is_hold(body.content()));
+        if on_hold(&self.caller) || on_hold(&self.callee) {
+            return;
+        }
+        if let Some(codec) = sdp::first_codec(answer.content()) {
+            context.record.codec = Some(codec);
+        }
+    }
 }
 
 impl Connected {
@@ -73,10 +85,7 @@ impl Connected {
 
     /// The methods of a party's requests that its gateway's policy passes.
     pub(super) fn passes(&self, context: &Context, party: Party) -> MethodSet {
-        match party {
-            Party::Caller => context.caller.pass_methods,
-            Party::Callee => self.attempt.candidate.pass_methods,
-        }
+        passes(context, &self.attempt, party)
     }
 
     /// The methods that a party takes, if it has said so.
@@ -105,17 +114,6 @@ impl Connected {
             Party::Callee => &mut self.attempt.allowed,
         };
         *allowed = MethodSet::allowed_by(message).or(*allowed);
-    }
-
-    /// Takes note of a completed exchange. A hold leaves the record's codec as it is.
-    pub(super) fn note_codec(&self, context: &mut Context, answer: &Body) {
-        let on_hold = |body: &Option<Body>| body.as_ref().is_some_and(|body| sdp::is_hold(body.content()));
-        if on_hold(&self.descriptions.caller) || on_hold(&self.descriptions.callee) {
-            return;
-        }
-        if let Some(codec) = sdp::first_codec(answer.content()) {
-            context.record.codec = Some(codec);
-        }
     }
 
     /// Whether an offer is open on a party's leg, and whose.
@@ -154,35 +152,7 @@ impl Connected {
         (lines, body): (&[u8], Option<&Body>),
         now: Mono,
     ) -> Serial {
-        let pass = self.passes(context, party);
-        let contact = self.contact(context, party);
-        let (dialog, local) = match party {
-            Party::Caller => {
-                let caller = &mut *context.caller;
-                (&mut caller.dialog, &*caller.local)
-            }
-            Party::Callee => (&mut self.callee, &*self.attempt.current.head.target.local),
-        };
-        let serial = context.names.next();
-        let flow = dialog.flow();
-        let via = via(flow.transport, local, &context.names.branch(serial));
-        let mut request = dialog.request(method, &via);
-        if matches!(method, Method::Invite | Method::Update) {
-            request = request.header(tandem_sip::Name::Contact, contact).header(Name::Allow, allow(pass));
-        }
-        let message = Body::close(body, with_lines(request, lines));
-        context.out.push(super::Action::Send { flow, message: message.clone(), after: None });
-        let makes_offer = matches!(method, Method::Invite | Method::Update) && body.is_some();
-        let resend = context.profile.parameters.resend;
-        let account = self.attempt.account().filter(|_| party == Party::Callee);
-        let retry = account.map(|gateway| Retry::new(gateway, message.clone()));
-        let (name, kept) = ((serial, party), (message, makes_offer));
-        let ours = match method {
-            Method::Invite => Ours::invite(name, (dialog, local), kept, resend, now),
-            method => Ours::other(name, (method, flow), kept, resend, now),
-        };
-        context.inside.keep(ours.with_retry(retry));
-        serial
+        ask(context, (&mut self.callee, &self.attempt), (party, method), (lines, body), now)
     }
 
     /// Answers a party's INVITE or UPDATE with 200.
@@ -192,20 +162,67 @@ impl Connected {
         let lines = self.answer_lines(taken, now);
         let response = taken
             .respond(StatusCode::OK)
-            .header(Name::Contact, self.contact(context, party))
+            .header(Name::Contact, contact_on(context, &self.attempt, party))
             .header(Name::Allow, allow(self.passes(context, party)));
         let message: Bytes = Body::close(body, with_lines(response, &lines));
         context.finish(taken, (StatusCode::OK, message), now.mono);
     }
+}
 
-    /// The value of our Contact on a leg.
-    fn contact(&self, context: &Context, party: Party) -> String {
-        match party {
-            Party::Caller => context.caller.contact(&context.names),
-            Party::Callee => {
-                let local = &self.attempt.current.head.target.local;
-                contact(&context.names, self.callee.flow().transport, local)
-            }
+/// Sends a party a request; the callee in that dialog, which that attempt has made.
+pub(in super::super) fn ask(
+    context: &mut Context,
+    (callee, attempt): (&mut Dialog, &Attempt),
+    (party, method): (Party, Method),
+    (lines, body): (&[u8], Option<&Body>),
+    now: Mono,
+) -> Serial {
+    let pass = passes(context, attempt, party);
+    let contact = contact_on(context, attempt, party);
+    let (dialog, local) = match party {
+        Party::Caller => {
+            let caller = &mut *context.caller;
+            (&mut caller.dialog, &*caller.local)
+        }
+        Party::Callee => (callee, &**attempt.local()),
+    };
+    let serial = context.names.next();
+    let flow = dialog.flow();
+    let via = via(flow.transport, local, &context.names.branch(serial));
+    let mut request = dialog.request(method, &via);
+    if matches!(method, Method::Invite | Method::Update) {
+        request = request.header(Name::Contact, contact).header(Name::Allow, allow(pass));
+    }
+    let message = Body::close(body, with_lines(request, lines));
+    context.out.push(super::Action::Send { flow, message: message.clone(), after: None });
+    let makes_offer = matches!(method, Method::Invite | Method::Update) && body.is_some();
+    let resend = context.profile.parameters.resend;
+    let account = attempt.account().filter(|_| party == Party::Callee);
+    let retry = account.map(|gateway| Retry::new(gateway, message.clone()));
+    let (name, kept) = ((serial, party), (message, makes_offer));
+    let ours = match method {
+        Method::Invite => Ours::invite(name, (dialog, local), kept, resend, now),
+        method => Ours::other(name, (method, flow), kept, resend, now),
+    };
+    context.inside.keep(ours.with_retry(retry));
+    serial
+}
+
+/// The methods of a party's requests that its gateway's policy passes.
+pub(in super::super) fn passes(context: &Context, attempt: &Attempt, party: Party) -> MethodSet {
+    match party {
+        Party::Caller => context.caller.pass_methods,
+        Party::Callee => attempt.candidate.pass_methods,
+    }
+}
+
+/// The value of our Contact on a leg.
+pub(in super::super) fn contact_on(context: &Context, attempt: &Attempt, party: Party) -> String {
+    match party {
+        Party::Caller => context.caller.contact(&context.names),
+        Party::Callee => {
+            let target = &attempt.current.head.target;
+            contact(&context.names, target.flow.transport, &target.local)
         }
     }
 }

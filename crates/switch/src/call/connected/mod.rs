@@ -14,7 +14,8 @@ mod own;
 mod passing;
 mod timer;
 
-pub(super) use leg::{Descriptions, Party};
+pub(super) use exchange::ends_dialog;
+pub(super) use leg::{Descriptions, Party, ask, contact_on, passes};
 #[allow(unused_imports, reason = "the session timers will refresh")]
 pub(super) use own::{Busy, Outcome, Refresh};
 

@@ -189,7 +189,7 @@ impl Connected {
         if let Some(answer) = description.filter(|_| made_offer)
             && self.descriptions.set(own.party, answer.clone())
         {
-            self.note_codec(context, &answer);
+            self.descriptions.note_codec(context, &answer);
             match own.why {
                 Why::Refresh => self.miss(own.party.other(), now.mono),
                 Why::Missed(tellings) if tellings < MAX_TELLINGS => {
@@ -224,7 +224,7 @@ impl Connected {
     }
 
     /// Takes note that a party does not know the other one's description.
-    pub(super) fn miss(&mut self, party: Party, now: Mono) {
+    pub(in super::super) fn miss(&mut self, party: Party, now: Mono) {
         self.note_missed(Missed { party, not_before: now, tellings: 0 });
     }
 

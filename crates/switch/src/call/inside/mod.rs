@@ -127,6 +127,11 @@ impl Inside {
         open.is_some()
     }
 
+    /// Forgets a request of ours: nobody waits for what comes of it.
+    pub(super) fn forget(&mut self, serial: Serial) {
+        self.ours.retain(|ours| ours.serial != serial);
+    }
+
     /// Keeps an INVITE of a party; `false` if there are too many.
     pub(super) fn take(&mut self, taken: &Taken, resend: ResendSchedule) -> bool {
         if self.open(taken).is_some() {

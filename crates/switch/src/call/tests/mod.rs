@@ -6,6 +6,7 @@ mod challenge;
 mod challenge_inside;
 mod commits;
 mod conversation;
+mod early_offers;
 mod ends;
 mod failover;
 mod forking;

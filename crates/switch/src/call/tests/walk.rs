@@ -94,6 +94,9 @@ fn plan(random: &mut Random, plan: &mut Plan) {
         plan.parameters.reliable_provisionals = ReliableProvisionals::Supported;
         let header = *random.one_of(&["Supported", "Require"]).expect("some");
         plan.invite_lines = format!("{header}: 100rel\r\n");
+        if random.chance(50) {
+            plan.invite_lines.push_str("Allow: INVITE, UPDATE\r\n");
+        }
     }
     if random.chance(40) {
         plan.every_gateway(|gateway| gateway.reliable_provisionals = ReliableProvisionals::Supported);
@@ -282,8 +285,11 @@ impl Walk {
             let last = self.rseq.entry((gateway, tag)).or_default();
             *last = if in_order { *last + 1 } else { random };
             response = response.line("Require: 100rel").line(&format!("RSeq: {last}"));
+            if self.random.chance(50) {
+                response = response.line("Allow: INVITE, UPDATE");
+            }
         }
-        if request.what() == "INVITE" && status < 300 && self.random.chance(60) {
+        if matches!(&*request.what(), "INVITE" | "UPDATE") && status < 300 && self.random.chance(60) {
             response = response.sdp(sdp(5_000 + 2 * self.random.below(3) as u16));
         }
         if self.random.chance(5) {
@@ -318,7 +324,7 @@ impl Walk {
         };
         let status = *self.random.one_of(&[100, 180, 200, 200, 200, 481, 488, 491]).expect("some");
         let mut response = reply(status);
-        if request.what() == "INVITE" && self.random.chance(70) {
+        if matches!(&*request.what(), "INVITE" | "UPDATE") && self.random.chance(70) {
             response = response.sdp(OFFER);
         }
         self.world.caller_replies(&request, response);

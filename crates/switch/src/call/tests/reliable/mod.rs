@@ -33,7 +33,7 @@ pub(super) fn offering(plan: &mut Plan) {
 }
 
 /// 100rel on both legs.
-fn on_both_legs(plan: &mut Plan) {
+pub(super) fn on_both_legs(plan: &mut Plan) {
     supporting(plan);
     offering(plan);
 }
@@ -51,7 +51,7 @@ fn rseq(got: &Got) -> u32 {
 }
 
 /// The caller's PRACK for that response, under its To tag.
-fn prack_for(world: &mut World, response: &Got, body: Option<&str>) -> Message {
+pub(super) fn prack_for(world: &mut World, response: &Got, body: Option<&str>) -> Message {
     prack_with(world, response, &format!("RAck: {} 7 INVITE\r\n", rseq(response)), body)
 }
 
@@ -65,7 +65,7 @@ fn prack_with(world: &mut World, response: &Got, lines: &str, body: Option<&str>
 
 impl World {
     /// The caller acknowledges a reliable response, and is answered with 200.
-    fn caller_pracks(&mut self, response: &Got) {
+    pub(super) fn caller_pracks(&mut self, response: &Got) {
         let prack = prack_for(self, response, None);
         self.request(prack, self.plan.caller_address);
         let answer = self.at_caller("200");
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// Gateway `number` was sent a PRACK for that RSeq, and answers it.
-    fn pracked(&mut self, number: usize, rseq: u32) -> Got {
+    pub(super) fn pracked(&mut self, number: usize, rseq: u32) -> Got {
         let prack = self.at(number, "PRACK");
         assert_eq!(prack.value(Name::RAck), format!("{rseq} 1 INVITE"));
         self.reply(number, &prack, reply(200));
