@@ -140,6 +140,8 @@ pub enum Effect {
         caller: String,
         /// The called number as received.
         called: String,
+        /// The Request-URI as received.
+        uri: Arc<str>,
     },
     /// Ask a gateway for a slot; answered by [`Input::Admitted`].
     Admit(GatewayName, Holder),
@@ -243,8 +245,8 @@ impl CallHost {
                     let lines = (!records.is_empty()).then(|| Bytes::from(records.join(&b'\n')));
                     self.write(seq, Write::End(lines), effects);
                 }
-                Action::Lookup { mapping_gateway, caller, called } => {
-                    effects.push(Effect::Lookup { mapping_gateway, caller, called });
+                Action::Lookup { mapping_gateway, caller, called, uri } => {
+                    effects.push(Effect::Lookup { mapping_gateway, caller, called, uri });
                 }
                 Action::Admit { gateway, holder } => effects.push(Effect::Admit(gateway, holder)),
                 Action::Authorize { gateway, serial, request } => {
@@ -545,6 +547,7 @@ mod tests {
                     cause_map: BTreeMap::new(),
                     parameters: parameters.call(&Overrides::default()),
                 }),
+                endpoint: None,
             };
             let (call, actions) = Call::start(setup, at(0)).expect("an INVITE that makes a dialog");
             let (host, effects) = CallHost::start("n1".into(), call, actions, at(0));

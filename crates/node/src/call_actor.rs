@@ -178,9 +178,8 @@ impl CallState {
                     self.claim(seen_epoch);
                     None
                 }
-                Effect::Lookup { mapping_gateway, called, .. } => {
-                    let looked = self.shared.look_up(self.registration.id(), &mapping_gateway, &called);
-                    Some(self.host.handle(Input::Looked(looked), now))
+                Effect::Lookup { mapping_gateway, called, uri, .. } => {
+                    self.look_up(&mapping_gateway, (&called, &uri), now)
                 }
                 Effect::Admit(gateway, holder) => self.ask_gateway(gateway, holder, now),
                 Effect::Resolve(attempt, of) => self.resolve(attempt, &of, now),
@@ -232,6 +231,22 @@ impl CallState {
         }
         let result = Err(Refusal::Unavailable);
         Some(self.host.handle(Input::Admitted { gateway, attempt: holder.attempt, result }, now))
+    }
+
+    /// Finds out where the call may go. The bindings of an endpoint are asked for, and the answer comes later.
+    fn look_up(&mut self, mapping_gateway: &str, called: (&str, &str), now: Now) -> Option<Vec<Effect>> {
+        let call = self.registration.id();
+        let to = match self.shared.look_up(call, mapping_gateway, called) {
+            Ok(looked) => return Some(self.host.handle(Input::Looked(looked), now)),
+            Err(to) => *to,
+        };
+        let (shared, myself) = (self.shared.clone(), self.myself.clone());
+        tokio::spawn(async move {
+            let looked = shared.route_to(call, to).await;
+            // The call may have ended meanwhile.
+            let _ = myself.cast(CallMessage::Result(Input::Looked(looked)));
+        });
+        None
     }
 
     /// Finds out where that is reached; what is not known is asked for, and the answer comes later.

@@ -1,7 +1,9 @@
 //! From a datagram to the call it belongs to.
 
+use crate::authenticator::Verdict;
 use crate::call_actor::{Beginning, CallActor, CallMessage, branch_of};
 use crate::directory::{CallHandle, RouteKey};
+use crate::endpoints::ENDPOINTS;
 use crate::gateway_actor::GatewayHandle;
 use crate::gateway_care::CareMessage;
 use crate::guards::Sender;
@@ -16,9 +18,10 @@ use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::time::Mono;
 use tandem_sip::{FrameError, Limits, Message, Method, Name, ParseError, ResponseHead, StatusCode, Uri};
 use tandem_switch::call::{
-    Call, CallId, Input, Refused, Serial, Setup, Token, respond_outside_dialog, screen,
+    Call, CallId, CallingEndpoint, Input, Refused, Serial, Setup, Token, respond_outside_dialog, screen,
 };
 use tandem_switch::gateway::MappingGateway;
+use tandem_switch::registrar::is_behind_nat;
 use tandem_telemetry::{AdmissionRefusal, Direction, ParseReject};
 use tandem_transport::Event;
 
@@ -43,6 +46,13 @@ enum Named {
 
 /// The call of a message, and what it is told.
 type Found = (Named, CallHandle, Input);
+
+/// Who makes a new call.
+struct Caller {
+    gateway: Arc<MappingGateway>,
+    /// The endpoint, if it is one's, which has shown that it is.
+    endpoint: Option<CallingEndpoint>,
+}
 
 /// A message that its call's mailbox had no room for.
 pub(crate) struct Waiting {
@@ -258,6 +268,8 @@ impl Dispatcher {
     fn answer_outside_dialog(&self, flow: Flow, request: &Message) {
         let tag = self.shared.stateless_tag(request);
         let response = match request.method() {
+            // Of an answer of which nothing was kept.
+            Some(Method::Ack) if request.to_tag() == Some(tag.as_bytes()) => return,
             // A dialog that is not here, or no longer.
             Some(Method::Ack) => return self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc(),
             Some(_) | None if request.to_tag().is_some() => {
@@ -287,13 +299,8 @@ impl Dispatcher {
     }
 
     fn begin_call(&self, flow: Flow, invite: Message) {
-        let sources = self.shared.sources.load();
-        let Some(gateway) = sources.find(flow.remote.ip()) else {
-            self.shared.metrics.admission_refused.of(AdmissionRefusal::UnknownSource).inc();
-            tracing::debug!(source = %flow.remote.ip(), "INVITE from a source that is no mapping gateway's");
-            self.on_offence(flow);
-            return self.shared.refuse(flow, &invite, &Refused::with(StatusCode::FORBIDDEN));
-        };
+        let Some(Caller { gateway, endpoint }) = self.caller_of(flow, &invite) else { return };
+        let gateway = &gateway;
         let Some(id) = CallId::of(&invite, &self.shared.keys.current) else { return };
         let now = self.shared.clock.mono();
         if self.shared.overload.was_refused(now, id) {
@@ -316,13 +323,49 @@ impl Dispatcher {
         }
         let request = RequestKey::of(&invite, &self.shared.keys.current);
         match self.admit((id, request), gateway, &screened.called, route) {
-            Ok(Place::Taken(registration)) => self.start_call(flow, invite, gateway.clone(), registration),
+            Ok(Place::Taken(registration)) => {
+                self.start_call(flow, invite, Caller { gateway: gateway.clone(), endpoint }, registration)
+            }
             Ok(Place::TakenByItself) => {}
             Ok(Place::TakenByAFork) => {
                 self.shared.refuse(flow, &invite, &Refused::with(StatusCode::LOOP_DETECTED));
             }
             Err(refusal) => self.refuse_admission((now, id), flow, &invite, refusal),
         }
+    }
+
+    /// Whose call an INVITE is: the mapping gateway's at its source, or an endpoint's, which is asked for credentials.
+    /// `None` if it is nobody's; then it has been answered.
+    fn caller_of(&self, flow: Flow, invite: &Message) -> Option<Caller> {
+        if let Some(gateway) = self.shared.sources.load().find(flow.remote.ip()) {
+            return Some(Caller { gateway: gateway.clone(), endpoint: None });
+        }
+        if !self.shared.registrar.is_open() {
+            self.shared.metrics.admission_refused.of(AdmissionRefusal::UnknownSource).inc();
+            tracing::debug!(source = %flow.remote.ip(), "INVITE from a source that is no mapping gateway's");
+            self.on_offence(flow);
+            self.shared.refuse(flow, invite, &Refused::with(StatusCode::FORBIDDEN));
+            return None;
+        }
+        let endpoint = match self.shared.authenticator.check(invite, flow, self.shared.clock.now()) {
+            Verdict::Passed { endpoint, at_new_source } => {
+                if at_new_source {
+                    self.shared.guards.vouch(flow.remote.ip());
+                }
+                endpoint
+            }
+            Verdict::Challenge(refused) | Verdict::Denied(refused) => {
+                self.shared.refuse(flow, invite, &refused);
+                return None;
+            }
+        };
+        let name = endpoint.mapping_gateway.as_deref().unwrap_or(ENDPOINTS);
+        let gateway = self.shared.admission.mapping_gateway(name)?.clone();
+        let number = endpoint.number.as_deref().unwrap_or(&endpoint.user).into();
+        let contact = invite.contact().and_then(Result::ok).and_then(|contact| contact.parse_uri().ok());
+        let is_behind_nat = contact.is_none_or(|contact| is_behind_nat(invite, flow.remote.ip(), &contact));
+        let by_flow = flow.transport.is_reliable() || is_behind_nat;
+        Some(Caller { gateway, endpoint: Some(CallingEndpoint { number, by_flow }) })
     }
 
     /// Whether an INVITE is one of ours that proxies have brought back, and would go the same way again (RFC 5393 §4.2).
@@ -404,18 +447,13 @@ impl Dispatcher {
         Ok(place)
     }
 
-    fn start_call(
-        &self,
-        flow: Flow,
-        invite: Message,
-        gateway: Arc<MappingGateway>,
-        registration: Registration,
-    ) {
+    fn start_call(&self, flow: Flow, invite: Message, caller: Caller, registration: Registration) {
         let id = registration.id();
         let token = Token { id, hint: self.shared.hint }.print(&self.shared.keys);
         let local = self.shared.local_name(flow.listener, flow.remote);
         let node = self.shared.name.clone();
-        let setup = Setup { id, token, node, invite: invite.clone(), flow, local, mapping_gateway: gateway };
+        let Caller { gateway: mapping_gateway, endpoint } = caller;
+        let setup = Setup { id, token, node, invite: invite.clone(), flow, local, mapping_gateway, endpoint };
         let (call, actions) = match Call::start(setup, self.shared.clock.now()) {
             Ok(started) => started,
             Err(error) => {

@@ -8,6 +8,7 @@ mod clock;
 mod complaints;
 mod directory;
 mod dispatch;
+mod endpoints;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod gateway_actor;

@@ -7,6 +7,7 @@ use crate::cdr_actor::Sinks;
 use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::directory::Directory;
+use crate::endpoints;
 #[cfg(feature = "fault-injection")]
 use crate::faults::{Fault, Faults};
 use crate::gateway_actor::{GatewayHandle, GatewayMessage, GatewayReport};
@@ -42,6 +43,7 @@ use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Input, TokenKeys};
 use tandem_switch::cdr::EndReason;
 use tandem_switch::gateway::{GatewayState, LastFailure, Limits, MappingGateway, SourceTable, Statistics};
+use tandem_switch::parameters::Overrides;
 use tandem_switch::registrar::{Aor, Binding, Suspended};
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{CallState, Metrics};
@@ -141,8 +143,7 @@ impl Node {
         }
         let tls_peers = listeners::expect_gateways(&listeners, config);
         let metrics = Metrics::new();
-        let mapping: Vec<_> =
-            config.mapping_gateways.iter().map(|configured| Arc::new(configured.gateway.clone())).collect();
+        let mapping = endpoints::mapping_gateways(config);
         let routing: Vec<_> =
             config.routing_gateways.iter().map(|configured| Arc::new(configured.gateway.clone())).collect();
         let handle = |gateway: &Arc<tandem_switch::gateway::RoutingGateway>| {
@@ -176,6 +177,8 @@ impl Node {
             gateways_by_id: gateways.values().map(|handle| (id_of(handle, &key), handle.clone())).collect(),
             gateways,
             routes: ArcSwap::from_pointee(RouteTable::new(routing)),
+            endpoints: config.endpoints.clone(),
+            endpoint_parameters: Arc::new(config.parameters.attempt(&Overrides::default(), Vec::new())),
             emergency: config.routing.emergency.clone(),
             admission: Admission::new(limits, &mapping, &metrics),
             guards: Guards::new(config, &metrics),

@@ -135,7 +135,6 @@ impl Registrar {
 
     /// Hands the bindings of an address of record that are good now to `reply`, later and elsewhere. `false` if nobody can
     /// be asked.
-    #[allow(dead_code, reason = "for calls to endpoints")]
     pub(crate) fn find(&self, aor: Aor, reply: Reply) -> bool {
         self.shards[self.shard_of(&aor)].tell(RegistrarMessage::Find { aor, reply })
     }

@@ -44,7 +44,6 @@ pub(crate) struct Register {
 pub(crate) struct Reply(Box<dyn FnOnce(Vec<Binding>) + Send>);
 
 impl Reply {
-    #[allow(dead_code, reason = "for calls to endpoints")]
     pub(crate) fn new(then: impl FnOnce(Vec<Binding>) + Send + 'static) -> Self {
         Self(Box::new(then))
     }

@@ -5,6 +5,7 @@ use crate::authenticator::Authenticator;
 use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::directory::Directory;
+use crate::endpoints::ToEndpoint;
 #[cfg(feature = "fault-injection")]
 use crate::faults::Faults;
 use crate::gateway_actor::GatewayHandle;
@@ -33,6 +34,8 @@ use tandem_store::{Owner, Store};
 use tandem_switch::call::{CallId, Candidate, Looked, Reach, Sought, Target, TokenKeys};
 use tandem_switch::emergency::EmergencyNumbers;
 use tandem_switch::gateway::{GatewayAddress, GatewayName, MappingGateway, RoutingGateway, SourceTable};
+use tandem_switch::parameters::AttemptParameters;
+use tandem_switch::registrar::Endpoints;
 use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{Direction, DropReason, Method, Metrics, StatusClass};
 use tandem_transport::{Expected, Hold, Outcome, SendError, Sent, StreamListener, UdpListener};
@@ -60,6 +63,9 @@ pub(crate) struct Shared {
     pub(crate) gateways: HashMap<GatewayName, Arc<GatewayHandle>>,
     /// The same, by what the tokens of their own requests say.
     pub(crate) gateways_by_id: HashMap<CallId, Arc<GatewayHandle>>,
+    pub(crate) endpoints: Arc<Endpoints>,
+    /// The parameters that attempts at endpoints go by.
+    pub(crate) endpoint_parameters: Arc<AttemptParameters>,
     /// Numbers whose calls no limit on their length ends.
     pub(crate) emergency: EmergencyNumbers,
     pub(crate) admission: Admission,
@@ -166,7 +172,12 @@ impl Shared {
     }
 
     /// The flow to a peer from the listener that leads there, or of that name; `None` if there is no such listener.
-    fn flow_to(&self, transport: Transport, remote: SocketAddr, listen: Option<&str>) -> Option<Flow> {
+    pub(crate) fn flow_to(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+        listen: Option<&str>,
+    ) -> Option<Flow> {
         let leading = || self.local_addresses.towards(remote, self.clock.mono());
         let place = listeners::choose(&self.listeners, (transport, remote), listen, leading)?;
         Some(Flow { transport, listener: u16::try_from(place).ok()?, remote })
@@ -237,12 +248,25 @@ impl Shared {
                 || self.emergency.contains(&gateway.number_rules.apply(dialled)))
     }
 
-    /// Where a call may go: number rules and the route table.
-    pub(crate) fn look_up(&self, id: CallId, mapping_gateway: &str, dialled: &str) -> Looked {
+    /// Where a call may go: number rules, then the endpoint of that number or the route table. A number of ours does not
+    /// leave, wherever its endpoint is; but for one of an emergency service.
+    ///
+    /// # Errors
+    /// It is for an endpoint, whose bindings have to be asked for.
+    pub(crate) fn look_up(
+        &self,
+        id: CallId,
+        mapping_gateway: &str,
+        (dialled, uri): (&str, &str),
+    ) -> Result<Looked, Box<ToEndpoint>> {
         let mapping = self.admission.mapping_gateway(mapping_gateway);
         let called =
             mapping.map_or_else(|| dialled.to_owned(), |gateway| gateway.number_rules.apply(dialled));
         let emergency = self.emergency.contains(dialled) || self.emergency.contains(&called);
+        if !emergency && let Some(endpoint) = self.endpoint_of(&called, uri) {
+            let looked = Looked { called, ..Looked::default() };
+            return Err(Box::new(ToEndpoint { endpoint: endpoint.clone(), looked }));
+        }
         let gateways =
             self.routes.load().candidates(&called, id.draw(), |gateway| self.is_available(gateway));
         let candidate = |gateway: &Arc<RoutingGateway>| {
@@ -263,7 +287,7 @@ impl Shared {
             })
         };
         let routes = gateways.iter().filter_map(candidate).collect();
-        Looked { called, routes, emergency, ..Looked::default() }
+        Ok(Looked { called, routes, emergency, ..Looked::default() })
     }
 }
 

@@ -11,7 +11,8 @@
 //!
 //! What it does not model, the peers leave out and the configurations switch off: INFO or MESSAGE that pass from one
 //! party to the other, offers before the answer (UPDATE in an early dialog), challenges inside a dialog, forks that answer
-//! reliably, and transports other than UDP. The tests of the call's machine cover those, and the tests on the wire.
+//! reliably, endpoints, and transports other than UDP. The tests of the call's machine cover those, and the tests on the
+//! wire.
 
 mod bugs;
 mod coverage;

@@ -28,6 +28,7 @@ pub struct Dialog {
     route_set: Vec<Bytes>,
     flow: Flow,
     side: Side,
+    keeps_to_flow: bool,
 }
 
 /// Which end of a dialog is ours.
@@ -90,6 +91,7 @@ impl Dialog {
             route_set: routes(request)?,
             flow,
             side: Side::Server,
+            keeps_to_flow: false,
         })
     }
 
@@ -116,6 +118,7 @@ impl Dialog {
             route_set,
             flow,
             side: Side::Client,
+            keeps_to_flow: false,
         })
     }
 
@@ -195,6 +198,11 @@ impl Dialog {
         self.local_cseq
     }
 
+    /// Sends all requests by the flow that the dialog began with: nothing else leads to the peer, wherever it says it is.
+    pub fn keep_to_flow(&mut self) {
+        self.keeps_to_flow = true;
+    }
+
     /// Our last sequence number.
     pub fn local_cseq(&self) -> u32 {
         self.local_cseq
@@ -242,8 +250,11 @@ impl Dialog {
 
     /// Where requests of this dialog are sent: the first route or the target if it is an address, else where the
     /// peer's message came from. A peer that opened the connection itself is reached by it as long as it is at the same
-    /// address: it may be behind a firewall, or listen nowhere.
+    /// address: it may be behind a firewall, or listen nowhere. One that is reached by its flow only, by that.
     pub fn flow(&self) -> Flow {
+        if self.keeps_to_flow {
+            return self.flow;
+        }
         let default_port = self.flow.transport.default_port();
         let next_hop = match self.route_set.first() {
             Some(route) => {

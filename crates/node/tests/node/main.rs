@@ -4,6 +4,7 @@ mod admission;
 mod agent;
 mod authority;
 mod calls;
+mod endpoints;
 mod ends;
 #[cfg(feature = "fault-injection")]
 mod faults;

@@ -146,6 +146,7 @@ impl World {
             flow,
             local: SWITCH.into(),
             mapping_gateway: gateway,
+            endpoint: None,
         };
         let now = self.now();
         let (call, actions) = match Call::start(setup, now) {

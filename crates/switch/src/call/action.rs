@@ -6,6 +6,7 @@ use crate::cdr::{EndReason, Release};
 use crate::failover::Failure;
 use crate::gateway::{GatewayName, Holder, MappingGateway, Outcome, Redirects, Refusal};
 use crate::parameters::AttemptParameters;
+use crate::registrar::Aor;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -35,6 +36,17 @@ pub struct Setup {
     pub local: Arc<str>,
     /// Whom it came from.
     pub mapping_gateway: Arc<MappingGateway>,
+    /// The endpoint that calls, if it is one.
+    pub endpoint: Option<CallingEndpoint>,
+}
+
+/// A caller who has proved who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallingEndpoint {
+    /// Its number, which stands in place of what its From says.
+    pub number: Arc<str>,
+    /// Whether nothing but the flow of its INVITE leads to it: it is behind a NAT, or has opened a connection.
+    pub by_flow: bool,
 }
 
 /// What happens to a call.
@@ -181,8 +193,8 @@ pub enum Reach {
 /// Where an endpoint is called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bindings {
-    /// Its address-of-record, `user@domain` with the user escaped.
-    pub aor: Arc<str>,
+    /// Its address of record.
+    pub aor: Aor,
     /// Its bindings, in any order. Those of equal preference are called at once; no more than
     /// [`MAX_BRANCHES`](super::MAX_BRANCHES) in all.
     pub branches: Vec<Branch>,
@@ -200,6 +212,8 @@ pub struct Branch {
     /// Where it is sent: its flow, or where its route or Contact leads, best first. No more than [`MAX_TARGETS`] are
     /// used.
     pub targets: Vec<Target>,
+    /// Whether requests inside the dialog go there as well, whatever Contact it has: nothing else leads to it.
+    pub by_flow: bool,
 }
 
 /// What is to be resolved (RFC 3263 §4).
@@ -272,6 +286,8 @@ pub enum Action {
         caller: String,
         /// The called number as received.
         called: String,
+        /// The Request-URI as received.
+        uri: Arc<str>,
     },
     /// Ask a gateway for a slot; answered by [`Input::Admitted`].
     Admit {

@@ -1,6 +1,6 @@
 //! The caller's leg: its INVITE, what it has been told, its dialog.
 
-use super::action::{Action, Seq};
+use super::action::{Action, CallingEndpoint, Seq};
 use super::early::Arrival;
 use super::identity::{Names, Serial};
 use super::privacy::{Identity, goes_by_trust};
@@ -92,6 +92,9 @@ pub(super) struct Passing<'a> {
 /// The most early dialogs whose To tags are remembered; the oldest is forgotten first.
 const MAX_EARLY_DIALOGS: usize = 8;
 
+/// The user that a From names which names nobody.
+const NOBODY: &str = "anonymous";
+
 /// Hops left where the caller does not say (RFC 3261 §8.1.1.6).
 const MAX_FORWARDS: u8 = 70;
 
@@ -130,6 +133,17 @@ impl CallerLeg {
             allowed: MethodSet::allowed_by(invite),
             pass_methods: passing.methods,
         })
+    }
+
+    /// The caller is an endpoint: it is known by its number, whatever its From says, unless that names nobody (RFC 3323
+    /// §4.1).
+    pub(super) fn is_endpoint(&mut self, endpoint: &CallingEndpoint) {
+        if self.user != NOBODY {
+            self.user = super::requests::escape_user(&endpoint.number);
+        }
+        if endpoint.by_flow {
+            self.dialog.keep_to_flow();
+        }
     }
 
     /// A transaction for the INVITE.

@@ -4,7 +4,7 @@
 //! To the failover table it is one attempt, which fails once no branch is left, with the best of their responses.
 
 use super::State;
-use super::action::{Action, Branch, Candidate, Reach};
+use super::action::{Action, Branch, Candidate, MAX_TARGETS, Reach};
 use super::attempt::{Attempt, Way};
 use super::calling::Calling;
 use super::context::Context;
@@ -97,7 +97,8 @@ fn start(
 ) -> Option<(Attempt, Bytes)> {
     let secure = context.caller.secure || branch.uri.starts_with("sips:");
     let fits = |target: &&super::Target| !secure || target.flow.transport == Transport::Tls;
-    let (target, course) = Course::through(branch.targets.iter().filter(fits).cloned().collect())?;
+    let targets = branch.targets.iter().filter(fits).take(MAX_TARGETS).cloned().collect();
+    let (target, course) = Course::through(targets)?;
     let way = Way { target, course, breadth: Some(breadth) };
     let candidate = of_branch(candidate, branch);
     Some(Attempt::start(&mut context.sender(), index, candidate, way, now.mono))

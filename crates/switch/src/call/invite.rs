@@ -185,7 +185,10 @@ pub(super) fn gateway_uri(candidate: &Candidate) -> Arc<str> {
     match &candidate.reach {
         Reach::At(target) => ["sip:", &user, "@", &address_text(target.flow.remote)].concat().into(),
         Reach::Named(host) => ["sip:", &user, "@", host].concat().into(),
-        Reach::Bindings(bindings) => ["sip:", &bindings.aor].concat().into(),
+        Reach::Bindings(bindings) => {
+            let aor = &bindings.aor;
+            ["sip:", &escape_user(aor.user()), "@", aor.domain()].concat().into()
+        }
     }
 }
 

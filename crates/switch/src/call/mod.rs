@@ -47,8 +47,8 @@ mod unwanted;
 mod waiting;
 
 pub use action::{
-    Action, Again, Authorization, Bindings, Branch, Candidate, Event, Input, Looked, MAX_TARGETS, Reach, Seq,
-    Setup, Sought, Target, Unauthorized,
+    Action, Again, Authorization, Bindings, Branch, CallingEndpoint, Candidate, Event, Input, Looked,
+    MAX_TARGETS, Reach, Seq, Setup, Sought, Target, Unauthorized,
 };
 pub(crate) use challenge::Challenges;
 pub use fork::MAX_BRANCHES;
@@ -120,7 +120,7 @@ impl Call {
     /// # Errors
     /// Says what the INVITE lacks to make a dialog.
     pub fn start(setup: Setup, now: Now) -> Result<(Self, Vec<Action>), DialogError> {
-        let Setup { id, token, node, invite, flow, local, mapping_gateway } = setup;
+        let Setup { id, token, node, invite, flow, local, mapping_gateway, endpoint } = setup;
         let mut names = Names::new(token, 0);
         let passing = Passing {
             headers: &mapping_gateway.pass_headers,
@@ -129,7 +129,10 @@ impl Call {
         };
         let parameters = mapping_gateway.parameters;
         let ringing = Ringing::of(&invite, parameters.reliable_provisionals);
-        let caller = CallerLeg::new(&invite, (flow, local), ringing, &mut names, &passing)?;
+        let mut caller = CallerLeg::new(&invite, (flow, local), ringing, &mut names, &passing)?;
+        if let Some(endpoint) = &endpoint {
+            caller.is_endpoint(endpoint);
+        }
         let transaction = caller.transaction(parameters.resend);
         let number = |uri: Result<tandem_sip::Uri<'_>, _>| {
             uri.map(|uri| uri.number().into_owned()).unwrap_or_default()
@@ -139,7 +142,10 @@ impl Call {
             caller_call_id: String::from_utf8_lossy(caller.dialog.call_id()).into_owned(),
             callee_call_id: None,
             nodes: vec![node],
-            caller: invite.from().map(|from| number(from.parse_uri())).unwrap_or_default(),
+            caller: match &endpoint {
+                Some(endpoint) => endpoint.number.to_string(),
+                None => invite.from().map(|from| number(from.parse_uri())).unwrap_or_default(),
+            },
             asserted: mapping_gateway.trusted.then(|| privacy::asserted_number(&invite)).flatten(),
             called: number(tandem_sip::Uri::parse(invite.request_uri())),
             called_routed: None,
@@ -154,7 +160,8 @@ impl Call {
         let (profile, caller) = (CopyOnWrite::new(profile), CopyOnWrite::new(caller));
         let mut context = Context::new((id, names), profile, caller, transaction, CopyOnWrite::new(record));
         context.setup_deadline = parameters.setup_timeout.map(|timeout| now.mono + timeout);
-        let state = routing::Routing::enter(&mut context, now);
+        let uri = String::from_utf8_lossy(invite.request_uri()).into();
+        let state = routing::Routing::enter(&mut context, uri, now);
         let mut call = Self { context, state, wakes_at: None };
         let actions = call.drain();
         Ok((call, actions))

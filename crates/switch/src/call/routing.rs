@@ -7,6 +7,7 @@ use super::context::Context;
 use super::hunting;
 use crate::failover::Failure;
 use bytes::{BufMut, BytesMut};
+use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::StatusCode;
 use tandem_sip::time::{Mono, Now};
@@ -21,13 +22,14 @@ pub(super) struct Routing {
 
 impl Routing {
     /// Tells the caller that its INVITE has arrived, and asks where the call may go.
-    pub(super) fn enter(context: &mut Context, now: Now) -> State {
+    pub(super) fn enter(context: &mut Context, uri: Arc<str>, now: Now) -> State {
         let trying = context.caller.respond(&context.names, StatusCode::TRYING, b"").finish();
         context.caller.send_provisional(&mut context.out, &mut context.transaction, trying, None);
         context.out.push(Action::Lookup {
             mapping_gateway: context.record.mapping_gateway.clone(),
             caller: context.record.caller.clone(),
             called: context.record.called.clone(),
+            uri,
         });
         State::Routing(Self { until: now.mono + LOOKUP_LIMIT })
     }

@@ -28,6 +28,11 @@ impl Aor {
         &self.0
     }
 
+    /// The domain.
+    pub fn domain(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
     /// The user.
     pub fn user(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(user, _)| user)

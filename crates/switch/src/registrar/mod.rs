@@ -9,6 +9,7 @@ mod asked;
 mod binding;
 mod endpoint;
 mod nat;
+mod places;
 mod register;
 mod suspension;
 #[cfg(test)]
@@ -19,5 +20,6 @@ pub use aor::{Aor, Domains, MAX_AOR_LEN};
 pub use binding::{Binding, Bindings, MAX_CONTACT_LEN, MAX_PATH_LEN, MAX_PATHS};
 pub use endpoint::{Endpoint, Endpoints};
 pub use nat::is_behind_nat;
+pub use places::{Place, WayThere, places};
 pub use register::{Accepted, Rules, screen_register};
 pub use suspension::{Offender, SUSPENSIONS_MAX, Suspended, SuspensionRules, Suspensions};

@@ -3,8 +3,10 @@
 use super::messages::{parse, reply};
 use super::plan::{Answers, CALLER, address, sdp};
 use super::world::{World, since};
+use crate::call::CallingEndpoint;
 use crate::cdr::EndReason;
 use crate::gateway::Outcome;
+use tandem_sip::Name;
 use tandem_sip::flow::Transport;
 
 /// A call that the caller cancelled: both of its answers, and its record.
@@ -289,4 +291,51 @@ fn an_ack_of_a_failure_is_not_answered() {
     world.caller_acks(None);
     world.caller_acks(None);
     world.nothing_more();
+}
+
+#[test]
+fn a_caller_who_has_proved_who_it_is_calls_by_its_number_whatever_its_from_says() {
+    let mut world = World::with(|plan| plan.caller_endpoint = Some(endpoint("4930 7", false)));
+    let invite = world.at(1, "INVITE");
+    let from = invite.value(Name::From);
+    assert!(from.starts_with("\"Alice\" <sip:4930%207@"), "{from}");
+    world.caller_cancels("");
+    world.at_caller("200");
+    assert_eq!(world.finish()["caller"], "4930 7");
+}
+
+#[test]
+fn a_caller_who_wants_to_be_nobody_stays_so_and_is_known_to_the_record() {
+    let mut world = World::with(|plan| {
+        plan.caller_endpoint = Some(endpoint("49307", false));
+        plan.caller_user = "anonymous";
+    });
+    let from = world.at(1, "INVITE").value(Name::From);
+    assert!(from.contains("<sip:anonymous@") && !from.contains("49307"), "{from}");
+    world.caller_cancels("");
+    world.at_caller("200");
+    assert_eq!(world.finish()["caller"], "49307");
+}
+
+#[test]
+fn a_caller_behind_a_nat_is_reached_by_its_flow_also_after_a_target_refresh() {
+    let mut world = World::with(|plan| {
+        plan.caller_endpoint = Some(endpoint("49307", true));
+        plan.caller_address = address("192.0.2.99:5060");
+    });
+    world.answered_by(1);
+    world.caller_acks(None);
+    let moved = "Contact: <sip:alice@10.0.0.7:5062>\r\n";
+    world.caller.cseq += 1;
+    let update = world.caller.request_with("UPDATE", world.caller.cseq, moved, None);
+    world.request(update, world.plan.caller_address);
+    world.at_caller("200");
+    world.hang_up(EndReason::Admin);
+    let bye = world.at_caller("BYE");
+    assert_eq!(bye.flow.remote, address("192.0.2.99:5060"));
+    assert_eq!(bye.request_uri(), b"sip:alice@10.0.0.7:5062");
+}
+
+fn endpoint(number: &str, by_flow: bool) -> CallingEndpoint {
+    CallingEndpoint { number: number.into(), by_flow }
 }

@@ -483,3 +483,24 @@ fn a_snapshot_with_all_the_branches_there_can_be_stays_small() {
     let (_, size) = world.commits.last().copied().expect("a commit");
     assert!(size <= 4_096, "{size} bytes");
 }
+
+#[test]
+fn a_binding_that_only_its_flow_leads_to_is_reached_by_it_in_the_dialog_as_well() {
+    let mut world = world_with(&[(1, 1000)], |plan| {
+        let Reach::Bindings(bindings) = &mut plan.candidates[0].reach else { panic!("an endpoint") };
+        bindings.branches[0].by_flow = true;
+    });
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(200).contact("<sip:bob@10.0.0.1:5070>").sdp(sdp(5001)));
+    let ack = world.at(1, "ACK");
+    assert_eq!(ack.request_uri(), b"sip:bob@10.0.0.1:5070");
+    world.at_caller("200");
+    world.caller_acks(None);
+    world.take_over(1_000);
+    world.skip();
+    world.caller_sends("BYE");
+    world.at_caller("200");
+    let bye = world.at(1, "BYE");
+    world.reply(1, &bye, reply(200));
+    world.finish();
+}

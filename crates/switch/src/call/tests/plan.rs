@@ -1,9 +1,10 @@
 //! What a test's world looks like before its call begins.
 
 use crate::Secret;
-use crate::call::{Bindings, Branch, Candidate, Reach, Target};
+use crate::call::{Bindings, Branch, CallingEndpoint, Candidate, Reach, Target};
 use crate::gateway::{Account, PASSED, Redirects, Refusal};
 use crate::parameters::{AttemptParameters, CallParameters, Overrides, Parameters};
+use crate::registrar::Aor;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,6 +51,10 @@ pub(super) struct Plan {
     pub(super) caller_address: SocketAddr,
     /// Header lines of the INVITE besides those that every INVITE has.
     pub(super) invite_lines: String,
+    /// The endpoint that calls, if it is one.
+    pub(super) caller_endpoint: Option<CallingEndpoint>,
+    /// The user in From.
+    pub(super) caller_user: &'static str,
     /// The display name in From, as written.
     pub(super) display: &'static str,
     pub(super) max_forwards: Option<u8>,
@@ -85,6 +90,8 @@ impl Default for Plan {
             scheme: "sip",
             caller_address: address(CALLER),
             invite_lines: String::new(),
+            caller_endpoint: None,
+            caller_user: "100",
             display: "\"Alice\"",
             max_forwards: Some(70),
             offer: Some(OFFER.to_owned()),
@@ -126,11 +133,15 @@ impl Plan {
             q: *q,
             route: Vec::new(),
             targets: vec![target(gateway_address(*number))],
+            by_flow: false,
         };
         let branches = at.iter().map(branch).collect();
         let candidate = &mut self.candidates[number - 1];
         candidate.gateway = "endpoints".into();
-        candidate.reach = Reach::Bindings(Bindings { aor: "bob@switch.example".into(), branches });
+        candidate.reach = Reach::Bindings(Bindings {
+            aor: Aor::parse("bob@switch.example").expect("an address of record"),
+            branches,
+        });
         self
     }
 
@@ -188,7 +199,7 @@ impl Plan {
             "INVITE {}:4420@{CALLER_SIDE} SIP/2.0\r\n\
              Via: SIP/2.0/{transport} {CALLER};branch=z9hG4bKcaller1\r\n\
              {max_forwards}\
-             From: {} <sip:100@customer.example>;tag=alice\r\n\
+             From: {} <sip:{}@customer.example>;tag=alice\r\n\
              To: <sip:4420@switch.example>\r\n\
              Call-ID: caller-call-id\r\n\
              CSeq: 7 INVITE\r\n\
@@ -196,6 +207,7 @@ impl Plan {
              {}{content_type}Content-Length: {}\r\n\r\n{body}",
             self.scheme,
             self.display,
+            self.caller_user,
             self.invite_lines,
             body.len()
         )

@@ -92,6 +92,7 @@ impl World {
             flow,
             local: CALLER_SIDE.into(),
             mapping_gateway: Arc::new(mapping_gateway(&plan)),
+            endpoint: plan.caller_endpoint.clone(),
         };
         let (call, actions) = Call::start(setup, now).expect("an INVITE that makes a dialog");
         let mut world = Self {

@@ -4,6 +4,7 @@ mod aor;
 mod contacts;
 mod noise;
 mod outbound;
+mod places;
 mod suspension;
 
 use super::*;
