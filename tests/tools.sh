@@ -24,5 +24,6 @@ cargo_tool() {
 test_tools() {
     need cc build-essential
     need sipp sip-tester
+    need baresip baresip-core
     cargo_tool nextest
 }

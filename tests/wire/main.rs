@@ -9,6 +9,7 @@ mod cancelled;
 mod cdr;
 mod challenged;
 mod commands;
+mod endpoints;
 mod failover;
 #[cfg(feature = "fault-injection")]
 mod faults;
@@ -28,6 +29,7 @@ mod reliable;
 mod session;
 mod silent;
 mod sipp;
+mod softphone;
 mod stop;
 mod streams;
 mod switch;

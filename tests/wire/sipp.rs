@@ -25,7 +25,7 @@ pub(crate) struct Scenario {
     traced: bool,
     patience: Duration,
     transport: Carried,
-    flags: Vec<&'static str>,
+    flags: Vec<String>,
 }
 
 /// How sipp carries its messages.
@@ -89,8 +89,8 @@ impl Scenario {
     }
 
     /// A further option of sipp's.
-    pub(crate) fn flag(mut self, flag: &'static str) -> Scenario {
-        self.flags.push(flag);
+    pub(crate) fn flag(mut self, flag: &str) -> Scenario {
+        self.flags.push(flag.to_owned());
         self
     }
 
