@@ -17,6 +17,7 @@ pub mod reliable;
 pub mod sdp;
 pub mod session_timer;
 pub mod status;
+pub mod stun;
 pub mod time;
 pub mod transaction;
 pub mod uri;
