@@ -34,7 +34,7 @@ impl Transport {
 }
 
 /// One of our sockets and the peer's address behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Flow {
     /// How it is carried.
     pub transport: Transport,

@@ -6,6 +6,7 @@ pub mod cdr;
 pub mod emergency;
 pub mod failover;
 pub mod gateway;
+pub mod keepalive;
 pub mod parameters;
 pub mod publication;
 pub mod registrar;

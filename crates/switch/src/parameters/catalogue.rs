@@ -102,12 +102,12 @@ catalogue! {
     "SS_SIP_100REL", reliable_provisionals: ReliableProvisionals = ReliableProvisionals::Off,
         ReliableProvisionals::RANGE, None, EitherLeg, true, "Reliable provisional responses (PRACK), per leg.";
     "SS_SIP_NAT_KEEP_ALIVE_MESSAGE", keep_alive_message: String = "HELLO".to_owned(), Range::Text { max_bytes: 512 },
-        None, No, false, "Payload of keep-alives to NAT endpoints; empty is off.";
-    "SS_SIP_NAT_KEEP_ALIVE_PERIOD", keep_alive_period: Duration = seconds(30), whole(10, 86_400), Seconds, No, false,
+        None, No, true, "Payload of keep-alives to NAT endpoints; empty is off.";
+    "SS_SIP_NAT_KEEP_ALIVE_PERIOD", keep_alive_period: Duration = seconds(30), whole(10, 86_400), Seconds, No, true,
         "Every NAT endpoint gets one keep-alive per period.";
     "SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL", keep_alive_send_interval: Duration = Duration::from_millis(500),
-        whole(1, 10_000), Milliseconds, No, false, "Pause between two batches of keep-alives.";
-    "SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME", keep_alive_send_one_time: u32 = 3000, whole(1, 10_000), Count, No, false,
+        whole(1, 10_000), Milliseconds, No, true, "Pause between two batches of keep-alives.";
+    "SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME", keep_alive_send_one_time: u32 = 3000, whole(1, 10_000), Count, No, true,
         "Keep-alives in one batch.";
     "SS_GATEWAY_SWITCH_LIMIT", switch_limit: Option<u32> = None,
         Range::NoneOr { min: 1, max: None, zero_is_none: true }, None, No, true,

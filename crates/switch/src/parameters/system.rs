@@ -4,6 +4,8 @@ use super::catalogue::{CATALOGUE, Parameters, definition};
 use super::definition::{Definition, Source, Unit};
 use super::error::ParameterError;
 use super::{AttemptParameters, CallParameters, EarlyHangupMode, Overrides, RefreshSchedule};
+use crate::keepalive::{KeepAlive, Pace};
+use bytes::Bytes;
 use std::time::Duration;
 use tandem_sip::session_timer::{Hangup, Schedule, SessionPolicy};
 use tandem_sip::transaction::ResendSchedule;
@@ -94,6 +96,17 @@ impl Parameters {
                 EarlyHangupMode::Margin => Hangup::Margin(self.session_early_hangup),
             },
         }
+    }
+
+    /// `SS_SIP_NAT_KEEP_ALIVE_…`; `None` without a message.
+    pub fn keep_alive(&self) -> Option<KeepAlive> {
+        let pace = Pace {
+            period: self.keep_alive_period,
+            interval: self.keep_alive_send_interval,
+            batch: self.keep_alive_send_one_time as usize,
+        };
+        let message = Bytes::copy_from_slice(self.keep_alive_message.as_bytes());
+        (!message.is_empty()).then_some(KeepAlive { message, pace })
     }
 
     /// `SS_SIP_NO_TIMER_REINVITE_INTERVAL`, where 0 is off.
