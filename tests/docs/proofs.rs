@@ -176,6 +176,35 @@ pub(crate) const PROOFS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "SS_SIP_NAT_KEEP_ALIVE_MESSAGE",
+        &[
+            "an_endpoint_behind_a_nat_is_sent_keep_alives_from_the_socket_it_registered_to",
+            "without_a_message_there_are_no_keep_alives",
+            "without_keep_alive_a_phone_behind_a_nat_is_lost",
+        ],
+    ),
+    (
+        "SS_SIP_NAT_KEEP_ALIVE_PERIOD",
+        &[
+            "each_endpoint_gets_one_keep_alive_per_period",
+            "a_phone_behind_a_nat_stays_reachable_while_it_is_idle",
+        ],
+    ),
+    (
+        "SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL",
+        &[
+            "nobody_waits_longer_than_a_round_and_no_batch_is_too_large",
+            "endpoints_beyond_the_ceiling_are_counted",
+        ],
+    ),
+    (
+        "SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME",
+        &[
+            "nobody_waits_longer_than_a_round_and_no_batch_is_too_large",
+            "beyond_the_ceiling_each_is_served_in_order_and_none_starves",
+        ],
+    ),
+    (
         "SS_ENDPOINT_NAT_EXPIRE",
         &["behind_a_nat_the_lifetime_is_capped_and_what_was_granted_is_never_too_short"],
     ),

@@ -30,6 +30,12 @@ pub struct RegistrationView {
     pub expires_s: u64,
     /// Whether the endpoint is behind a NAT.
     pub nat: bool,
+    /// When it was last sent a keep-alive; none if it gets none, or has not had one yet.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub kept_alive_at: Option<Timestamp>,
+    /// Since when its keep-alives do not arrive.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub unreachable_since: Option<Timestamp>,
     /// The transport that its REGISTER came by.
     pub transport: String,
     /// The address that its REGISTER came from.

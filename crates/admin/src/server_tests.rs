@@ -123,6 +123,8 @@ impl Control for OneCall {
             q: 0.5,
             expires_s: 250,
             nat: true,
+            kept_alive_at: Some(at),
+            unreachable_since: None,
             transport: "udp".into(),
             source: "198.51.100.9:4711".into(),
             path: Vec::new(),

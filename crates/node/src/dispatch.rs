@@ -15,6 +15,7 @@ use bytes::Bytes;
 use ractor::ActorRuntime;
 use std::sync::Arc;
 use tandem_sip::flow::{Flow, Transport};
+use tandem_sip::stun;
 use tandem_sip::time::Mono;
 use tandem_sip::{FrameError, Limits, Message, Method, Name, ParseError, ResponseHead, StatusCode, Uri};
 use tandem_switch::call::{
@@ -81,8 +82,12 @@ impl Dispatcher {
                     self.shared.metrics.mailbox_overflow.inc();
                 }
             }
-            Event::Unreachable { sent, .. } => {
+            Event::Unreachable { listener, remote, sent } => {
                 self.shared.metrics.unreachable.inc();
+                let flow = Flow { transport: Transport::Udp, listener, remote };
+                if self.shared.nat.on_unreachable(&flow, &sent) {
+                    return;
+                }
                 if let Some((call, input)) = self.undeliverable(&sent) {
                     self.hand_over(call, input);
                 }
@@ -95,6 +100,10 @@ impl Dispatcher {
         let now = self.shared.clock.mono();
         let (guards, source) = (&self.shared.guards, flow.remote.ip());
         let sender = guards.admit(now, source, &self.shared.sources)?;
+        if !flow.transport.is_reliable() && stun::is_stun(&bytes) {
+            self.on_stun(flow, &bytes);
+            return None;
+        }
         if let Some(tap) = &self.shared.tap
             && let Some(listener) = self.shared.listeners.get(usize::from(flow.listener))
         {
@@ -144,6 +153,15 @@ impl Dispatcher {
             Ok(message) if message.is_request() => self.reject_malformed(flow, &message, status, reason),
             Ok(_) => rejects.of(ParseReject::MalformedResponse).inc(),
             Err(_) => self.on_offence(flow),
+        }
+    }
+
+    /// Answers a binding request (RFC 5626 §8), by which a user agent keeps its flow alive.
+    fn on_stun(&self, flow: Flow, datagram: &[u8]) {
+        if let Some(answer) = stun::answer(datagram, flow.remote) {
+            self.shared.metrics.stun_answered.inc();
+            // Who gets none asks again.
+            let _ = self.shared.send_raw(flow, &answer);
         }
     }
 

@@ -24,6 +24,8 @@ pub enum Fault {
     StoreAway = 8,
     /// The store takes its time over the next registration.
     StoreSlow = 9,
+    /// The pacer of keep-alives panics at its next batch.
+    NatPacer = 10,
 }
 
 /// The fault that is to come.

@@ -16,12 +16,14 @@ use crate::guards::Guards;
 use crate::listeners::{self, Listener};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
+use crate::nat::Nat;
+use crate::nat_endpoint::NatReport;
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
 use crate::publications;
 use crate::registrar::Registrar;
 use crate::shared::Shared;
-use crate::supervisors::{CallSupervisor, Child, Keeper, NodeSupervisor};
+use crate::supervisors::{Child, Keeper, NodeSupervisor, Supervisor};
 use crate::tap::Tap;
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
@@ -52,8 +54,8 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Supervisors that share the calls.
-const CALL_SUPERVISORS: usize = 8;
+/// Supervisors that share the calls, and as many that share the endpoints behind NATs.
+const SUPERVISORS: usize = 8;
 
 /// How long an actor may take to say how it stands, in milliseconds.
 const REPORT_LIMIT_MS: u64 = 1_000;
@@ -185,6 +187,7 @@ impl Node {
             overload: Overload::default(),
             authenticator: Authenticator::new(config, hint, digest_keys, clock.now(), &metrics),
             registrar: Registrar::new(config),
+            nat: Nat::new(config.parameters.keep_alive(), clock.now()),
             metrics,
             draining: AtomicBool::new(false),
             tap,
@@ -368,6 +371,11 @@ impl Node {
         Ok(found.into_iter().map(|(aor, bindings)| Registered { aor, bindings }).collect())
     }
 
+    /// How the keep-alives of a binding go; `None` if it gets none.
+    pub async fn nat_report(&self, binding: &Binding) -> Option<NatReport> {
+        self.shared.nat.report(binding).await
+    }
+
     /// Takes the binding of a contact away from an address of record, or all of its bindings. How many there were; `None` if
     /// it cannot be done now.
     pub async fn remove_registration(&self, aor: &str, contact: Option<&str>) -> Option<usize> {
@@ -510,20 +518,31 @@ async fn start_tree(
     alive: watch::Sender<()>,
 ) -> Result<ActorRef<()>, StartError> {
     let (root, _) = ActorRuntime::spawn(None, NodeSupervisor { _alive: alive }, ()).await?;
-    let mut supervisors: Vec<ActorCell> = Vec::new();
-    for _ in 0..CALL_SUPERVISORS {
-        supervisors
-            .push(ActorRuntime::spawn_linked(None, CallSupervisor, (), root.get_cell()).await?.0.get_cell());
+    for (whose, place) in [("call", &shared.call_supervisors), ("endpoint", &shared.nat.supervisors)] {
+        let mut supervisors: Vec<ActorCell> = Vec::new();
+        for _ in 0..SUPERVISORS {
+            let supervisor = Supervisor { whose };
+            let (actor, _) = ActorRuntime::spawn_linked(None, supervisor, (), root.get_cell()).await?;
+            supervisors.push(actor.get_cell());
+        }
+        // Set once, by the only one who knows the node yet.
+        let _ = place.set(supervisors);
     }
-    // Set once, by the only one who knows the node yet.
-    let _ = shared.call_supervisors.set(supervisors);
     let mut gateways: Vec<_> = shared.gateways.values().cloned().collect();
     gateways.sort_by(|a, b| a.gateway.name.cmp(&b.gateway.name));
     let gateways = gateways.into_iter().map(Child::Gateway).collect();
     let cdr = (0..sinks.count()).map(|place| Child::Cdr(sinks.clone(), place)).collect();
     let edge = (0..shared.listeners.len() as u16).map(Child::Listener).collect();
     let registrar = (0..shared.registrar.shards().len()).map(Child::Registrar).collect();
-    let all = [("gateway", gateways), ("CDR sink", cdr), ("registrar", registrar), ("listener", edge)];
+    let nat = shared.nat.rules.clone().filter(|_| shared.registrar.is_open());
+    let nat = nat.map(Child::NatPacer).into_iter().collect();
+    let all = [
+        ("gateway", gateways),
+        ("CDR sink", cdr),
+        ("registrar", registrar),
+        ("NAT", nat),
+        ("listener", edge),
+    ];
     for (what, children) in all {
         let keeper = Keeper { shared: shared.clone(), what };
         ActorRuntime::spawn_linked(None, keeper, children, root.get_cell()).await?;

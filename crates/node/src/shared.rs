@@ -13,6 +13,7 @@ use crate::guards::Guards;
 use crate::listeners::{self, Listener, Socket};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
+use crate::nat::Nat;
 use crate::next_hop::next_hop;
 use crate::ongoing::Ongoing;
 use crate::overload::Overload;
@@ -73,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) overload: Overload,
     pub(crate) authenticator: Authenticator,
     pub(crate) registrar: Registrar,
+    pub(crate) nat: Nat,
     pub(crate) draining: AtomicBool,
     pub(crate) tap: Option<Tap>,
     /// Supervisors of calls; each call is linked to one of them.
@@ -130,6 +132,24 @@ impl Shared {
                 self.metrics.datagrams_dropped.of(DropReason::SendError).inc();
                 Err(error)
             }
+        }
+    }
+
+    /// Sends what is no SIP by its flow, without opening a connection for it.
+    ///
+    /// # Errors
+    /// The transport cannot reach the peer, or its connection has gone.
+    pub(crate) fn send_raw(&self, flow: Flow, payload: &Bytes) -> Result<Sent, SendError> {
+        let remote = flow.remote;
+        match self.listeners.get(usize::from(flow.listener)).map(|listener| &listener.socket) {
+            Some(Socket::Udp(socket)) => socket.send(payload, remote),
+            Some(Socket::Stream(socket)) => match socket.send_by_open(payload, remote) {
+                Some(Ok(())) => Ok(Sent::Now),
+                Some(Err(SendError::Congested { .. })) => Ok(Sent::Dropped),
+                Some(Err(error)) => Err(error),
+                None => Err(SendError::Closed { remote }),
+            },
+            None => Err(SendError::Closed { remote }),
         }
     }
 

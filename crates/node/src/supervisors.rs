@@ -6,6 +6,8 @@
 //!                 ├─ Calls × n ── Call × many      not started again: a call comes back from its snapshot by itself
 //!                 ├─ Gateways ── Gateway × n
 //!                 ├─ Registrar ── RegistrarActor × shards
+//!                 ├─ NAT ── NatPacer
+//!                 ├─ Endpoints × n ── NatEndpoint × many      started again by the pacer
 //!                 └─ Cdr × sinks
 //! ```
 
@@ -14,12 +16,14 @@ use crate::cdr_actor::{CdrActor, Sinks};
 use crate::dispatch::Dispatcher;
 use crate::gateway_actor::{GatewayActor, GatewayHandle, Reclaiming};
 use crate::listener_actor::ListenerActor;
+use crate::nat_pacer::NatPacer;
 use crate::registrar_actor::RegistrarActor;
 use crate::shared::Shared;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_switch::keepalive::KeepAlive;
 use tokio::sync::watch;
 
 /// How long after a failure a child is started again.
@@ -34,6 +38,8 @@ pub(crate) enum Child {
     Gateway(Arc<GatewayHandle>),
     /// A shard of the registrar.
     Registrar(usize),
+    /// The pacer of keep-alives.
+    NatPacer(KeepAlive),
     /// A sink of CDRs, by its place.
     Cdr(Arc<Sinks>, usize),
 }
@@ -59,6 +65,10 @@ impl Child {
                 let actor = RegistrarActor { shared: shared.clone(), place: *place, handle };
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
             }
+            Child::NatPacer(rules) => {
+                let actor = NatPacer { shared: shared.clone(), rules: rules.clone() };
+                ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
+            }
             Child::Cdr(sinks, place) => {
                 let actor = CdrActor { shared: shared.clone(), sinks: sinks.clone(), place: *place };
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
@@ -76,7 +86,7 @@ impl Child {
                     let _ = call.actor().cast(CallMessage::GatewayRestarted(reclaiming.clone()));
                 }
             }
-            Child::Listener(_) | Child::Registrar(_) | Child::Cdr(..) => {}
+            Child::Listener(_) | Child::Registrar(_) | Child::NatPacer(_) | Child::Cdr(..) => {}
         }
     }
 }
@@ -148,10 +158,13 @@ impl Actor for Keeper {
     }
 }
 
-/// Linked to its share of the calls. A call that fails has given back what it held by being dropped.
-pub(crate) struct CallSupervisor;
+/// Linked to its share of actors that come and go. One that fails has given back what it held by being dropped.
+pub(crate) struct Supervisor {
+    /// Whose actors they are.
+    pub(crate) whose: &'static str,
+}
 
-impl Actor for CallSupervisor {
+impl Actor for Supervisor {
     type Msg = ();
     type State = ();
     type Arguments = ();
@@ -167,7 +180,7 @@ impl Actor for CallSupervisor {
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(_, error) = event {
-            tracing::error!(%error, "a call's actor failed");
+            tracing::error!(whose = self.whose, %error, "an actor failed");
         }
         Ok(())
     }

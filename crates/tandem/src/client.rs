@@ -229,7 +229,17 @@ impl Registrations {
             path.push_str(&format!("&after={}", escape(after)));
         }
         let answer = self.api.request("GET", &path)?;
-        let columns = ["aor", "contact", "q", "expires_s", "nat", "transport", "source", "user_agent"];
+        let columns = [
+            "aor",
+            "contact",
+            "q",
+            "expires_s",
+            "nat",
+            "unreachable_since",
+            "transport",
+            "source",
+            "user_agent",
+        ];
         self.api.print(&answer, "registrations", &columns)?;
         if let Some(next) = answer.get("next").and_then(Value::as_str).filter(|_| !self.api.json) {
             output::print(&format!("more: --after {next}\n"))?;

@@ -9,7 +9,7 @@ use tandem_admin::{
     RegistrationFilter, RegistrationPage, RegistrationView, Removal, SuspensionKind, SuspensionView,
     TargetView, Timestamp,
 };
-use tandem_node::{GatewayReport, GatewayTarget, MappingReport, Node, Registered};
+use tandem_node::{GatewayReport, GatewayTarget, MappingReport, NatReport, Node, Registered};
 use tandem_sip::time::{Mono, Now, Wall};
 use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Stage};
@@ -80,11 +80,14 @@ impl Control for NodeControl {
             let found = self.node.registrations(&filter.filter, after, max).await.ok()?;
             let now = self.node.now().wall;
             let next = found.last().filter(|_| found.len() == max).map(|last| last.aor.to_string());
-            let view = |registered: &Registered| -> Vec<_> {
-                let bindings = registered.bindings.iter();
-                bindings.map(|binding| registration_view(&registered.aor, binding, now)).collect()
-            };
-            Some(RegistrationPage { registrations: found.iter().flat_map(view).collect(), next })
+            let mut registrations = Vec::new();
+            for Registered { aor, bindings } in &found {
+                for binding in bindings {
+                    let nat = self.node.nat_report(binding).await.unwrap_or_default();
+                    registrations.push(registration_view(aor, binding, nat, now));
+                }
+            }
+            Some(RegistrationPage { registrations, next })
         })
     }
 
@@ -173,13 +176,15 @@ fn instant(now: Now, at: Mono) -> Timestamp {
     timestamp(now.to_wall(at))
 }
 
-fn registration_view(aor: &str, binding: &Binding, now: Wall) -> RegistrationView {
+fn registration_view(aor: &str, binding: &Binding, nat: NatReport, now: Wall) -> RegistrationView {
     RegistrationView {
         aor: aor.to_owned(),
         contact: binding.contact.to_string(),
         q: f32::from(binding.q) / 1000.0,
         expires_s: binding.left_s(now),
         nat: binding.nat,
+        kept_alive_at: nat.kept_alive.map(timestamp),
+        unreachable_since: nat.unreachable_since.map(timestamp),
         transport: binding.flow.transport.via_name().to_ascii_lowercase(),
         source: binding.flow.remote.to_string(),
         path: binding.path.iter().map(ToString::to_string).collect(),

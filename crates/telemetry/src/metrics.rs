@@ -46,6 +46,14 @@ impl Buckets for LatenessBuckets {
     const BOUNDS_S: &'static [f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 }
 
+/// How much later than its turn a keep-alive was sent.
+#[derive(Debug)]
+pub struct KeepAliveBuckets;
+
+impl Buckets for KeepAliveBuckets {
+    const BOUNDS_S: &'static [f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0];
+}
+
 /// Look-ups in DNS, of several steps each.
 #[derive(Debug)]
 pub struct DnsBuckets;
@@ -163,6 +171,23 @@ metric_table! {
     pub suspensions: Counter = "tandem_suspensions_total";
     /// Sources and accounts that are suspended now.
     pub suspended: Gauge = "tandem_suspended";
+
+    /// Endpoints behind NATs that are sent keep-alives.
+    pub nat_endpoints: Gauge = "tandem_nat_endpoints";
+    /// Endpoints behind NATs whose last keep-alives did not arrive.
+    pub nat_unreachable: Gauge = "tandem_nat_unreachable";
+    /// Keep-alives sent to endpoints behind NATs.
+    pub keep_alives: Counter = "tandem_keep_alives_total";
+    /// Keep-alives that bounced: an ICMP error, or a connection that has gone.
+    pub keep_alives_bounced: Counter = "tandem_keep_alives_bounced_total";
+    /// How much later than its turn an endpoint's keep-alive was sent.
+    pub keep_alive_lateness: Seconds<KeepAliveBuckets> = "tandem_keep_alive_lateness_seconds";
+    /// The most endpoints that the configured pace of keep-alives serves in a period.
+    pub keep_alive_ceiling: Gauge = "tandem_keep_alive_ceiling";
+    /// Endpoints behind NATs beyond that: where it is not 0, each waits longer than the period.
+    pub keep_alive_beyond_ceiling: Gauge = "tandem_keep_alive_beyond_ceiling";
+    /// STUN binding requests that were answered.
+    pub stun_answered: Counter = "tandem_stun_answered_total";
 
     /// Look-ups of names in DNS that are over, by what came of them.
     pub dns_look_ups: CounterBy<DnsResult> = "tandem_dns_look_ups_total";

@@ -137,13 +137,24 @@ impl Agent {
         self.socket.send_to(bytes, to).await.expect("loopback takes it");
     }
 
+    /// An agent at an address where one has been before.
+    pub(crate) async fn again(address: SocketAddr) -> Agent {
+        let socket = UdpSocket::bind(address).await.expect("the port is still free");
+        Agent { socket, address, inbox: VecDeque::new() }
+    }
+
     /// Receives bytes that need not be SIP.
     pub(crate) async fn raw(&self) -> Vec<u8> {
+        self.raw_within(PATIENCE).await.0
+    }
+
+    /// Receives bytes that need not be SIP, and from where.
+    pub(crate) async fn raw_within(&self, at_most: Duration) -> (Vec<u8>, SocketAddr) {
         let mut buffer = vec![0; 65_535];
-        let received = tokio::time::timeout(PATIENCE, self.socket.recv_from(&mut buffer)).await;
-        let (length, _) = received.expect("an answer in time").expect("a datagram");
+        let received = tokio::time::timeout(at_most, self.socket.recv_from(&mut buffer)).await;
+        let (length, source) = received.expect("a datagram in time").expect("a datagram");
         buffer.truncate(length);
-        buffer
+        (buffer, source)
     }
 
     async fn next(&self) -> (Message, SocketAddr) {

@@ -12,6 +12,7 @@ mod guards;
 mod health;
 mod line;
 mod names;
+mod nat;
 mod phone;
 mod records;
 mod registrar;

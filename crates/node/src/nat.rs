@@ -1,0 +1,146 @@
+//! Endpoints behind NATs: who they are, and which of them cannot be reached.
+
+use crate::nat_endpoint::{NatMessage, NatReport};
+use crate::nat_pacer::PacerMessage;
+use crate::shared::Shared;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::RwLock;
+use ractor::{ActorCell, ActorRef, call_t};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tandem_sip::flow::Flow;
+use tandem_sip::time::{Now, Wall};
+use tandem_switch::keepalive::KeepAlive;
+use tandem_switch::registrar::Binding;
+
+/// How long an endpoint's actor may take to say how it stands, in milliseconds.
+const REPORT_LIMIT_MS: u64 = 1_000;
+
+/// How an endpoint behind a NAT is reached.
+#[derive(Debug)]
+pub(crate) struct NatHandle {
+    pub(crate) actor: ActorRef<NatMessage>,
+    /// Since when its keep-alives do not arrive, in milliseconds since the epoch; 0 if they do, as far as is known. Written by
+    /// its actor alone.
+    unreachable_since: AtomicU64,
+}
+
+impl NatHandle {
+    pub(crate) fn new(actor: ActorRef<NatMessage>) -> Self {
+        Self { actor, unreachable_since: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.unreachable_since.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn mark(&self, unreachable_since: Option<Wall>) {
+        self.unreachable_since.store(unreachable_since.map_or(0, |since| since.0), Ordering::Relaxed);
+    }
+}
+
+/// The endpoints behind NATs that are reached from this node.
+#[derive(Debug)]
+pub(crate) struct Nat {
+    /// `None`: there are no keep-alives.
+    pub(crate) rules: Option<KeepAlive>,
+    /// When the node started: the schedule goes by a clock that takes no steps after that.
+    started: Now,
+    /// Written by the pacer alone.
+    endpoints: RwLock<HashMap<Flow, Arc<NatHandle>>>,
+    pacer: ArcSwap<Option<ActorRef<PacerMessage>>>,
+    /// How far the pacer has come, for the one after it: [`Schedule::gone_to`](tandem_switch::keepalive::Schedule::gone_to).
+    gone_to: AtomicU64,
+    /// Each endpoint is linked to one of them.
+    pub(crate) supervisors: OnceLock<Vec<ActorCell>>,
+}
+
+impl Nat {
+    pub(crate) fn new(rules: Option<KeepAlive>, started: Now) -> Self {
+        Self {
+            rules,
+            started,
+            endpoints: RwLock::default(),
+            pacer: ArcSwap::default(),
+            gone_to: AtomicU64::new(0),
+            supervisors: OnceLock::new(),
+        }
+    }
+
+    /// Whether what is sent to an endpoint does not arrive there. Its next REGISTER says where it is.
+    #[allow(dead_code, reason = "for calls to endpoints")]
+    pub(crate) fn is_unreachable(&self, flow: &Flow) -> bool {
+        self.find(flow).is_some_and(|endpoint| endpoint.is_unreachable())
+    }
+
+    pub(crate) fn find(&self, flow: &Flow) -> Option<Arc<NatHandle>> {
+        self.endpoints.read().get(flow).cloned()
+    }
+
+    pub(crate) fn add(&self, flow: Flow, endpoint: Arc<NatHandle>) {
+        self.endpoints.write().insert(flow, endpoint);
+    }
+
+    pub(crate) fn remove(&self, flow: &Flow) -> Option<Arc<NatHandle>> {
+        self.endpoints.write().remove(flow)
+    }
+
+    /// All flows that there are.
+    pub(crate) fn flows(&self) -> Vec<Flow> {
+        self.endpoints.read().keys().copied().collect()
+    }
+
+    pub(crate) fn install(&self, pacer: ActorRef<PacerMessage>) {
+        self.pacer.store(Arc::new(Some(pacer)));
+    }
+
+    /// Without a pacer nothing is lost: the one that follows knows where this one had come.
+    pub(crate) fn tell_pacer(&self, message: PacerMessage) {
+        if let Some(pacer) = &**self.pacer.load() {
+            let _ = pacer.cast(message);
+        }
+    }
+
+    pub(crate) fn note_gone_to(&self, gone_to: Wall) {
+        self.gone_to.store(gone_to.0, Ordering::Relaxed);
+    }
+
+    /// How far a pacer has come in this process.
+    pub(crate) fn gone_to(&self) -> Option<Wall> {
+        Some(Wall(self.gone_to.load(Ordering::Relaxed))).filter(|gone_to| gone_to.0 > 0)
+    }
+
+    /// An ICMP error says that a datagram did not reach the endpoint. It may be forged: only one that quotes what we send is
+    /// believed, and its actor knows whether that was a moment ago.
+    pub(crate) fn on_unreachable(&self, flow: &Flow, quoted: &[u8]) -> bool {
+        let Some(rules) = &self.rules else { return false };
+        // Old routers quote nothing of the payload.
+        let is_ours = rules.message.starts_with(quoted);
+        let Some(endpoint) = self.find(flow).filter(|_| is_ours) else { return false };
+        endpoint.actor.cast(NatMessage::Bounced).is_ok()
+    }
+
+    /// How endpoints stand that have these bindings.
+    pub(crate) async fn report(&self, binding: &Binding) -> Option<NatReport> {
+        let endpoint = self.find(&binding.flow).filter(|_| is_kept_alive(binding))?;
+        call_t!(endpoint.actor, NatMessage::Report, REPORT_LIMIT_MS).ok()
+    }
+}
+
+impl Shared {
+    /// The time by which keep-alives go.
+    pub(crate) fn keep_alive_time(&self) -> Wall {
+        self.nat.started.to_wall(self.clock.mono())
+    }
+}
+
+/// Whether keep-alives go to a binding: behind a proxy it is the proxy's business.
+pub(crate) fn is_kept_alive(binding: &Binding) -> bool {
+    binding.nat && binding.path.is_empty()
+}
+
+/// What keeps a connection open: an empty line, which SIP ignores (RFC 3261 §7.5).
+pub(crate) const EMPTY_LINE: Bytes = Bytes::from_static(b"\r\n");

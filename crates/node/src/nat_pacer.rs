@@ -1,0 +1,325 @@
+//! The pacer: it knows which endpoints are behind NATs, and tells their actors when to send keep-alives.
+
+#[cfg(feature = "fault-injection")]
+use crate::faults::Fault;
+use crate::nat::{NatHandle, is_kept_alive};
+use crate::nat_endpoint::{NatEndpoint, NatMessage};
+use crate::registrar::{Change, PAGE};
+use crate::shared::Shared;
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, RpcReplyPort, call_t};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_sip::flow::Flow;
+use tandem_sip::time::Wall;
+use tandem_switch::keepalive::{Due, KeepAlive, Schedule};
+use tandem_switch::registrar::{Aor, Binding};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// Changes that the pacer is told at a time.
+const CHANGES: usize = 256;
+
+/// Endpoints that have their turn before others on the thread have theirs.
+const AT_A_TIME: usize = 64;
+
+/// How long the pacer may take to take note of changes, in milliseconds, before the next ones are told.
+const NOTE_LIMIT_MS: u64 = 30_000;
+
+/// What the pacer is told.
+#[derive(Debug)]
+pub(crate) enum PacerMessage {
+    /// The next batch may be due.
+    Wake,
+    /// Bindings have changed; an answer asks for more.
+    Changed(Vec<Arc<Change>>, RpcReplyPort<()>),
+    /// Changes were missed: the store has all bindings.
+    Missed(RpcReplyPort<()>),
+    /// The socket had no room for an endpoint's keep-alive.
+    Again(Flow),
+}
+
+pub(crate) struct NatPacer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) rules: KeepAlive,
+}
+
+/// Whose bindings a flow is, until when.
+type Users = Vec<(Aor, Wall)>;
+
+pub(crate) struct Pacing {
+    shared: Arc<Shared>,
+    rules: KeepAlive,
+    myself: ActorRef<PacerMessage>,
+    schedule: Schedule,
+    users: HashMap<Flow, Users>,
+    /// Which of the supervisors is next.
+    turn: usize,
+    wake: Option<(Wall, AbortHandle)>,
+    watching: JoinHandle<()>,
+}
+
+impl Drop for Pacing {
+    fn drop(&mut self) {
+        self.watching.abort();
+        if let Some((_, wake)) = &self.wake {
+            wake.abort();
+        }
+        self.shared.metrics.nat_endpoints.set(0);
+    }
+}
+
+impl Actor for NatPacer {
+    type Msg = PacerMessage;
+    type State = Box<Pacing>;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        (): (),
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let changes = self.shared.registrar.watch();
+        let now = self.shared.keep_alive_time();
+        let mut pacing = Box::new(Pacing {
+            shared: self.shared.clone(),
+            rules: self.rules.clone(),
+            myself: myself.clone(),
+            schedule: Schedule::new(self.rules.pace, now, now),
+            users: HashMap::new(),
+            turn: 0,
+            wake: None,
+            watching: tokio::spawn(watch(changes, myself.clone())),
+        });
+        pacing.begin().await?;
+        self.shared.nat.install(myself);
+        Ok(pacing)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        pacing: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            PacerMessage::Wake => {
+                #[cfg(feature = "fault-injection")]
+                self.shared.faults.strike(Fault::NatPacer);
+                pacing.wake = None;
+                pacing.send_batch().await?;
+            }
+            PacerMessage::Changed(changes, reply) => {
+                for change in changes {
+                    pacing.on_change(&change).await?;
+                }
+                // Without an answer nobody watches any more.
+                let _ = reply.send(());
+            }
+            PacerMessage::Missed(reply) => {
+                pacing.read_all(false).await?;
+                let _ = reply.send(());
+            }
+            PacerMessage::Again(flow) => pacing.schedule.again(flow),
+        }
+        pacing.set_wake();
+        Ok(())
+    }
+}
+
+impl Pacing {
+    /// Takes over from whoever was there before: a pacer, or a process.
+    async fn begin(&mut self) -> Result<(), ActorProcessingErr> {
+        let latest = self.read_all(true).await?;
+        for flow in self.shared.nat.flows() {
+            if !self.users.contains_key(&flow) {
+                self.end(&flow);
+            }
+        }
+        // Somebody registers all the time, so that the process before this one was there until the last did.
+        let now = self.shared.keep_alive_time();
+        let gone_to = self.shared.nat.gone_to().or(latest).unwrap_or(now);
+        self.schedule = Schedule::new(self.rules.pace, gone_to, now);
+        self.users.keys().for_each(|flow| {
+            self.schedule.insert_known(*flow);
+        });
+        self.shared
+            .metrics
+            .keep_alive_ceiling
+            .set(i64::try_from(self.rules.pace.ceiling()).unwrap_or(i64::MAX));
+        self.note_size();
+        self.set_wake();
+        Ok(())
+    }
+
+    /// Reads all bindings from the store. When the last of them was registered.
+    async fn read_all(&mut self, at_the_start: bool) -> Result<Option<Wall>, ActorProcessingErr> {
+        let (mut after, mut latest) = (None, None);
+        loop {
+            let page =
+                self.shared.registrations(after.take(), PAGE, |_, binding| is_kept_alive(binding)).await?;
+            let Some((last, _)) = page.last() else { return Ok(latest) };
+            after = Some(last.clone());
+            for (aor, bindings) in page {
+                latest = latest.max(bindings.iter().map(|binding| binding.refreshed).max());
+                if let Some(aor) = Aor::parse(&aor) {
+                    self.take(&aor, &bindings, at_the_start).await?;
+                }
+            }
+        }
+    }
+
+    async fn on_change(&mut self, change: &Change) -> Result<(), ActorProcessingErr> {
+        let flows = |bindings: &[Binding]| -> Vec<Flow> {
+            bindings.iter().filter(|binding| is_kept_alive(binding)).map(|binding| binding.flow).collect()
+        };
+        let new = flows(&change.new);
+        for left in flows(&change.old).into_iter().filter(|flow| !new.contains(flow)) {
+            self.leave(&left, |aor, _| *aor == change.aor);
+        }
+        self.take(&change.aor, &change.new, false).await
+    }
+
+    /// Takes note of the bindings that an address of record has now.
+    async fn take(
+        &mut self,
+        aor: &Aor,
+        bindings: &[Binding],
+        at_the_start: bool,
+    ) -> Result<(), ActorProcessingErr> {
+        for binding in bindings.iter().filter(|binding| is_kept_alive(binding)) {
+            let users = self.users.entry(binding.flow).or_default();
+            let is_new = users.is_empty();
+            match users.iter_mut().find(|(user, _)| user == aor) {
+                Some((_, expires)) => *expires = binding.expires,
+                None => users.push((aor.clone(), binding.expires)),
+            }
+            match self.shared.nat.find(&binding.flow) {
+                Some(endpoint) if endpoint.is_unreachable() => {
+                    // An actor that has failed is started again at its next turn.
+                    let _ = endpoint.actor.cast(NatMessage::Registered);
+                }
+                Some(_) => {}
+                None => self.start(binding.flow).await?,
+            }
+            if is_new && !at_the_start {
+                self.schedule.insert(binding.flow, self.shared.keep_alive_time());
+                self.note_size();
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts an endpoint's actor, in place of one that has failed.
+    async fn start(&mut self, flow: Flow) -> Result<(), ActorProcessingErr> {
+        let Some(supervisors) = self.shared.nat.supervisors.get() else { return Ok(()) };
+        self.turn = (self.turn + 1) % supervisors.len();
+        let endpoint = NatEndpoint { shared: self.shared.clone(), flow };
+        let supervisor = supervisors[self.turn].clone();
+        let (actor, _) = ActorRuntime::spawn_linked(None, endpoint, (), supervisor).await?;
+        let handle = Arc::new(NatHandle::new(actor.clone()));
+        actor.cast(NatMessage::Begin(handle.clone()))?;
+        self.shared.nat.add(flow, handle);
+        Ok(())
+    }
+
+    /// Takes those users from a flow; without any it gets no more keep-alives. Whether that is so.
+    fn leave(&mut self, flow: &Flow, leaves: impl Fn(&Aor, Wall) -> bool) -> bool {
+        let Some(users) = self.users.get_mut(flow) else { return true };
+        users.retain(|(aor, expires)| !leaves(aor, *expires));
+        if !users.is_empty() {
+            return false;
+        }
+        self.users.remove(flow);
+        self.schedule.remove(flow);
+        self.end(flow);
+        self.note_size();
+        true
+    }
+
+    fn end(&self, flow: &Flow) {
+        if let Some(endpoint) = self.shared.nat.remove(flow) {
+            endpoint.actor.stop(None);
+        }
+    }
+
+    async fn send_batch(&mut self) -> Result<(), ActorProcessingErr> {
+        let batch = self.schedule.batch(self.shared.keep_alive_time());
+        let wall = self.shared.clock.now().wall;
+        for (count, Due { flow, late }) in batch.into_iter().enumerate() {
+            if count % AT_A_TIME == AT_A_TIME - 1 {
+                tokio::task::yield_now().await;
+            }
+            // Its registration may have lapsed without our being told.
+            if self.leave(&flow, |_, expires| expires <= wall) {
+                self.schedule.remove(&flow);
+                continue;
+            }
+            self.shared.metrics.keep_alive_lateness.observe(late);
+            let told = |endpoint: Arc<NatHandle>| endpoint.actor.cast(NatMessage::KeepAlive).is_ok();
+            if !self.shared.nat.find(&flow).is_some_and(told) {
+                self.start(flow).await?;
+                self.schedule.again(flow);
+            }
+        }
+        self.shared.nat.note_gone_to(self.schedule.gone_to());
+        Ok(())
+    }
+
+    fn note_size(&self) {
+        let metrics = &self.shared.metrics;
+        let ceiling = self.rules.pace.ceiling();
+        metrics.nat_endpoints.set(self.schedule.len() as i64);
+        let beyond = self.schedule.len().saturating_sub(ceiling) as i64;
+        let before = metrics.keep_alive_beyond_ceiling.get();
+        metrics.keep_alive_beyond_ceiling.set(beyond);
+        match (before, beyond) {
+            (0, 1..) => tracing::warn!(
+                endpoints = self.schedule.len(),
+                ceiling,
+                "more endpoints behind NATs than the pace of keep-alives serves in a period: each waits longer than \
+                 SS_SIP_NAT_KEEP_ALIVE_PERIOD; raise SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME or lower \
+                 SS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL"
+            ),
+            (1.., 0) => tracing::info!("the pace of keep-alives serves all endpoints behind NATs again"),
+            (_, _) => {}
+        }
+    }
+
+    /// Sees to it that the next batch is not missed.
+    fn set_wake(&mut self) {
+        let Some(next) = self.schedule.next_batch() else { return };
+        match &self.wake {
+            Some((at, _)) if *at <= next => return,
+            Some((_, later)) => later.abort(),
+            None => {}
+        }
+        let wait = next.since(self.shared.keep_alive_time());
+        let wait = wait.max(Duration::from_millis(1));
+        let wake = self.myself.send_after(wait, || PacerMessage::Wake);
+        self.wake = Some((next, wake.abort_handle()));
+    }
+}
+
+/// Tells the pacer of changes, as many at a time as it takes note of.
+async fn watch(mut changes: Receiver<Arc<Change>>, pacer: ActorRef<PacerMessage>) {
+    loop {
+        let told = match changes.recv().await {
+            Ok(first) => {
+                let mut some = vec![first];
+                while some.len() < CHANGES
+                    && let Ok(change) = changes.try_recv()
+                {
+                    some.push(change);
+                }
+                call_t!(pacer, |reply| PacerMessage::Changed(some, reply), NOTE_LIMIT_MS)
+            }
+            Err(RecvError::Lagged(_)) => call_t!(pacer, PacerMessage::Missed, NOTE_LIMIT_MS),
+            Err(RecvError::Closed) => return,
+        };
+        if let Err(error) = told {
+            tracing::debug!(%error, "the pacer of keep-alives does not take note of changes");
+        }
+    }
+}
