@@ -25,5 +25,7 @@ test_tools() {
     need cc build-essential
     need sipp sip-tester
     need baresip baresip-core
+    need nft nftables
+    need ip iproute2
     cargo_tool nextest
 }

@@ -19,6 +19,7 @@ mod load;
 mod lost;
 mod midcall;
 mod names;
+mod nat;
 mod overload;
 mod place;
 mod process;
