@@ -78,6 +78,14 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 500, value_name = "RATE")]
     pub(crate) memory_rate: u32,
 
+    /// nat: endpoints behind NATs.
+    #[arg(long, default_value_t = 100_000, value_name = "ENDPOINTS")]
+    pub(crate) endpoints: u32,
+
+    /// nat: for how many periods of 30 s their keep-alives are watched.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), value_name = "PERIODS")]
+    pub(crate) nat_periods: u32,
+
     /// rate: the first rate that is tried.
     #[arg(long, default_value_t = 1000, value_name = "RATE")]
     pub(crate) rate_from: u32,
@@ -153,6 +161,8 @@ pub(crate) enum Part {
     Delay,
     /// Memory per established call
     Memory,
+    /// Keep-alives to endpoints behind NATs, and memory per endpoint (tandem alone)
+    Nat,
     /// The highest rate without a failed call on one core
     Rate,
     /// Instructions per call, counted by valgrind
@@ -192,6 +202,8 @@ impl Arguments {
         };
         shorten("repetitions", &mut self.repetitions, 1);
         shorten("calls", &mut self.calls, 2000);
+        shorten("endpoints", &mut self.endpoints, 5_000);
+        shorten("nat_periods", &mut self.nat_periods, 1);
         shorten("precision", &mut self.precision, 10);
         if free("rates") {
             self.rates = vec![500];
@@ -242,7 +254,7 @@ mod tests {
     fn parts_are_measured_in_one_order_whatever_the_command_line_has() {
         let parse = |line: &[&str]| Arguments::parse_from([&["bench"], line].concat());
         assert_eq!(parse(&["memory", "cpu"]).chosen_parts(), [Part::Cpu, Part::Memory]);
-        assert_eq!(parse(&[]).chosen_parts().len(), 6);
+        assert_eq!(parse(&[]).chosen_parts().len(), 7);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod cpu;
 mod delay;
 mod instructions;
 mod memory;
+mod nat;
 mod rate;
 mod register;
 
@@ -20,6 +21,7 @@ pub(crate) fn run(bench: &mut Bench, part: Part) -> Result<()> {
         Part::Cpu => cpu::run(bench),
         Part::Delay => delay::run(bench),
         Part::Memory => memory::run(bench),
+        Part::Nat => nat::run(bench),
         Part::Rate => rate::run(bench),
         Part::Instructions => instructions::run(bench),
         Part::Register => register::run(bench),
