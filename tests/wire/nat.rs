@@ -145,7 +145,7 @@ impl Scene {
     }
 
     /// Whether something from the switch's socket reaches the phone: sent by us in its place, since it does nothing by itself.
-    fn is_reachable(self) -> bool {
+    fn reaches_phone(self) -> bool {
         let Scene { phone, outside, switch, network, .. } = self;
         drop(switch);
         let socket = network.socket(&network.switch, SWITCH);
@@ -183,7 +183,7 @@ fn a_phone_behind_a_nat_stays_reachable_while_it_is_idle() {
     scene.idle(time);
     let least = time.as_secs() as usize / 10 - 1;
     assert!(scene.keep_alives >= least, "{} keep-alives in {time:?}", scene.keep_alives);
-    assert!(scene.is_reachable());
+    assert!(scene.reaches_phone());
 }
 
 #[test]
@@ -191,5 +191,5 @@ fn without_keep_alive_a_phone_behind_a_nat_is_lost() {
     let Some(mut scene) = Scene::begin("SS_SIP_NAT_KEEP_ALIVE_MESSAGE = \"\"") else { return };
     scene.idle(Duration::from_secs(20));
     assert_eq!(scene.keep_alives, 0);
-    assert!(!scene.is_reachable());
+    assert!(!scene.reaches_phone());
 }
