@@ -27,5 +27,6 @@ test_tools() {
     need baresip baresip-core
     need nft nftables
     need ip iproute2
+    need redis-server redis-server
     cargo_tool nextest
 }

@@ -10,6 +10,7 @@ pub mod codec;
 pub mod contract;
 mod document;
 mod memory;
+pub mod redis;
 mod schema;
 
 pub use document::{Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, Put, Revision, Space};

@@ -1,0 +1,2 @@
+-- ARGV: group, most groups
+return { 'counted', redis.call('ZCARD', pending) }

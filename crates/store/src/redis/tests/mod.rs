@@ -1,0 +1,78 @@
+//! The store in Redis, on real servers that the tests start.
+
+mod away;
+mod server;
+
+use super::{RedisSettings, RedisStore};
+use crate::Store;
+use crate::contract::Fixture;
+use server::Server;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tandem_sip::time::Wall;
+
+/// What a test gives its store: the machine may be busy.
+pub(super) const PATIENT: Duration = Duration::from_secs(20);
+
+fn open(port: u16, timeout: Duration) -> RedisStore {
+    let address = format!("redis://127.0.0.1:{port}").parse().expect("an address");
+    RedisStore::open(&address, "test", RedisSettings { timeout, ..RedisSettings::default() }).expect("opened")
+}
+
+async fn client(port: u16) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).expect("an address");
+    client.get_multiplexed_async_connection().await.expect("connected")
+}
+
+/// Waits until the store's subscription stands: what was published before is not told of.
+async fn subscribed(port: u16) {
+    let mut client = client(port).await;
+    loop {
+        let count: Vec<redis::Value> = redis::cmd("PUBSUB")
+            .arg("NUMSUB")
+            .arg("test:changed:pub")
+            .query_async(&mut client)
+            .await
+            .expect("counted");
+        if matches!(count.last(), Some(redis::Value::Int(1))) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn wall() -> Wall {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    Wall(since.as_millis() as u64)
+}
+
+/// Lets time pass for everything that lives for a time.
+async fn age(port: u16, by: Duration) {
+    let script = redis::Script::new(
+        "for _, key in ipairs(redis.call('KEYS', '*')) do
+             local left = redis.call('PTTL', key)
+             if left >= 0 then redis.call('PEXPIRE', key, left - ARGV[1]) end
+         end",
+    );
+    let mut client = client(port).await;
+    let () = script.arg(by.as_millis() as u64).invoke_async(&mut client).await.expect("aged");
+}
+
+mod standalone {
+    use super::*;
+
+    async fn fixture() -> Fixture {
+        let server = Server::start(&[]);
+        let port = server.port;
+        let store: Arc<dyn Store> = Arc::new(open(port, PATIENT));
+        subscribed(port).await;
+        // The server is the fixture's, and ends with it.
+        let let_pass = Box::new(move |by| {
+            let server: &Server = &server;
+            Box::pin(age(server.port, by)) as _
+        });
+        Fixture { store, wall: wall(), let_pass: Some(let_pass) }
+    }
+
+    crate::store_contract!(fixture);
+}

@@ -1,0 +1,74 @@
+//! A Redis server of the test's own.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a server may take to start.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running server; it ends with its owner.
+pub(super) struct Server {
+    child: Child,
+    pub(super) port: u16,
+    folder: TempDir,
+}
+
+impl Server {
+    /// A server on a free port, with these options besides.
+    pub(super) fn start(options: &[&str]) -> Self {
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder for the server"));
+        let child = spawn(port, folder.path(), options);
+        let server = Self { child, port, folder };
+        server.wait();
+        server
+    }
+
+    /// Kills it and starts it again with nothing in it.
+    pub(super) fn restart_empty(&mut self) {
+        self.kill();
+        self.child = spawn(self.port, self.folder.path(), &[]);
+        self.wait();
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Sends it a signal by name: STOP, CONT.
+    pub(super) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    fn wait(&self) {
+        let end = Instant::now() + STARTS_WITHIN;
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < end, "redis-server does not listen on {}", self.port);
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, folder: &Path, options: &[&str]) -> Child {
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
+    command.args(options).current_dir(folder).stdout(Stdio::null());
+    command.spawn().expect("redis-server is installed (tests/run does that)")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
