@@ -6,14 +6,14 @@ use crate::{CallKey, CallWrite, Committed, Owner, Store, StoreError};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
-fn write(seq: u64) -> CallWrite {
+pub(super) fn write(seq: u64) -> CallWrite {
     let key = CallKey { bucket: 7, id: [1; 12] };
     let owner = Owner { node: "a".into(), boot: 1 };
     CallWrite { key, owner, epoch: 0, seq, snapshot: Bytes::from_static(b"snapshot") }
 }
 
 /// Writes until the store answers.
-async fn write_until_stored(store: &impl Store, seq: u64) {
+pub(super) async fn write_until_stored(store: &impl Store, seq: u64) {
     let end = Instant::now() + PATIENT;
     while store.commit(write(seq)).await != Ok(Committed::Stored) {
         assert!(Instant::now() < end, "the store does not come back");

@@ -1,6 +1,8 @@
 //! The store in Redis, on real servers that the tests start.
 
 mod away;
+mod cluster;
+mod sentinel;
 mod server;
 
 use super::{RedisSettings, RedisStore};
@@ -15,8 +17,27 @@ use tandem_sip::time::Wall;
 pub(super) const PATIENT: Duration = Duration::from_secs(20);
 
 fn open(port: u16, timeout: Duration) -> RedisStore {
-    let address = format!("redis://127.0.0.1:{port}").parse().expect("an address");
+    open_at(&format!("redis://127.0.0.1:{port}"), timeout)
+}
+
+fn open_at(address: &str, timeout: Duration) -> RedisStore {
+    let address = address.parse().expect("an address");
     RedisStore::open(&address, "test", RedisSettings { timeout, ..RedisSettings::default() }).expect("opened")
+}
+
+/// Asks a server until it says so.
+async fn until(port: u16, command: &[&str], said: impl Fn(&str) -> bool) {
+    let mut client = client(port).await;
+    let end = std::time::Instant::now() + PATIENT;
+    loop {
+        let answer: redis::RedisResult<redis::Value> =
+            redis::cmd(command[0]).arg(&command[1..]).query_async(&mut client).await;
+        if said(&format!("{answer:?}")) {
+            return;
+        }
+        assert!(std::time::Instant::now() < end, "{command:?}: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn client(port: u16) -> redis::aio::MultiplexedConnection {

@@ -27,6 +27,23 @@ impl Server {
         server
     }
 
+    /// A sentinel that watches the master at that port by the name `tandem`, and needs no other's opinion.
+    pub(super) fn sentinel_of(master: u16) -> Self {
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder for the sentinel"));
+        let file = folder.path().join("sentinel.conf");
+        let text = format!(
+            "bind 127.0.0.1\nport {port}\nsentinel monitor tandem 127.0.0.1 {master} 1\n\
+             sentinel down-after-milliseconds tandem 500\nsentinel failover-timeout tandem 3000\n"
+        );
+        std::fs::write(&file, text).expect("written");
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel").current_dir(folder.path()).stdout(Stdio::null());
+        let child = command.spawn().expect("redis-server is installed (tests/run does that)");
+        let server = Self { child, port, folder };
+        server.wait();
+        server
+    }
+
     /// Kills it and starts it again with nothing in it.
     pub(super) fn restart_empty(&mut self) {
         self.kill();
@@ -68,7 +85,7 @@ fn spawn(port: u16, folder: &Path, options: &[&str]) -> Child {
     command.spawn().expect("redis-server is installed (tests/run does that)")
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").port()
 }
