@@ -86,9 +86,16 @@ fn path(request: &Message) -> Result<Vec<Arc<str>>, Refused> {
         path.push(text.into());
     }
     if !path.is_empty() && !request.has_token(Name::Supported, "path") {
-        return Err(Refused::and(StatusCode::EXTENSION_REQUIRED, Name::Require, "path"));
+        return Err(unsupported(path));
     }
     Ok(path)
+}
+
+/// Says that the user agent does not know of the proxies on its way, and which they are.
+fn unsupported(path: Vec<Arc<str>>) -> Refused {
+    let mut refused = Refused::and(StatusCode::BAD_EXTENSION, Name::Unsupported, "path");
+    refused.headers.extend(path.iter().map(|proxy| (Name::Path, proxy.to_string())));
+    refused
 }
 
 impl<'a> Asked<'a> {
