@@ -182,7 +182,7 @@ async fn an_endpoint_of_a_customer_calls_by_the_customers_rules_and_within_its_l
     assert!(text(invite.0.request_uri()).starts_with("sip:4420@"), "{}", text(invite.0.request_uri()));
     let second = dial_as(&mut phone, &world, "04420", ("bob", "builder")).await;
     phone.agent.fails(&second, 503).await;
-    assert_eq!(world.only_call().await.record.mapping_gateway, "customer".into());
+    assert_eq!(&*world.only_call().await.record.mapping_gateway, "customer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
