@@ -95,7 +95,12 @@ impl Shared {
         if !self.registrar.find(aor.clone(), reply) {
             return None;
         }
-        bindings.await.ok()
+        let mut bindings = bindings.await.ok()?;
+        // What does not hear us is called after all others.
+        for binding in bindings.iter_mut().filter(|binding| self.nat.is_unreachable(binding)) {
+            binding.q = 0;
+        }
+        Some(bindings)
     }
 
     fn candidate_of(

@@ -71,9 +71,8 @@ impl Nat {
     }
 
     /// Whether what is sent to an endpoint does not arrive there. Its next REGISTER says where it is.
-    #[allow(dead_code, reason = "for calls to endpoints")]
-    pub(crate) fn is_unreachable(&self, flow: &Flow) -> bool {
-        self.find(flow).is_some_and(|endpoint| endpoint.is_unreachable())
+    pub(crate) fn is_unreachable(&self, binding: &Binding) -> bool {
+        is_kept_alive(binding) && self.find(&binding.flow).is_some_and(|endpoint| endpoint.is_unreachable())
     }
 
     pub(crate) fn find(&self, flow: &Flow) -> Option<Arc<NatHandle>> {

@@ -148,6 +148,14 @@ impl Agent {
         self.raw_within(PATIENCE).await.0
     }
 
+    /// What has come already, and need not be SIP.
+    pub(crate) fn try_raw(&self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 65_535];
+        let (length, _) = self.socket.try_recv_from(&mut buffer).ok()?;
+        buffer.truncate(length);
+        Some(buffer)
+    }
+
     /// Receives bytes that need not be SIP, and from where.
     pub(crate) async fn raw_within(&self, at_most: Duration) -> (Vec<u8>, SocketAddr) {
         let mut buffer = vec![0; 65_535];

@@ -8,7 +8,7 @@ use crate::world::{Plan, World};
 use std::time::Duration;
 #[cfg(feature = "fault-injection")]
 use tandem_node::Fault;
-use tandem_sip::Name;
+use tandem_sip::{Method, Name};
 use tandem_switch::registrar::Binding;
 use tokio::time::Instant;
 
@@ -127,6 +127,30 @@ async fn an_endpoint_whose_keep_alive_bounces_is_unreachable_until_it_registers_
     comes_to(&world, "tandem_nat_unreachable", 0.0).await;
     let report = world.node.nat_report(&binding(&world).await).await.expect("it is kept alive");
     assert_eq!(report.unreachable_since, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_try_an_unreachable_endpoint_after_all_others() {
+    let mut plan = plan();
+    plan.sections = plan.sections.replacen("password", "number = \"100\"\npassword", 1);
+    let world = plan.start().await;
+    let mut first = alice(&world).await;
+    let address = first.agent.address;
+    first.agent = Agent::at("127.0.0.1").await;
+    comes_to(&world, "tandem_nat_unreachable", 1.0).await;
+    // It is there again, but we cannot know.
+    first.agent = Agent::again(address).await;
+    let mut second = Phone::at("127.0.0.1", world.sip(), "alice", "wonderland").await;
+    second.binds(";q=0.1").await;
+    let mut caller = Agent::at("127.0.0.1").await;
+    let call = caller.dial(world.sip(), "100").await;
+    let invite = second.agent.request(Method::Invite).await;
+    second.agent.respond(&invite, 200).await;
+    caller.connects(&call).await;
+    // But for keep-alives.
+    while let Some(heard) = first.agent.try_raw() {
+        assert_eq!(heard, b"are you there?");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
