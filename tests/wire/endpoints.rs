@@ -19,13 +19,13 @@ fn with_endpoints() -> Wire {
 }
 
 /// A phone that plays a scenario.
-fn phone(wire: &Wire, name: &str, scenario: Scenario) -> (SocketAddrV4, Sipp) {
+pub(crate) fn phone(wire: &Wire, name: &str, scenario: Scenario) -> (SocketAddrV4, Sipp) {
     let address = SocketAddrV4::new(wire.place.stranger, wire.place.port());
     (address, Sipp::gateway(&wire.place, name, address, &scenario))
 }
 
 /// Registers a user at an address.
-fn register(wire: &Wire, switch: &Switch, user: &str, address: SocketAddrV4, params: &str) {
+pub(crate) fn register(wire: &Wire, switch: &Switch, user: &str, address: SocketAddrV4, params: &str) {
     let scenario = Scenario::of("endpoint_registers").with("USER", user);
     let scenario = scenario.with("CONTACT", address).with("PARAMS", params);
     wire.call_from_stranger(switch, scenario).succeeds();

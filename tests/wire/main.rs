@@ -25,6 +25,7 @@ mod place;
 mod process;
 mod refused;
 mod register;
+mod registrants;
 mod rehearsal;
 mod reliable;
 mod session;

@@ -24,6 +24,6 @@ pub use suspensions::{SuspensionKind, SuspensionList, SuspensionView};
 pub use timestamp::Timestamp;
 pub use view::{
     BanList, BanView, CallFilter, CallPage, CallSort, CallState, CallView, DEFAULT_PAGE, FailureView,
-    GatewayKind, GatewayList, GatewayState, GatewayView, MAX_LAST_FAILURES, MAX_PAGE, OurRegistrationView,
-    ProbeView, PublicationView, SortOrder, TargetView,
+    GatewayBindingView, GatewayKind, GatewayList, GatewayState, GatewayView, MAX_LAST_FAILURES, MAX_PAGE,
+    OurRegistrationView, ProbeView, PublicationView, RegisteredView, SortOrder, TargetView,
 };

@@ -93,6 +93,7 @@ impl Control for OneCall {
                     failures: 0,
                 }),
                 registration: None,
+                registered: None,
                 calls: 1,
                 max_calls: Some(10),
                 cps: None,

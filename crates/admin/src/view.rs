@@ -212,6 +212,8 @@ pub struct GatewayView {
     pub probe: Option<ProbeView>,
     /// Our registration at it; absent if none is wanted.
     pub registration: Option<OurRegistrationView>,
+    /// Its own registration at the switch; absent if it does not register.
+    pub registered: Option<RegisteredView>,
     /// Calls it carries now, those in set-up included.
     pub calls: u32,
     /// The most calls it may carry at once, by its limit and by what it has published; absent means no bound.
@@ -288,6 +290,28 @@ pub struct OurRegistrationView {
     pub failed_at: Option<Timestamp>,
     /// Why.
     pub failure: Option<String>,
+}
+
+/// Where a gateway is registered at the switch.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RegisteredView {
+    /// Whether it is.
+    pub registered: bool,
+    /// Its bindings, best first.
+    pub bindings: Vec<GatewayBindingView>,
+}
+
+/// One binding of a gateway.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct GatewayBindingView {
+    /// The Contact as registered.
+    pub contact: String,
+    /// When it was registered first.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When it lapses unless it is refreshed.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
 }
 
 /// One place of a gateway.

@@ -292,9 +292,9 @@ impl Config {
             cdr: sections::cdr(&mut root),
             routing: routing::routing(&mut root),
             registrar,
-            endpoints: Arc::new(endpoints),
             mapping_gateways,
-            routing_gateways: gateways::routing(&mut root, &parameters, &listen),
+            routing_gateways: gateways::routing(&mut root, &parameters, &listen, &endpoints),
+            endpoints: Arc::new(endpoints),
             listen,
             parameters,
         };

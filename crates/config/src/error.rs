@@ -203,6 +203,9 @@ pub enum Problem {
     /// An endpoint belongs to nobody that there is.
     #[error("no [[mapping_gateway]] has this name")]
     NoMappingGateway,
+    /// A gateway registers as nobody that there is.
+    #[error("no [[endpoint]] is this user")]
+    NoEndpoint,
     /// Known, but not in this release.
     #[error("{0}")]
     NotInRelease(Feature),

@@ -8,9 +8,7 @@ use crate::numbers::{cause_map, dialled, number_rules, pass_headers, pass_method
 use crate::registering;
 use crate::section::{Section, Spot, flag, text, whole};
 use crate::sections::{CALLS, CPS, overrides};
-use crate::values::{
-    GATEWAY_ADDRESS, duration, gateway_address, is_host_name, name, name as name_of_listener, network,
-};
+use crate::values::{duration, gateway_address, is_host_name, name, name as name_of_listener, network};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -21,6 +19,10 @@ use tandem_switch::gateway::{
     Account, GatewayAddress, HealthSettings, Limits, MappingGateway, Redirects, Registering, RoutingGateway,
 };
 use tandem_switch::parameters::{Overrides, Parameters};
+use tandem_switch::registrar::Endpoints;
+
+/// What is needed of every routing gateway.
+const ADDRESS: &str = "an address such as 192.0.2.1:5060 or a name such as sip.example.com (or endpoint, if it registers to us)";
 
 const PRIORITY: RangeInclusive<u32> = 0..=65_535;
 const WEIGHT: RangeInclusive<u32> = 1..=1000;
@@ -96,6 +98,7 @@ pub(crate) fn routing(
     root: &mut Section,
     parameters: &Parameters,
     listeners: &[Listen],
+    endpoints: &Endpoints,
 ) -> Vec<ConfiguredRouting> {
     let mut names = Unique::new("name");
     let mut gateways = Vec::new();
@@ -104,7 +107,7 @@ pub(crate) fn routing(
         if let Some(name) = &name {
             names.check(&mut section, name);
         }
-        gateways.extend(routing_gateway(&mut section, name, parameters, listeners));
+        gateways.extend(routing_gateway(&mut section, name, parameters, (listeners, endpoints)));
         root.adopt(section);
     }
     gateways
@@ -115,11 +118,15 @@ fn routing_gateway(
     section: &mut Section,
     name: Option<Spot<String>>,
     parameters: &Parameters,
-    listeners: &[Listen],
+    (listeners, endpoints): (&[Listen], &Endpoints),
 ) -> Option<ConfiguredRouting> {
+    let registers = section.is_there("endpoint");
+    let mut address = if registers { endpoint(section, endpoints) } else { None };
     let transport = section.read("transport", listen::transport).map(|spot| spot.value);
     let listen = section.read("listen", name_of_listener);
-    let mut address = section.need("address", GATEWAY_ADDRESS, |node| gateway_address(node, transport));
+    if !registers {
+        address = section.need("address", ADDRESS, |node| gateway_address(node, transport));
+    }
     if let (Some(Spot { value: GatewayAddress::Named(wanted), .. }), Some(listen)) = (&mut address, &listen) {
         // The name is followed only to what can be called from there.
         let from = listeners.iter().find(|one| one.name.as_deref() == Some(listen.value.as_str()));
@@ -162,10 +169,23 @@ fn routing_gateway(
         redirects,
         number_rules,
         disabled,
-        health: health(parameters, &overrides, probe_interval, register),
+        health: health(parameters, &overrides, (probe_interval, register, registers)),
         parameters: Arc::new(parameters.attempt(&overrides, stop_codes)),
     };
     Some(ConfiguredRouting { gateway, tls, overrides })
+}
+
+/// `endpoint` instead of `address`: the gateway is where that user is registered, and what it registers by says the rest.
+fn endpoint(section: &mut Section, endpoints: &Endpoints) -> Option<Spot<GatewayAddress>> {
+    let endpoint = section.read("endpoint", |node| {
+        let user = text(node)?;
+        let endpoint = endpoints.by_user(&user).ok_or(Problem::NoEndpoint)?;
+        Ok(GatewayAddress::Endpoint(endpoint.user.clone()))
+    });
+    for key in ["address", "transport", "listen", "probe", "register", "tls_verify", "tls_name"] {
+        section.read::<()>(key, |_| Err(Problem::NotA { expected: "of use beside endpoint" }));
+    }
+    endpoint
 }
 
 fn gateway_limits(section: &mut Section) -> Limits {
@@ -207,13 +227,13 @@ fn probe(section: &mut Section) -> Option<Duration> {
 fn health(
     parameters: &Parameters,
     overrides: &Overrides,
-    probe_interval: Option<Duration>,
-    register: Option<Registering>,
+    (probe_interval, register, registers): (Option<Duration>, Option<Registering>, bool),
 ) -> HealthSettings {
     let own = parameters.with(overrides);
     HealthSettings {
         probe_interval,
         register,
+        registers,
         publish_expire: own.publish_expire,
         resend: own.resend_schedule(),
     }

@@ -73,16 +73,22 @@ impl Shared {
         let ToEndpoint { endpoint, mut looked } = to;
         let aor = self.registrar.domains.aor(&endpoint.user);
         let Some(bindings) = self.bindings(&aor).await else { return looked };
-        let deadline = Instant::now() + LOCATE_LIMIT;
-        let mut branches = Vec::new();
-        for place in places(&bindings) {
-            branches.push(self.branch(call, place, deadline).await);
-        }
+        let branches = self.branches(call, &bindings).await;
         looked.absent = branches.is_empty();
         if !looked.absent {
             looked.routes.push(self.candidate_of(&endpoint, aor, (&looked.called, branches)));
         }
         looked
+    }
+
+    /// The places that bindings make, and where each leads.
+    pub(crate) async fn branches(&self, call: CallId, bindings: &[Binding]) -> Vec<Branch> {
+        let deadline = Instant::now() + LOCATE_LIMIT;
+        let mut branches = Vec::new();
+        for place in places(bindings) {
+            branches.push(self.branch(call, place, deadline).await);
+        }
+        branches
     }
 
     /// The bindings that are good now; `None` if the registrar does not say.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tandem_sip::time::Now;
-use tandem_switch::call::{Authorization, Input, Serial, Unauthorized};
+use tandem_switch::call::{Authorization, Branch, Input, Serial, Unauthorized};
 use tandem_switch::gateway::{
     GatewayState, HealthReport, Holder, LastFailure, MAX_HOLD, NonceCounts, Outcome, Refusal, RoutingGateway,
     Statistics,
@@ -76,6 +76,8 @@ pub(crate) struct GatewayHandle {
     /// How often its actor has been started.
     starts: AtomicU32,
     is_available: AtomicBool,
+    /// Where it is registered, best first, if it registers to us.
+    branches: ArcSwap<Vec<Branch>>,
     has_left: AtomicBool,
 }
 
@@ -95,6 +97,7 @@ impl GatewayHandle {
             waiting: AtomicUsize::new(0),
             starts: AtomicU32::new(0),
             is_available: AtomicBool::new(is_available),
+            branches: ArcSwap::default(),
             has_left: AtomicBool::new(false),
         }
     }
@@ -106,6 +109,15 @@ impl GatewayHandle {
 
     pub(crate) fn set_available(&self, is_available: bool) {
         self.is_available.store(is_available, Ordering::Relaxed);
+    }
+
+    /// Where it is registered, best first.
+    pub(crate) fn branches(&self) -> Arc<Vec<Branch>> {
+        self.branches.load_full()
+    }
+
+    pub(crate) fn set_branches(&self, branches: Vec<Branch>) {
+        self.branches.store(Arc::new(branches));
     }
 
     /// Whether its registrar need not be told anything any more.
@@ -291,7 +303,7 @@ impl Actor for GatewayActor {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(GatewayReport {
                     gateway: self.handle.gateway.clone(),
-                    targets: self.shared.locations.report(&self.handle.gateway),
+                    targets: self.shared.targets_of_gateway(&self.handle),
                     calls: state.calls(),
                     pause: state.pause(now.mono),
                     health: slots.care.report(now),

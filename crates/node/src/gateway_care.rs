@@ -13,12 +13,13 @@ use tandem_sip::locate;
 use tandem_sip::time::{Mono, Now};
 use tandem_sip::transaction::ServerNonInvite;
 use tandem_sip::{Message, Name, ResponseHead, StatusCode};
-use tandem_switch::call::{CallId, Refused, Serial, Sought, Token};
+use tandem_switch::call::{Branch, CallId, Refused, Serial, Sought, Token};
 use tandem_switch::gateway::{
     GatewayState, Health, HealthAction, HealthEvent, HealthInput, HealthReport, Located, NonceCounts,
     Unavailable,
 };
 use tandem_switch::publication::Publication;
+use tandem_switch::registrar::Binding;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -50,8 +51,22 @@ pub(crate) enum CareMessage {
     Loaded(Option<Saved>),
     /// Whether the store has taken what was published.
     Stored(Result<Saved, SaveError>),
+    /// Where it is registered now.
+    Bindings(Vec<Binding>),
+    /// The same, and where that leads.
+    Placed(Placed),
     /// The node stops.
     Leave,
+}
+
+/// Where bindings lead.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    /// The number of the message that told of them.
+    pub(crate) told: u64,
+    pub(crate) bindings: Vec<Binding>,
+    /// Best first.
+    pub(crate) branches: Vec<Branch>,
 }
 
 pub(crate) struct Care {
@@ -63,6 +78,10 @@ pub(crate) struct Care {
     answered: VecDeque<ServerNonInvite>,
     /// The PUBLISH that waits for the store.
     pending: Option<Pending>,
+    /// How often it was told where the gateway is registered.
+    told: u64,
+    /// Finds out where that leads.
+    placing: Option<JoinHandle<()>>,
 }
 
 struct Pending {
@@ -86,8 +105,18 @@ impl Care {
         let publications = Publications::of(shared.store.clone(), gateway.name.clone(), myself.clone());
         publications.load();
         let alarm = Alarm::start(shared.clone(), myself);
-        let care =
-            Self { shared, handle, health, alarm, publications, answered: VecDeque::new(), pending: None };
+        let care = Self {
+            shared,
+            handle,
+            health,
+            alarm,
+            publications,
+            answered: VecDeque::new(),
+            pending: None,
+            told: 0,
+            placing: None,
+        };
+        care.shared.ask_for_bindings(&care.handle);
         care.handle.health_metrics.registered.set(0);
         care
     }
@@ -122,6 +151,13 @@ impl Care {
                 }
             }
             CareMessage::Stored(result) => self.on_stored(result, counts, now),
+            CareMessage::Bindings(bindings) => self.on_bindings(bindings, counts, now),
+            // What was told meanwhile counts.
+            CareMessage::Placed(Placed { told, .. }) if told != self.told => {}
+            CareMessage::Placed(Placed { bindings, branches, .. }) => {
+                self.handle.set_branches(branches);
+                self.feed(HealthInput::Bound(bindings), counts, now);
+            }
             CareMessage::Leave => self.feed(HealthInput::Leave, counts, now),
         }
     }
@@ -150,6 +186,22 @@ impl Care {
                 }
             }
         }
+    }
+
+    /// Takes where the gateway is registered. It gets calls once it is known where that leads, and none from the moment on at
+    /// which it is registered nowhere.
+    fn on_bindings(&mut self, bindings: Vec<Binding>, counts: &mut NonceCounts, now: Now) {
+        self.told += 1;
+        if let Some(placing) = self.placing.take() {
+            placing.abort();
+        }
+        if bindings.is_empty() {
+            self.handle.set_branches(Vec::new());
+            return self.feed(HealthInput::Bound(bindings), counts, now);
+        }
+        let id = CallId::of_gateway(&self.handle.gateway.name, &self.shared.keys.current);
+        let placed = Placed { told: self.told, bindings, branches: Vec::new() };
+        self.placing = Some(self.shared.place_bindings(self.handle.clone(), id, placed));
     }
 
     fn locate(&self) -> Located {
@@ -285,6 +337,14 @@ fn transaction_name(request: &Message) -> Option<Bytes> {
     let mut name = parts.join(&b' ');
     name.extend_from_slice(format!(" {port} {number}").as_bytes());
     Some(name.into())
+}
+
+impl Drop for Care {
+    fn drop(&mut self) {
+        if let Some(placing) = &self.placing {
+            placing.abort();
+        }
+    }
 }
 
 /// Wakes an actor at its deadline. One task, one sleep.

@@ -27,6 +27,7 @@ mod ongoing;
 mod overload;
 mod publications;
 mod publishers;
+mod registrants;
 mod registrar;
 mod registrar_actor;
 mod registration;

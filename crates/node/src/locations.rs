@@ -101,6 +101,7 @@ impl Locations {
                 return vec![GatewayTarget { target, failed: false }];
             }
             GatewayAddress::Named(wanted) => wanted,
+            GatewayAddress::Endpoint(_) => return Vec::new(),
         };
         let located = self.resolver.peek(wanted);
         let targets = located.map(|located| self.resolver.targets(&located, 0)).unwrap_or_default();

@@ -21,6 +21,7 @@ use crate::nat_endpoint::NatReport;
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
 use crate::publications;
+use crate::registrants;
 use crate::registrar::Registrar;
 use crate::shared::Shared;
 use crate::supervisors::{Child, Keeper, NodeSupervisor, Supervisor};
@@ -98,6 +99,7 @@ pub struct Node {
     look_ups: JoinHandle<()>,
     certificates: JoinHandle<()>,
     publications: JoinHandle<()>,
+    registrants: JoinHandle<()>,
 }
 
 /// How a node stopped.
@@ -207,7 +209,19 @@ impl Node {
         });
         let certificates = tokio::spawn(watch_certificates(shared.clone()));
         let publications = tokio::spawn(publications::follow(shared.clone()));
-        Ok(Self { shared, root, root_lives, sinks, wheel, measuring, look_ups, certificates, publications })
+        let registrants = tokio::spawn(registrants::follow(shared.clone()));
+        Ok(Self {
+            shared,
+            root,
+            root_lives,
+            sinks,
+            wheel,
+            measuring,
+            look_ups,
+            certificates,
+            publications,
+            registrants,
+        })
     }
 
     /// The node's name.
@@ -448,6 +462,7 @@ impl Node {
         self.look_ups.abort();
         self.certificates.abort();
         self.publications.abort();
+        self.registrants.abort();
         if self.root.stop_and_wait(None, Some(FAREWELL)).await.is_err() && self.is_running() {
             tracing::warn!("the node's actors did not stop in time");
         }

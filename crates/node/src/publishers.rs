@@ -41,7 +41,7 @@ impl Shared {
 
     /// Where a gateway is at present.
     fn addresses(&self, handle: &GatewayHandle) -> impl Iterator<Item = (IpAddr, u16)> {
-        let targets = self.locations.report(&handle.gateway).into_iter();
+        let targets = self.targets_of_gateway(handle).into_iter();
         targets.map(|target| (target.target.address.ip().to_canonical(), target.target.address.port()))
     }
 }

@@ -210,6 +210,8 @@ impl Shared {
                 Some(gateway) => match &gateway.address {
                     GatewayAddress::Named(wanted) => Some(wanted.clone()),
                     GatewayAddress::At(_) => return Ok(self.target_of(gateway).into_iter().collect()),
+                    // Its place is found out with its registration.
+                    GatewayAddress::Endpoint(_) => return Ok(Vec::new()),
                 },
                 None => None,
             },
@@ -293,6 +295,9 @@ impl Shared {
             let reach = match &gateway.address {
                 GatewayAddress::At(_) => Reach::At(self.target_of(gateway)?),
                 GatewayAddress::Named(wanted) => Reach::Named(wanted.to_string().into()),
+                GatewayAddress::Endpoint(_) => {
+                    Reach::Registered(self.gateways.get(&gateway.name)?.branches().to_vec())
+                }
             };
             Some(Candidate {
                 gateway: gateway.name.clone(),

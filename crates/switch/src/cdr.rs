@@ -142,7 +142,7 @@ pub struct AttemptRecord {
     pub gateway: Arc<str>,
     /// The number it was asked for.
     pub called: String,
-    /// Of an endpoint, the Contact that answered.
+    /// Of an endpoint, or of a gateway that registers: the Contact that answered.
     pub contact: Option<Arc<str>>,
     /// When the INVITE went out.
     pub started_at: Wall,

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_admin::{
-    BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayKind,
-    GatewayState, GatewayView, HangUp, OurRegistrationView, ProbeView, PublicationView, Readiness,
-    RegistrationFilter, RegistrationPage, RegistrationView, Removal, SuspensionKind, SuspensionView,
-    TargetView, Timestamp,
+    BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayBindingView,
+    GatewayKind, GatewayState, GatewayView, HangUp, OurRegistrationView, ProbeView, PublicationView,
+    Readiness, RegisteredView, RegistrationFilter, RegistrationPage, RegistrationView, Removal,
+    SuspensionKind, SuspensionView, TargetView, Timestamp,
 };
 use tandem_node::{GatewayReport, GatewayTarget, MappingReport, NatReport, Node, Registered};
 use tandem_sip::time::{Mono, Now, Wall};
@@ -227,6 +227,7 @@ fn routing_view(report: &GatewayReport) -> GatewayView {
         publication: health.publication.as_ref().map(publication_view),
         probe: health.probe.map(probe_view),
         registration: health.registration.as_ref().map(our_registration_view),
+        registered: health.bindings.as_deref().map(registered_view),
         ..view
     }
 }
@@ -273,6 +274,15 @@ fn our_registration_view(registration: &RegistrationReport) -> OurRegistrationVi
     }
 }
 
+fn registered_view(bindings: &[Binding]) -> RegisteredView {
+    let view = |binding: &Binding| GatewayBindingView {
+        contact: binding.contact.to_string(),
+        since: timestamp(binding.registered),
+        expires_at: timestamp(binding.expires),
+    };
+    RegisteredView { registered: !bindings.is_empty(), bindings: bindings.iter().map(view).collect() }
+}
+
 fn target_view(target: &GatewayTarget) -> TargetView {
     TargetView {
         transport: target.target.transport.via_name().to_ascii_lowercase(),
@@ -299,7 +309,8 @@ impl Load {
                 | Unavailable::Lapsed
                 | Unavailable::Removed
                 | Unavailable::Down
-                | Unavailable::NotRegistered => GatewayState::Unavailable,
+                | Unavailable::NotRegistered
+                | Unavailable::Absent => GatewayState::Unavailable,
             };
             return (state, Some(why.to_string()));
         }
@@ -335,6 +346,7 @@ fn view(
         publication: None,
         probe: None,
         registration: None,
+        registered: None,
         calls: u32::try_from(load.calls).unwrap_or(u32::MAX),
         max_calls: load.limits.max_calls,
         cps: load.limits.cps,

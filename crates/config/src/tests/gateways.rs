@@ -4,7 +4,7 @@ use std::time::Duration;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::Wanted;
 use tandem_sip::{Method, MethodSet};
-use tandem_switch::gateway::Redirects;
+use tandem_switch::gateway::{GatewayAddress, Redirects};
 
 #[test]
 fn a_gateway_needs_little() {
@@ -444,4 +444,36 @@ fn a_gateways_own_publish_expire_caps_its_publications() {
         routing("parameters = { SS_SIP_PUBLISH_EXPIRE = 60 }")
     );
     assert_eq!(load(&text).routing_gateways[0].gateway.health.publish_expire, Duration::from_secs(60));
+}
+
+#[test]
+fn a_gateway_has_an_address_or_is_where_an_endpoint_is_registered() {
+    let endpoint = "[[endpoint]]\nuser = \"trunk\"\npassword = \"x\"\n";
+    let gateway = |keys: &str| format!("{endpoint}[[routing_gateway]]\nname = \"vendor\"\n{keys}\n");
+    let found = load(&gateway("endpoint = \"trunk\"")).routing_gateways[0].gateway.clone();
+    assert_eq!(found.address, GatewayAddress::Endpoint("trunk".into()));
+    assert!(found.health.registers);
+    assert!(!load(&gateway("address = \"192.0.2.1\"")).routing_gateways[0].gateway.health.registers);
+    for (keys, message) in [
+        (
+            "",
+            "4: routing_gateway[0].address: is missing; needed is an address such as 192.0.2.1:5060 \
+             or a name such as sip.example.com (or endpoint, if it registers to us)",
+        ),
+        (
+            "address = \"192.0.2.1\"\nendpoint = \"trunk\"",
+            "6: routing_gateway[0].address = \"192.0.2.1\": is not of use beside endpoint",
+        ),
+        ("endpoint = \"other\"", "6: routing_gateway[0].endpoint = \"other\": no [[endpoint]] is this user"),
+        (
+            "endpoint = \"trunk\"\nprobe = { interval = \"5s\" }",
+            "7: routing_gateway[0].probe: is not of use beside endpoint",
+        ),
+        (
+            "endpoint = \"trunk\"\ntransport = \"tcp\"",
+            "7: routing_gateway[0].transport = \"tcp\": is not of use beside endpoint",
+        ),
+    ] {
+        assert_eq!(errors(&gateway(keys)), [format!("tandem.toml:{message}")], "{keys}");
+    }
 }

@@ -28,7 +28,12 @@ async fn alice(world: &World, host: &str) -> Phone {
 }
 
 /// A call of a phone's that has answered the challenge.
-async fn dial_as(phone: &mut Phone, world: &World, called: &str, account: (&str, &str)) -> Dialled {
+pub(crate) async fn dial_as(
+    phone: &mut Phone,
+    world: &World,
+    called: &str,
+    account: (&str, &str),
+) -> Dialled {
     let first = phone.agent.dial(world.sip(), called).await;
     let challenge = phone.agent.fails(&first, 401).await;
     let field = challenge.fields().find(|field| field.name == Name::WwwAuthenticate).expect("a challenge");

@@ -12,14 +12,14 @@ use tandem_sip::{Builder, Message, Method, Name, ResponseHead, StatusCode};
 use tandem_switch::gateway::Unavailable;
 
 impl World {
-    async fn report(&self, vendor: &str) -> GatewayReport {
+    pub(crate) async fn report(&self, vendor: &str) -> GatewayReport {
         let gateways = self.node.routing_gateways().await;
         let found = gateways.into_iter().find(|report| &*report.gateway.name == vendor);
         found.unwrap_or_else(|| panic!("no {vendor}"))
     }
 
     /// Waits until a vendor gets calls, or until it gets none for that reason.
-    async fn stands(&self, vendor: &str, availability: Result<(), Unavailable>) {
+    pub(crate) async fn stands(&self, vendor: &str, availability: Result<(), Unavailable>) {
         let look = async || (self.report(vendor).await.health.availability == availability).then_some(());
         until(&format!("{vendor}: {availability:?}"), SOON, look).await;
         let gauge = async || {
@@ -30,15 +30,15 @@ impl World {
     }
 }
 
-fn pidf(basic: &str, capacity: &str) -> String {
+pub(crate) fn pidf(basic: &str, capacity: &str) -> String {
     format!(
         "<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"sip:vendor@h\"><tuple id=\"1\"><status>\
          <basic>{basic}</basic>{capacity}</status></tuple></presence>"
     )
 }
 
-const OPEN: &str = "open";
-const CLOSED: &str = "closed";
+pub(crate) const OPEN: &str = "open";
+pub(crate) const CLOSED: &str = "closed";
 
 /// A PUBLISH of an agent.
 fn publish(from: SocketAddr, switch: SocketAddr, lines: &[(Name, &str)], body: &str) -> Bytes {
@@ -59,14 +59,19 @@ fn publish(from: SocketAddr, switch: SocketAddr, lines: &[(Name, &str)], body: &
 
 impl Agent {
     /// Publishes, and gives the answer.
-    async fn publishes(&mut self, switch: SocketAddr, lines: &[(Name, &str)], body: &str) -> Message {
+    pub(crate) async fn publishes(
+        &mut self,
+        switch: SocketAddr,
+        lines: &[(Name, &str)],
+        body: &str,
+    ) -> Message {
         self.send(&publish(self.address, switch, lines, body), switch).await;
         let is_answer = |message: &Message| message.method() == Some(Method::Publish);
         self.wait("answer to a PUBLISH", is_answer).await.0
     }
 }
 
-fn etag(answer: &Message) -> String {
+pub(crate) fn etag(answer: &Message) -> String {
     assert_eq!(answer.status(), Some(StatusCode::OK), "{}", text(answer.raw()));
     text(answer.first(Name::SipEtag).expect("an entity-tag"))
 }

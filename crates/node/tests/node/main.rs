@@ -15,6 +15,7 @@ mod names;
 mod nat;
 mod phone;
 mod records;
+mod registrants;
 mod registrar;
 mod sockets;
 mod strangers;

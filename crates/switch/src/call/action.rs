@@ -138,7 +138,7 @@ impl<P> Candidate<P> {
     /// Whether its calls hold slots, which it is asked for and given back.
     pub(super) fn has_slots(&self) -> bool {
         match self.reach {
-            Reach::At(_) | Reach::Named(_) => true,
+            Reach::At(_) | Reach::Named(_) | Reach::Registered(_) => true,
             Reach::Bindings(_) => false,
         }
     }
@@ -146,8 +146,16 @@ impl<P> Candidate<P> {
     /// The place that it stands for, if it is one of an endpoint's.
     pub(super) fn binding(&self) -> Option<&Branch> {
         match &self.reach {
-            Reach::At(_) | Reach::Named(_) => None,
+            Reach::At(_) | Reach::Named(_) | Reach::Registered(_) => None,
             Reach::Bindings(bindings) => bindings.branches.first(),
+        }
+    }
+
+    /// The binding by which it is called at this target.
+    pub(super) fn binding_at(&self, target: &Target) -> Option<&Branch> {
+        match &self.reach {
+            Reach::At(_) | Reach::Named(_) | Reach::Bindings(_) => self.binding(),
+            Reach::Registered(branches) => branches.iter().find(|branch| branch.targets.contains(target)),
         }
     }
 
@@ -188,6 +196,8 @@ pub enum Reach {
     Named(Arc<str>),
     /// Where an endpoint has registered. It has no slots: its calls are not limited.
     Bindings(Bindings),
+    /// Where a gateway that registers to us is registered, best first: one place after the other, by the called number.
+    Registered(Vec<Branch>),
 }
 
 /// Where an endpoint is called.

@@ -234,7 +234,11 @@ impl Calling {
             return false;
         };
         let serial = context.names.next();
-        let head = Head { serial, target, ..self.attempt.current.head.clone() };
+        let (head, candidate) = (&self.attempt.current.head, &self.attempt.candidate);
+        let head = match self.attempt.course.redirections.has_any() {
+            true => Head { serial, target, ..head.clone() },
+            false => head.at_next(serial, candidate, target),
+        };
         self.invite_again(context, head, (Again::NextTarget, failure), now)
     }
 

@@ -355,7 +355,7 @@ impl Attempt {
         let uri = head.uri(common).as_bytes();
         let mut dialog = Dialog::as_client(response, head.target.flow, uri).ok()?;
         dialog.raise_cseq(CSEQ_PER_EPOCH * epoch);
-        if self.candidate.binding().is_some_and(|binding| binding.by_flow) {
+        if self.candidate.binding_at(&head.target).is_some_and(|binding| binding.by_flow) {
             dialog.keep_to_flow();
         }
         if let Some(early) = self.early_dialogs.dialog(dialog.remote_tag()) {

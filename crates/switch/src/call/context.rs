@@ -356,7 +356,8 @@ impl Context {
         self.close_attempt_record(attempt, AttemptOutcome::Answered, now);
         self.record.callee_call_id = Some(self.names.tag(attempt.serial));
         if let Some(record) = self.attempt_record(attempt) {
-            record.contact = attempt.candidate.binding().map(|binding| binding.uri.clone());
+            let binding = attempt.candidate.binding_at(&attempt.current.head.target);
+            record.contact = binding.map(|binding| binding.uri.clone());
         }
     }
 

@@ -1,7 +1,7 @@
 //! State: asking a gateway for a slot. And the step from one gateway to the next.
 
 use super::State;
-use super::action::{Action, Candidate, Event, MAX_TARGETS, Reach, Sought, Target};
+use super::action::{Action, Branch, Candidate, Event, MAX_TARGETS, Reach, Sought, Target};
 use super::again::RESOLVE_LIMIT;
 use super::attempt::{Attempt, Way};
 use super::calling::Calling;
@@ -44,7 +44,7 @@ pub(super) fn next(context: &mut Context, now: Now) -> State {
     }
     context.ask_for_slot(&candidate.gateway, index, now.mono);
     let targets = match &candidate.reach {
-        Reach::At(_) | Reach::Bindings(_) => Some(Vec::new()),
+        Reach::At(_) | Reach::Bindings(_) | Reach::Registered(_) => Some(Vec::new()),
         Reach::Named(_) => {
             let of = Sought::Gateway(candidate.gateway.clone());
             context.out.push(Action::Resolve { attempt: index, of });
@@ -107,6 +107,7 @@ impl Admitting {
         let first = match &self.candidate.reach {
             Reach::At(target) => Some((target.clone(), Course::default())).filter(|(target, _)| fits(target)),
             Reach::Named(_) => Course::through(targets.into_iter().filter(fits).collect()),
+            Reach::Registered(branches) => Course::through(places(branches, context.caller.secure)),
             Reach::Bindings(_) => None,
         };
         let index = context.record.attempts.len() as u16;
@@ -140,6 +141,22 @@ impl Admitting {
     pub(super) fn deadline(&self) -> Mono {
         self.until
     }
+}
+
+/// The targets of bindings that are called one after the other; those of a `sips:` URI over TLS or not at all.
+fn places(branches: &[Branch], secure: bool) -> Vec<Target> {
+    let fitting = branches.iter().flat_map(|branch| {
+        let secure = secure || branch.uri.starts_with("sips:");
+        branch.targets.iter().filter(move |target| !secure || target.flow.transport == Transport::Tls)
+    });
+    let mut targets: Vec<Target> = Vec::new();
+    for target in fitting {
+        // By the same proxy or flow another binding is no other place.
+        if targets.len() < MAX_TARGETS && !targets.contains(target) {
+            targets.push(target.clone());
+        }
+    }
+    targets
 }
 
 /// Calls the places where an endpoint has registered, which is not asked for a slot.

@@ -83,13 +83,13 @@ impl Head {
         (target, breadth): (Target, Option<u32>),
         timer: TimerLines,
     ) -> Self {
-        let binding = candidate.binding();
+        let (redirected, route) = place(candidate, &target);
         Self {
             serial,
             cseq: invite_cseq(serial),
             target,
-            redirected: binding.map(|binding| binding.uri.clone()),
-            route: binding.map(|binding| binding.route.clone()).unwrap_or_default(),
+            redirected,
+            route,
             breadth,
             timer,
             authorization: Bytes::new(),
@@ -101,6 +101,12 @@ impl Head {
         let serial = names.next();
         let cseq = (self.cseq + 1).max(invite_cseq(serial));
         Self { serial, cseq, authorization: Bytes::new(), ..self.clone() }
+    }
+
+    /// That of the same INVITE in another transaction, to another target of the gateway's own.
+    pub(super) fn at_next(&self, serial: Serial, candidate: &Candidate, target: Target) -> Self {
+        let (redirected, route) = place(candidate, &target);
+        Self { serial, redirected, route, target, ..self.clone() }
     }
 
     /// The Request-URI.
@@ -179,12 +185,35 @@ fn invite_cseq(serial: Serial) -> u32 {
     1 + CSEQ_PER_EPOCH * serial.epoch
 }
 
+/// The Request-URI, where it is not the gateway's own, and the values of Route at one of a candidate's targets.
+fn place(candidate: &Candidate, target: &Target) -> (Option<Arc<str>>, Vec<Arc<str>>) {
+    let Some(binding) = candidate.binding_at(target) else { return (None, Vec::new()) };
+    let uri = match &candidate.reach {
+        Reach::Registered(_) => number_at(&binding.uri, &candidate.called),
+        Reach::At(_) | Reach::Named(_) | Reach::Bindings(_) => binding.uri.clone(),
+    };
+    (Some(uri), binding.route.clone())
+}
+
+/// A Contact with the called number as its user part: a gateway is called by number wherever it is.
+fn number_at(contact: &str, called: &str) -> Arc<str> {
+    let (scheme, rest) = contact.split_once(':').unwrap_or(("sip", contact));
+    let host = rest.split_once('@').map_or(rest, |(_, host)| host);
+    // Headers have no place in a Request-URI (RFC 3261 §19.1.1).
+    let host = host.split_once('?').map_or(host, |(host, _)| host);
+    [scheme, ":", &escape_user(called), "@", host].concat().into()
+}
+
 /// The URI that a gateway is called by.
 pub(super) fn gateway_uri(candidate: &Candidate) -> Arc<str> {
     let user = escape_user(&candidate.called);
     match &candidate.reach {
         Reach::At(target) => ["sip:", &user, "@", &address_text(target.flow.remote)].concat().into(),
         Reach::Named(host) => ["sip:", &user, "@", host].concat().into(),
+        Reach::Registered(branches) => {
+            let contact = branches.first().map_or("sip:localhost", |branch| &branch.uri);
+            number_at(contact, &candidate.called)
+        }
         Reach::Bindings(bindings) => {
             let aor = &bindings.aor;
             ["sip:", &escape_user(aor.user()), "@", aor.domain()].concat().into()

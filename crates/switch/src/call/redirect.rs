@@ -42,6 +42,11 @@ impl Redirections {
     pub(super) fn is_empty(&self) -> bool {
         self.next.is_empty()
     }
+
+    /// Whether the attempt has followed any.
+    pub(super) fn has_any(&self) -> bool {
+        !self.seen.is_empty()
+    }
 }
 
 impl Attempt {
@@ -105,6 +110,7 @@ impl Attempt {
         match &self.candidate.reach {
             Reach::At(target) => is_at(target),
             Reach::Bindings(_) => false,
+            Reach::Registered(_) => self.course.places(&self.current.head.target).any(is_at),
             Reach::Named(name) => {
                 let text = format!("sip:{name}");
                 let named = Uri::parse(text.as_bytes()).is_ok_and(|uri| uri.host.is_equivalent(host));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tandem_sip::locate::Wanted;
 
 /// Where a routing gateway is.
@@ -11,6 +12,8 @@ pub enum GatewayAddress {
     At(SocketAddr),
     /// Wherever its name leads at present (RFC 3263).
     Named(Wanted),
+    /// Where the endpoint of that user is registered.
+    Endpoint(Arc<str>),
 }
 
 impl GatewayAddress {
@@ -18,14 +21,14 @@ impl GatewayAddress {
     pub fn fixed(&self) -> Option<SocketAddr> {
         match self {
             GatewayAddress::At(address) => Some(*address),
-            GatewayAddress::Named(_) => None,
+            GatewayAddress::Named(_) | GatewayAddress::Endpoint(_) => None,
         }
     }
 
     /// What is to be located, if it is known by a name.
     pub fn named(&self) -> Option<&Wanted> {
         match self {
-            GatewayAddress::At(_) => None,
+            GatewayAddress::At(_) | GatewayAddress::Endpoint(_) => None,
             GatewayAddress::Named(wanted) => Some(wanted),
         }
     }
@@ -36,6 +39,7 @@ impl fmt::Display for GatewayAddress {
         match self {
             GatewayAddress::At(address) => address.fmt(f),
             GatewayAddress::Named(wanted) => wanted.fmt(f),
+            GatewayAddress::Endpoint(user) => write!(f, "endpoint {user}"),
         }
     }
 }

@@ -23,4 +23,7 @@ pub enum Unavailable {
     /// It demands a registration of ours, and none stands.
     #[error("we are not registered at it")]
     NotRegistered,
+    /// It registers to us, and is not registered.
+    #[error("not registered")]
+    Absent,
 }

@@ -11,6 +11,7 @@ use crate::call::{Names, Refused, Serial, Target, Token, TokenKeys};
 use crate::parameters::Parameters;
 use crate::publication::pidf::Basic;
 use crate::publication::{Publication, Standing, publish};
+use crate::registrar::Binding;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,9 @@ use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now, Wall};
 use tandem_sip::transaction::ResendSchedule;
 
+/// No binding lives longer, whatever the clock that wrote its end.
+const LONGEST_BINDING: Duration = Duration::from_secs(366 * 86_400);
+
 /// How a gateway's state is found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthSettings {
@@ -26,6 +30,8 @@ pub struct HealthSettings {
     pub probe_interval: Option<Duration>,
     /// Our registration at it, if it demands one.
     pub register: Option<Registering>,
+    /// Whether it registers to us, and is called where it is registered.
+    pub registers: bool,
     /// The longest that a publication of it lives (`SS_SIP_PUBLISH_EXPIRE`).
     pub publish_expire: Duration,
     /// The waits between resends of our REGISTERs (`SS_SIP_RESEND_INTERVAL`).
@@ -39,6 +45,7 @@ impl Default for HealthSettings {
         Self {
             probe_interval: None,
             register: None,
+            registers: false,
             publish_expire: parameters.publish_expire,
             resend: parameters.resend_schedule(),
         }
@@ -76,6 +83,8 @@ pub enum HealthInput {
     Located(Purpose, Located),
     /// What stands now in the store.
     Published(Publication),
+    /// Where it is registered now.
+    Bound(Vec<Binding>),
     /// The node stops.
     Leave,
 }
@@ -137,6 +146,8 @@ pub struct HealthReport {
     pub probe: Option<ProbeReport>,
     /// Our registration at it.
     pub registration: Option<RegistrationReport>,
+    /// Its bindings, best first, if it registers to us.
+    pub bindings: Option<Vec<Binding>>,
 }
 
 /// The part of a gateway's actor that finds out whether it lives.
@@ -152,6 +163,8 @@ pub struct Health {
     probe: Option<Probe>,
     registration: Option<Registration>,
     publication: Option<Held>,
+    /// Its own registration, if it registers to us.
+    bound: Option<Bound>,
     /// What was said last.
     told: Result<(), Unavailable>,
     changed: Option<Wall>,
@@ -164,6 +177,26 @@ struct Held {
     publication: Publication,
     lapses_at: Mono,
     standing: Standing,
+}
+
+/// Bindings of a gateway, with the end of each on this node's clock.
+#[derive(Debug, Default)]
+struct Bound(Vec<(Mono, Binding)>);
+
+impl Bound {
+    fn new(mut bindings: Vec<Binding>, now: Now) -> Self {
+        bindings.sort_by_key(|binding| std::cmp::Reverse(binding.q));
+        let ends = |binding: Binding| (now.to_mono(binding.expires, LONGEST_BINDING), binding);
+        Self(bindings.into_iter().map(ends).collect())
+    }
+
+    fn stands(&self, now: Mono) -> bool {
+        self.0.iter().any(|(end, _)| *end > now)
+    }
+
+    fn pass(&mut self, now: Mono) {
+        self.0.retain(|(end, _)| *end > now);
+    }
 }
 
 impl Held {
@@ -207,6 +240,7 @@ impl Health {
             probe,
             registration,
             publication: None,
+            bound: settings.registers.then(Bound::default),
             told: Ok(()),
             changed: None,
             is_leaving: false,
@@ -229,6 +263,9 @@ impl Health {
             },
             None if self.probe.as_ref().is_some_and(Probe::is_down) => return Err(Unavailable::Down),
             None => {}
+        }
+        if self.bound.as_ref().is_some_and(|bound| !bound.stands(now.mono)) {
+            return Err(Unavailable::Absent);
         }
         match &self.registration {
             Some(registration) if registration.is_required() && !registration.stands(now.mono) => {
@@ -272,7 +309,8 @@ impl Health {
         let lapse = lapse.map(|held| held.lapses_at);
         let probe = self.probe.as_ref().filter(|_| self.is_probed()).and_then(Probe::deadline);
         let registration = self.registration.as_ref().and_then(Registration::deadline);
-        lapse.into_iter().chain(probe).chain(registration).min()
+        let bound = self.bound.iter().flat_map(|bound| &bound.0).map(|(end, _)| *end);
+        lapse.into_iter().chain(probe).chain(registration).chain(bound).min()
     }
 
     fn is_probed(&self) -> bool {
@@ -288,6 +326,10 @@ impl Health {
             publication,
             probe: self.probe.as_ref().filter(|_| self.is_probed()).and_then(Probe::last),
             registration: self.registration.as_ref().map(|registration| registration.report(now)),
+            bindings: self.bound.as_ref().map(|bound| {
+                let standing = bound.0.iter().filter(|(end, _)| *end > now.mono);
+                standing.map(|(_, binding)| binding.clone()).collect()
+            }),
         }
     }
 
@@ -296,6 +338,9 @@ impl Health {
         let mut out = Vec::new();
         if let Some(held) = &mut self.publication {
             held.pass(now.mono);
+        }
+        if let Some(bound) = &mut self.bound {
+            bound.pass(now.mono);
         }
         match input {
             HealthInput::Timer => {
@@ -327,6 +372,12 @@ impl Health {
                 self.publication = Some(Held::new(publication, lapses_at, now.mono));
                 if let Some(probe) = &mut self.probe {
                     probe.rest(now.mono);
+                }
+            }
+            HealthInput::Bound(bindings) => {
+                if let Some(bound) = &mut self.bound {
+                    *bound = Bound::new(bindings, now);
+                    bound.pass(now.mono);
                 }
             }
             HealthInput::Leave => {

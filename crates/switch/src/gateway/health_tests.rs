@@ -4,6 +4,7 @@ use super::*;
 use crate::Secret;
 use crate::call::{CallId, Target, Token, TokenKeys};
 use crate::publication::{Publication, pidf};
+use crate::registrar::Binding;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tandem_sip::flow::{Flow, Transport};
@@ -178,6 +179,70 @@ impl World {
         };
         self.tell(HealthInput::Published(publication));
     }
+}
+
+/// A binding that is good for so long.
+fn binding(world: &World, contact: &str, q: u16, lifetime: Duration) -> Binding {
+    Binding {
+        contact: contact.into(),
+        q,
+        flow: target(1).flow,
+        nat: false,
+        path: Vec::new(),
+        instance: None,
+        reg_id: None,
+        call_id: "1".into(),
+        cseq: 1,
+        expires: Wall(world.now.wall.0 + lifetime.as_millis() as u64),
+        registered: world.now.wall,
+        refreshed: world.now.wall,
+        user_agent: None,
+    }
+}
+
+fn registrant() -> HealthSettings {
+    HealthSettings { registers: true, ..HealthSettings::default() }
+}
+
+#[test]
+fn a_gateway_that_registers_gets_no_calls_while_it_is_registered_nowhere() {
+    let mut world = World::new(&registrant(), silent);
+    assert_eq!(world.availability(), Err(Unavailable::Absent));
+    let (worse, better) =
+        (binding(&world, "sip:a@h", 500, secs(60)), binding(&world, "sip:b@h", 900, secs(90)));
+    world.tell(HealthInput::Bound(vec![worse, better]));
+    assert_eq!(world.availability(), Ok(()));
+    let shown = world.health.report(world.now).bindings.expect("it registers");
+    assert_eq!(shown.iter().map(|binding| &*binding.contact).collect::<Vec<_>>(), ["sip:b@h", "sip:a@h"]);
+    world.tell(HealthInput::Bound(Vec::new()));
+    assert_eq!(world.availability(), Err(Unavailable::Absent));
+    assert_eq!(world.changes(), [Ok(()), Err(Unavailable::Absent)]);
+}
+
+#[test]
+fn a_gateways_binding_that_lapses_makes_it_unavailable_at_that_moment() {
+    let mut world = World::new(&registrant(), silent);
+    let (first, second) = (binding(&world, "sip:a@h", 0, secs(60)), binding(&world, "sip:b@h", 0, secs(90)));
+    world.tell(HealthInput::Bound(vec![first, second]));
+    world.pass(secs(60));
+    assert_eq!(world.availability(), Ok(()), "the other stands");
+    world.pass(Duration::from_millis(29_999));
+    assert_eq!(world.availability(), Ok(()));
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.availability(), Err(Unavailable::Absent));
+    assert_eq!(world.events.last(), Some(&(90_000, HealthEvent::Changed(Err(Unavailable::Absent)))));
+}
+
+#[test]
+fn registration_and_publication_are_separate_facts_and_both_must_allow() {
+    let mut world = World::new(&registrant(), silent);
+    world.publishes(pidf::Basic::Open, secs(600));
+    assert_eq!(world.availability(), Err(Unavailable::Absent));
+    let bound = binding(&world, "sip:a@h", 0, secs(60));
+    world.tell(HealthInput::Bound(vec![bound]));
+    assert_eq!(world.availability(), Ok(()));
+    world.publishes(pidf::Basic::Closed, secs(600));
+    assert_eq!(world.availability(), Err(Unavailable::Closed));
 }
 
 fn secs(seconds: u64) -> Duration {

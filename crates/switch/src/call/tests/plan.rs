@@ -145,6 +145,19 @@ impl Plan {
         self
     }
 
+    /// Lets gateway `number` be one that registers to us, bound at the addresses of these.
+    pub(super) fn registered(&mut self, number: usize, at: &[usize]) -> &mut Self {
+        let branch = |number: &usize| Branch {
+            uri: format!("sip:trunk@10.0.0.{number}:5070;line={number}").into(),
+            q: 1000,
+            route: vec![format!("<sip:edge{number}.example;lr>").into()],
+            targets: vec![target(gateway_address(*number))],
+            by_flow: false,
+        };
+        self.candidates[number - 1].reach = Reach::Registered(at.iter().map(branch).collect());
+        self
+    }
+
     /// Lets gateway `number` be known by name, and reached at the addresses of these.
     pub(super) fn named(&mut self, number: usize, at: &[usize]) -> &mut Self {
         let candidate = &mut self.candidates[number - 1];

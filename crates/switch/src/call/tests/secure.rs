@@ -14,7 +14,7 @@ fn calling(scheme: &'static str) -> World {
         plan.caller_transport = Transport::Tls;
         match &mut plan.candidates[1].reach {
             Reach::At(target) => target.flow.transport = Transport::Tls,
-            Reach::Named(_) | Reach::Bindings(_) => panic!("it has an address"),
+            Reach::Named(_) | Reach::Bindings(_) | Reach::Registered(_) => panic!("it has an address"),
         }
     })
 }

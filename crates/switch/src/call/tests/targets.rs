@@ -60,6 +60,47 @@ fn a_503_goes_on_to_the_next_target_within_the_attempt() {
     assert_eq!(world.attempted(), ["one"]);
 }
 
+/// Gateway one registers to us, and is bound at the addresses of one and four.
+fn registered() -> World {
+    World::with(|plan| {
+        plan.registered(1, &[1, 4]);
+    })
+}
+
+#[test]
+fn a_gateway_that_registers_is_called_by_number_at_one_contact_after_the_other() {
+    let mut world = registered();
+    let first = world.at(1, "INVITE");
+    assert_eq!(first.request_uri(), b"sip:14420@10.0.0.1:5070;line=1");
+    assert_eq!(first.value(Name::Route), "<sip:edge1.example;lr>");
+    world.reply(1, &first, reply(503));
+    world.at(1, "ACK");
+    let second = world.at(4, "INVITE");
+    assert_eq!(second.request_uri(), b"sip:14420@10.0.0.4:5070;line=4");
+    assert_eq!(second.value(Name::Route), "<sip:edge4.example;lr>");
+    assert_eq!(second.value(Name::To), first.value(Name::To));
+    assert_eq!(second.call_id(), first.call_id());
+    world.reply(4, &second, reply(200).sdp(sdp(5000)));
+    let ack = world.at(4, "ACK");
+    assert_eq!(ack.cseq_number(), second.cseq_number());
+    world.at_caller("200");
+    let record = hang_up(&mut world, 4);
+    assert_eq!(record["attempts"].as_array().map(Vec::len), Some(1));
+    assert_eq!(record["attempts"][0]["contact"], "sip:trunk@10.0.0.4:5070;line=4");
+    assert_eq!(world.attempted(), ["one"]);
+}
+
+#[test]
+fn a_gateway_that_registers_holds_one_slot_and_its_refusal_is_its_word() {
+    let mut world = registered();
+    let first = world.at(1, "INVITE");
+    world.reply(1, &first, reply(500));
+    world.at(1, "ACK");
+    // No further binding of it is asked: the next gateway is.
+    world.at(2, "INVITE");
+    assert_eq!(world.attempted(), ["one", "two"]);
+}
+
 #[test]
 fn the_invite_timeout_runs_per_target() {
     let mut world = named();
