@@ -104,7 +104,8 @@ impl Attempt {
         (uri.len() <= MAX_URI_LEN).then(|| Hop { uri: uri.into(), foreign })
     }
 
-    /// Whether a host is the gateway's: its name, or an address that it is reached at.
+    /// Whether a host is the gateway's: its name, or an address that it is reached at. The addresses at hand are somebody
+    /// else's once the attempt has been led away.
     fn is_of_gateway(&self, host: &Host<'_>) -> bool {
         let is_at = |target: &Target| Some(target.flow.remote.ip()) == host.ip();
         match &self.candidate.reach {
@@ -114,7 +115,7 @@ impl Attempt {
             Reach::Named(name) => {
                 let text = format!("sip:{name}");
                 let named = Uri::parse(text.as_bytes()).is_ok_and(|uri| uri.host.is_equivalent(host));
-                named || self.course.places(&self.current.head.target).any(is_at)
+                named || !self.course.foreign && self.course.places(&self.current.head.target).any(is_at)
             }
         }
     }

@@ -257,3 +257,26 @@ fn another_ones_server_gets_no_identity() {
     assert!(first.first(Name::PAssertedIdentity).is_some());
     assert_eq!(world.at(4, "INVITE").first(Name::PAssertedIdentity), None);
 }
+
+#[test]
+fn where_another_one_has_led_is_no_place_of_the_gateways() {
+    let mut world = World::with(|plan| {
+        plan.accounts().redirects(Redirects::Any).named(1, &[1]);
+        for user in ["99", "98"] {
+            plan.targets.insert(format!("sip:{user}@198.51.100.4"), vec![gateway_address(4)]);
+        }
+    });
+    let first = world.at(1, "INVITE");
+    world.reply(1, &first, reply(407).line("Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\""));
+    world.at(1, "ACK");
+    let second = world.at(1, "INVITE");
+    world.reply(1, &second, moved("<sip:99@198.51.100.4>"));
+    world.at(1, "ACK");
+    let third = world.at(4, "INVITE");
+    assert_eq!(third.first(Name::ProxyAuthorization), None);
+    world.reply(4, &third, moved("<sip:98@198.51.100.4>"));
+    world.at(4, "ACK");
+    let fourth = world.at(4, "INVITE");
+    assert_eq!(fourth.request_uri(), b"sip:98@198.51.100.4");
+    assert_eq!(fourth.first(Name::ProxyAuthorization), None);
+}
