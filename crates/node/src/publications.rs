@@ -129,6 +129,8 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
             handle.tell(GatewayMessage::Care(CareMessage::Reload));
         };
         match changes.recv().await {
+            // Any may have changed.
+            Ok(key) if key.is_empty() => shared.gateways.values().for_each(reload),
             Ok(key) => {
                 shared.gateways.get(&key).into_iter().for_each(reload);
             }

@@ -188,7 +188,9 @@ impl World {
     pub(crate) fn records(&self) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(&self.cdrs).unwrap_or_default();
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
-        text.lines().map(parse).collect()
+        // What is being written has no line end yet.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(parse).collect()
     }
 
     /// The records of whole calls in the file.
