@@ -45,15 +45,21 @@ pub(crate) struct NatPacer {
     pub(crate) rules: KeepAlive,
 }
 
-/// Whose bindings a flow is, until when.
-type Users = Vec<(Aor, Wall)>;
+/// Whose binding a flow is.
+struct User {
+    aor: Aor,
+    /// Until when it is good.
+    expires: Wall,
+    /// When it was registered last.
+    refreshed: Wall,
+}
 
 pub(crate) struct Pacing {
     shared: Arc<Shared>,
     rules: KeepAlive,
     myself: ActorRef<PacerMessage>,
     schedule: Schedule,
-    users: HashMap<Flow, Users>,
+    users: HashMap<Flow, Vec<User>>,
     /// Which of the supervisors is next.
     turn: usize,
     wake: Option<(Wall, AbortHandle)>,
@@ -176,7 +182,7 @@ impl Pacing {
         };
         let new = flows(&change.new);
         for left in flows(&change.old).into_iter().filter(|flow| !new.contains(flow)) {
-            self.leave(&left, |aor, _| *aor == change.aor);
+            self.leave(&left, |user| user.aor == change.aor);
         }
         self.take(&change.aor, &change.new, false).await
     }
@@ -191,12 +197,21 @@ impl Pacing {
         for binding in bindings.iter().filter(|binding| is_kept_alive(binding)) {
             let users = self.users.entry(binding.flow).or_default();
             let is_new = users.is_empty();
-            match users.iter_mut().find(|(user, _)| user == aor) {
-                Some((_, expires)) => *expires = binding.expires,
-                None => users.push((aor.clone(), binding.expires)),
-            }
+            let Binding { expires, refreshed, .. } = *binding;
+            // Another device of the same user says nothing of this one.
+            let is_heard = match users.iter_mut().find(|user| user.aor == *aor) {
+                Some(user) => {
+                    let is_heard = refreshed > user.refreshed;
+                    (user.expires, user.refreshed) = (expires, refreshed);
+                    is_heard
+                }
+                None => {
+                    users.push(User { aor: aor.clone(), expires, refreshed });
+                    !at_the_start
+                }
+            };
             match self.shared.nat.find(&binding.flow) {
-                Some(endpoint) if endpoint.is_unreachable() => {
+                Some(endpoint) if is_heard && endpoint.is_unreachable() => {
                     // An actor that has failed is started again at its next turn.
                     let _ = endpoint.actor.cast(NatMessage::Registered);
                 }
@@ -225,9 +240,9 @@ impl Pacing {
     }
 
     /// Takes those users from a flow; without any it gets no more keep-alives. Whether that is so.
-    fn leave(&mut self, flow: &Flow, leaves: impl Fn(&Aor, Wall) -> bool) -> bool {
+    fn leave(&mut self, flow: &Flow, leaves: impl Fn(&User) -> bool) -> bool {
         let Some(users) = self.users.get_mut(flow) else { return true };
-        users.retain(|(aor, expires)| !leaves(aor, *expires));
+        users.retain(|user| !leaves(user));
         if !users.is_empty() {
             return false;
         }
@@ -252,7 +267,7 @@ impl Pacing {
                 tokio::task::yield_now().await;
             }
             // Its registration may have lapsed without our being told.
-            if self.leave(&flow, |_, expires| expires <= wall) {
+            if self.leave(&flow, |user| user.expires <= wall) {
                 self.schedule.remove(&flow);
                 continue;
             }
