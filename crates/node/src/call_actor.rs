@@ -253,7 +253,10 @@ impl CallState {
     fn resolve(&mut self, attempt: u16, of: &Sought, now: Now) -> Option<Vec<Effect>> {
         let call = self.registration.id();
         let wanted = match self.shared.reach(call, attempt, of) {
-            Ok(targets) => return Some(self.host.handle(Input::Resolved { attempt, targets }, now)),
+            Ok(targets) => {
+                let of = of.clone();
+                return Some(self.host.handle(Input::Resolved { attempt, of, targets }, now));
+            }
             Err(wanted) => wanted,
         };
         let (shared, myself, of) = (self.shared.clone(), self.myself.clone(), of.clone());
@@ -261,7 +264,7 @@ impl CallState {
             let outcome = shared.locations.locate(wanted).await;
             let targets = shared.targets(call, attempt, &of, &outcome);
             // The call may have ended meanwhile.
-            let _ = myself.cast(CallMessage::Result(Input::Resolved { attempt, targets }));
+            let _ = myself.cast(CallMessage::Result(Input::Resolved { attempt, of, targets }));
         });
         None
     }

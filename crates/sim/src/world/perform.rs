@@ -161,7 +161,10 @@ impl World {
         };
         let targets = places.into_iter().map(target).collect();
         let delay = self.shell.below(200);
-        self.enter(delay, Event::Mail(life, Mail::Told(Input::Resolved { attempt, targets })));
+        self.enter(
+            delay,
+            Event::Mail(life, Mail::Told(Input::Resolved { attempt, of: sought.clone(), targets })),
+        );
     }
 
     fn gateway_place(&self, name: &str) -> usize {

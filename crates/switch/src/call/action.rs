@@ -78,6 +78,8 @@ pub enum Input {
     Resolved {
         /// For which attempt.
         attempt: u16,
+        /// What was to be resolved: an answer that comes late is not taken for that to another question.
+        of: Sought,
         /// Where to, best first; empty if there is no way. No more than [`MAX_TARGETS`] are used.
         targets: Vec<Target>,
     },

@@ -185,11 +185,13 @@ impl Calling {
     pub(super) fn on_resolved(
         mut self: Box<Self>,
         context: &mut Context,
-        (index, mut targets): (u16, Vec<Target>),
+        (index, (of, mut targets)): (u16, (Sought, Vec<Target>)),
         now: Now,
     ) -> State {
+        let is_of = |hop: &Hop| matches!(&of, Sought::Uri(uri) if *uri == hop.uri);
+        let is_awaited = index == self.attempt.index;
         let (hop, because) = match self.attempt.pending.take().map(|pending| *pending) {
-            Some(Pending { what: Missing::Targets(hop), because }) if index == self.attempt.index => {
+            Some(Pending { what: Missing::Targets(hop), because }) if is_awaited && is_of(&hop) => {
                 (hop, because)
             }
             other => {

@@ -77,10 +77,11 @@ impl Admitting {
     pub(super) fn on_resolved(
         mut self,
         context: &mut Context,
-        (attempt, mut targets): (u16, Vec<Target>),
+        (attempt, (of, mut targets)): (u16, (Sought, Vec<Target>)),
         now: Now,
     ) -> State {
-        if usize::from(attempt) != context.record.attempts.len() || self.targets.is_some() {
+        let is_of_it = matches!(&of, Sought::Gateway(gateway) if *gateway == self.candidate.gateway);
+        if usize::from(attempt) != context.record.attempts.len() || self.targets.is_some() || !is_of_it {
             return State::Admitting(self);
         }
         targets.truncate(MAX_TARGETS);

@@ -181,7 +181,7 @@ impl Call {
                 self.context.note_admission(&gateway, attempt);
                 self.on_admitted(gateway, attempt, result, now);
             }
-            Input::Resolved { attempt, targets } => self.on_resolved(attempt, targets, now),
+            Input::Resolved { attempt, of, targets } => self.on_resolved(attempt, (of, targets), now),
             Input::Authorized { serial, authorization } => self.on_authorized(serial, authorization, now),
             Input::HangUp(cause) => self.hang_up(cause, now),
             Input::Timer => self.on_timer(now),
@@ -201,8 +201,8 @@ impl Call {
         }
     }
 
-    fn on_resolved(&mut self, attempt: u16, targets: Vec<Target>, now: Now) {
-        let found = (attempt, targets);
+    fn on_resolved(&mut self, attempt: u16, found: (Sought, Vec<Target>), now: Now) {
+        let found = (attempt, found);
         self.state = match self.take_state() {
             State::Admitting(admitting) => admitting.on_resolved(&mut self.context, found, now),
             State::Calling(calling) => calling.on_resolved(&mut self.context, found, now),

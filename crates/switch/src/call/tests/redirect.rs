@@ -189,6 +189,33 @@ fn a_contact_that_is_not_resolved_in_time_leads_nowhere() {
 }
 
 #[test]
+fn where_one_contact_leads_is_not_taken_for_where_another_does() {
+    let mut world = World::with(|plan| {
+        plan.redirects(Redirects::Any).resolution = Answers::WhenTold;
+        for number in [4, 5] {
+            let address = gateway_address(number);
+            plan.targets.insert(format!("sip:99@{}", address.ip()), vec![address]);
+        }
+    });
+    redirected(&mut world, "<sip:99@198.51.100.4>, <sip:99@198.51.100.5>");
+    // Asked twice: before the takeover and after it.
+    world.take_over(100);
+    redirected(&mut world, "<sip:99@198.51.100.4>, <sip:99@198.51.100.5>");
+    let answer = world.resolution().expect("asked for");
+    world.input(answer);
+    let second = world.at(4, "INVITE");
+    world.reply(4, &second, reply(480));
+    world.at(4, "ACK");
+    // The second answer about the first contact, while the other one is waited for.
+    let late = world.resolution().expect("asked for again");
+    world.input(late);
+    world.nothing_more();
+    let answer = world.resolution().expect("asked for");
+    world.input(answer);
+    world.at(5, "INVITE");
+}
+
+#[test]
 fn another_ones_server_gets_no_credentials() {
     let mut world = World::with(|plan| {
         plan.accounts().redirects(Redirects::Any);

@@ -291,7 +291,8 @@ impl World {
             Sought::Uri(uri) => uri,
         };
         let found = self.plan.targets.get(&**name).cloned().unwrap_or_default();
-        Some(Input::Resolved { attempt, targets: found.into_iter().map(target).collect() })
+        let targets = found.into_iter().map(target).collect();
+        Some(Input::Resolved { attempt, of, targets })
     }
 
     /// The answer to the oldest challenge that was held back, as the gateway's owner gives it.
