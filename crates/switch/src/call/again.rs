@@ -6,7 +6,6 @@ use super::attempt::{Attempt, Wait};
 use super::calling::Calling;
 use super::challenge::AUTHORIZATION_LIMIT;
 use super::context::Context;
-use super::identity::Serial;
 use super::invite::Head;
 use super::redirect::Hop;
 use super::requests::Body;
@@ -37,13 +36,6 @@ enum Missing {
     Credentials(Head, Again),
     /// Where this contact is reached.
     Targets(Hop),
-}
-
-impl Pending {
-    /// Whether it waits to send the INVITE with that name, which an earlier owner of the call has sent, once more.
-    pub(super) fn repeats(&self, serial: Serial) -> bool {
-        matches!(&self.what, Missing::Credentials(head, _) if head.serial == serial)
-    }
 }
 
 impl Calling {
@@ -158,10 +150,8 @@ impl Calling {
                     Ok(state) => return state,
                     Err(calling) => calling,
                 };
-                self.turn_to(|branch| branch.awaits(serial) || branch.current.head.serial == serial);
-                if self.attempt.current.head.serial == serial {
-                    self.attempt.authorize_current(authorized.1);
-                } else if !self.attempt.on_authorized(&mut context.sender(), &authorized, now.mono) {
+                self.turn_to(|branch| branch.awaits(serial));
+                if !self.attempt.on_authorized(&mut context.sender(), &authorized, now.mono) {
                     context.on_late_authorized(&authorized, now.mono);
                 }
                 return State::Calling(self);

@@ -1,6 +1,6 @@
 //! One try at one routing gateway, or one branch of a try at an endpoint: its INVITEs, its timers, and what is left to do once it has been left.
 
-use super::action::{Action, Authorization, Candidate, Seq, Target};
+use super::action::{Action, Candidate, Seq, Target};
 use super::again::Pending;
 use super::caller::CallerLeg;
 use super::connected::Descriptions;
@@ -185,15 +185,6 @@ impl Attempt {
         to.out.push(Action::Send { flow, message, after: None });
     }
 
-    /// Takes the credentials of an INVITE that an earlier owner of the call sent, and that has been responded to since:
-    /// its ACK carries them too (§22.1).
-    pub(super) fn authorize_current(&mut self, authorization: Option<Authorization>) {
-        if let Some(Authorization { lines, counts }) = authorization {
-            self.current.head.authorization = lines;
-            self.course.challenges.answered(&counts);
-        }
-    }
-
     /// The Request-URI of the INVITE with that head.
     pub(super) fn uri_of<'a>(&'a self, head: &'a Head) -> &'a str {
         head.uri(Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri })
@@ -207,9 +198,7 @@ impl Attempt {
 
     /// Whether a response to the INVITE with that name comes from where the attempt stands.
     pub(super) fn listens_to(&self, serial: Serial) -> bool {
-        // An heir waits for the credentials of an INVITE that has been sent already.
-        let counts = |pending: &Pending| pending.repeats(serial);
-        self.current.head.serial == serial && self.pending.as_deref().is_none_or(counts)
+        self.current.head.serial == serial && self.pending.is_none()
     }
 
     /// Sends an INVITE inside the attempt that takes the current one's place: returns its bytes, to be sent once the
@@ -290,10 +279,6 @@ impl Attempt {
         let Some(status) = response.status() else {
             return Progress::None;
         };
-        if self.pending.take().is_some() {
-            // The gateway has the INVITE: it need not be sent again.
-            self.wait = Some(response_wait(&self.candidate, to.parameters, now));
-        }
         let common = Common { serial: self.serial, candidate: &self.candidate, uri: &self.uri };
         match self.current.on_response(common, to, response, now) {
             InviteResponse::Provisional => self.on_provisional(to, status, response, now),

@@ -19,7 +19,7 @@ use setup::Setup;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tandem_sip::{Message, Method, Name};
-use tandem_switch::call::{Again, Event};
+use tandem_switch::call::Event;
 use timers::{Caps, Session};
 
 /// How much later than its time something may be.
@@ -94,8 +94,6 @@ struct Held {
     caps: Caps,
     /// The caller has its 2xx.
     is_answer_sent: bool,
-    /// Why the last INVITE went out again.
-    why: Option<Again>,
 }
 
 impl Watch {
@@ -290,6 +288,10 @@ impl Watch {
         self.stage = Stage::Talking;
         self.answered_at = Some(self.now);
         let Some(success) = self.setup.success.take() else {
+            // An heir may have cancelled what it then goes on with.
+            if self.panicked {
+                return self.lost();
+            }
             return self.fail(Rule::Agreement, "answered, and no gateway has");
         };
         self.legs[CALLEE].call_id = slice(&success, success.call_id());
@@ -314,7 +316,6 @@ impl Watch {
             sessions: self.legs.each_ref().map(|leg| leg.session),
             caps: self.caps,
             is_answer_sent: self.setup.is_answer_sent(),
-            why: self.setup.why,
         };
         self.checkpoints.extend(self.written.drain(..).map(|seq| (seq, held.clone())));
     }
@@ -350,8 +351,6 @@ impl Watch {
         self.restored_at = now;
         self.busy_at = now;
         self.setup.is_acknowledged = true;
-        self.setup.failure = None;
-        self.setup.is_asked_again = true;
         let held_back = self.restoring.take().unwrap_or_default();
         let Some((_, held)) = self.checkpoints.iter().rev().find(|(of, _)| *of == seq).cloned() else {
             return self.fail(Rule::Takeover, format!("commit {seq} was never made"));
@@ -362,7 +361,6 @@ impl Watch {
         }
         self.stage = held.stage;
         self.caps = held.caps;
-        self.setup.why = held.why;
         for (leg, session) in self.legs.iter_mut().zip(held.sessions) {
             leg.session = session;
             leg.ours.clear();

@@ -30,11 +30,9 @@ pub(super) struct Setup {
     /// Where it was redirected to.
     contacts: Vec<SocketAddr>,
     /// The last failure of the attempt, if nothing has come of it yet.
-    pub(super) failure: Option<Failure>,
-    /// An heir asks the last INVITE again: its final response counts anew.
-    pub(super) is_asked_again: bool,
+    failure: Option<Failure>,
     /// Why the last INVITE went out again.
-    pub(super) why: Option<Again>,
+    why: Option<Again>,
     /// What the caller was sent reliably.
     ringing: Vec<Ringing>,
     /// What a gateway has sent reliably.
@@ -60,7 +58,7 @@ pub(super) struct Invite {
 }
 
 #[derive(Debug)]
-pub(super) struct Failure {
+struct Failure {
     status: u16,
     is_stale: bool,
 }
@@ -201,7 +199,6 @@ impl Watch {
         }
         self.setup.invites.iter_mut().for_each(|invite| invite.is_left = true);
         self.setup.success = None;
-        self.setup.is_asked_again = false;
         self.setup.invites.push(Invite {
             branch,
             to,
@@ -216,8 +213,7 @@ impl Watch {
         let Some(place) = self.setup.invites.iter().position(|invite| invite.branch == *branch) else {
             return;
         };
-        let is_last = place + 1 == self.setup.invites.len();
-        let is_current = is_last && (self.setup.is_asked_again || !self.setup.invites[place].is_left);
+        let is_current = place + 1 == self.setup.invites.len() && !self.setup.invites[place].is_left;
         if !is_current || self.stage != Stage::SettingUp {
             return;
         }
@@ -228,7 +224,6 @@ impl Watch {
             }
             300.. => {
                 self.setup.invites[place].is_left = true;
-                self.setup.is_asked_again = false;
                 let challenges = [Name::WwwAuthenticate, Name::ProxyAuthenticate];
                 let mut values = challenges.iter().filter_map(|name| message.first(*name));
                 let is_stale = values.any(|value| String::from_utf8_lossy(value).contains("stale=true"));

@@ -381,9 +381,7 @@ impl Connected {
         (unacknowledged, inside): (bool, Vec<Due>),
         now: Now,
     ) -> State {
-        // Before anything else is sent to a party that has gone.
-        let no_ack = unacknowledged && !self.acknowledgement_unknown;
-        if no_ack || inside.iter().any(|due| matches!(due, Due::NoAck)) {
+        if unacknowledged && !self.acknowledgement_unknown {
             return self.end(context, Ending::by_server(EndReason::ProtocolError, "no ACK"), now);
         }
         match self.keep_time(context, now) {

@@ -368,26 +368,6 @@ fn an_heir_that_gets_no_credentials_switches() {
 }
 
 #[test]
-fn an_heir_that_waits_for_credentials_hears_what_its_invite_brings() {
-    let mut world = with_account();
-    let first = world.at(1, "INVITE");
-    world.reply(1, &first, challenge(407, "vendor", "n1", SHA_256));
-    world.at(1, "ACK");
-    let second = world.at(1, "INVITE");
-    world.plan.authorization = Answers::WhenTold;
-    world.take_over(1_000);
-    world.reply(1, &second, reply(180));
-    world.at_caller("180");
-    let late = world.authorization().expect("asked for");
-    world.input(late);
-    // Neither cancelled nor sent again; the ACK has its credentials.
-    world.nothing_more();
-    world.reply(1, &second, reply(200).sdp(sdp(5000)));
-    let ack = world.at(1, "ACK");
-    assert_eq!(ack.value(Name::ProxyAuthorization), second.value(Name::ProxyAuthorization));
-}
-
-#[test]
 fn what_the_first_invite_still_brings_is_absorbed() {
     let mut world = with_account();
     let first = world.at(1, "INVITE");
