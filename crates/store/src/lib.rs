@@ -250,7 +250,7 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> StoreFuture<Vec<(Arc<str>, Document)>>;
 
-    /// Tells the keys of documents that are written or removed from now on, by whomever. A reader that is too slow is told
+    /// Tells the keys of documents that are written or removed from now on, or were a moment ago, by whomever. A reader that is too slow is told
     /// that it has missed some, and scans; so it does for an empty key, which says that any may
     /// have changed. A document that lapses is not told of: every reader knows when it does.
     fn changes(&self, space: Space) -> broadcast::Receiver<Arc<str>>;
