@@ -27,6 +27,8 @@ pub struct Config {
     pub limits: NodeLimits,
     /// `[dns]`.
     pub dns: Dns,
+    /// `[store]`.
+    pub store: Store,
     /// `[admin]`.
     pub admin: Admin,
     /// `[cdr]`.
@@ -52,6 +54,7 @@ impl Default for Config {
             listen: vec![Listen::default()],
             limits: NodeLimits::default(),
             dns: Dns::default(),
+            store: Store::default(),
             admin: Admin::default(),
             cdr: Cdr::default(),
             routing: Routing::default(),
@@ -122,6 +125,30 @@ pub struct Dns {
 impl Default for Dns {
     fn default() -> Self {
         Self { servers: Vec::new(), timeout: Duration::from_secs(1), serve_stale: Duration::from_secs(3600) }
+    }
+}
+
+/// `[store]`: where what survives a node is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// `url`, default `memory:`.
+    pub address: StoreAddress,
+    /// `timeout`: how long a shared store may take over one request, connecting included; default 1 s.
+    pub timeout: Duration,
+}
+
+/// The `url` of `[store]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreAddress {
+    /// `memory:`: in this process, and gone with it.
+    Memory,
+    /// A URL of Redis, which all nodes of the cluster use. It may hold a password.
+    Shared(Secret),
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { address: StoreAddress::Memory, timeout: Duration::from_secs(1) }
     }
 }
 
@@ -288,6 +315,7 @@ impl Config {
             node,
             limits: limits::limits(&mut root),
             dns: sections::dns(&mut root),
+            store: sections::store(&mut root),
             admin: sections::admin(&mut root),
             cdr: sections::cdr(&mut root),
             routing: routing::routing(&mut root),
@@ -298,7 +326,6 @@ impl Config {
             listen,
             parameters,
         };
-        sections::store(&mut root);
         later::refuse(&mut root);
         errors.extend(root.finish());
         if errors.is_empty() {

@@ -230,9 +230,6 @@ fn suggestion(nearest: Option<&str>) -> String {
 /// What the configuration has words for, but this release does not do. Refused rather than ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Feature {
-    /// Redis.
-    #[error("this release keeps its state in memory only (url = \"memory:\")")]
-    SharedStore,
     /// Nodes with some of the roles.
     #[error("a node of this release has all three roles (edge, call, media)")]
     SeparateRoles,

@@ -36,7 +36,7 @@ mod tests;
 
 pub use config::{
     Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Dns, GatewayTls, JsonlTarget, Loaded,
-    Node, NodeLimits, Registrar, Routing, TlsVerify,
+    Node, NodeLimits, Registrar, Routing, Store, StoreAddress, TlsVerify,
 };
 pub use error::{ConfigError, Feature, Problem};
 pub use listen::{Connections, Listen, Tls};

@@ -1,6 +1,6 @@
 //! The sections about the node itself.
 
-use crate::config::{Admin, Cdr, CdrSink, Dns, JsonlTarget, Node};
+use crate::config::{Admin, Cdr, CdrSink, Dns, JsonlTarget, Node, Store, StoreAddress};
 use crate::error::{ConfigError, Feature, Problem};
 use crate::place::Place;
 use crate::section::{Section, list, text};
@@ -25,6 +25,13 @@ const SERVE_STALE: RangeInclusive<u32> = 0..=86_400;
 
 /// The most DNS servers.
 const MAX_DNS_SERVERS: usize = 8;
+
+/// Bounds of the wait for the store, in seconds.
+const STORE_TIMEOUT: RangeInclusive<u32> = 1..=5;
+
+/// What the URL of a shared store begins with.
+const SHARED_STORES: [&str; 6] =
+    ["redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"];
 
 const ROLES: [&str; 3] = ["edge", "call", "media"];
 
@@ -128,21 +135,28 @@ pub(crate) fn dns(root: &mut Section) -> Dns {
     dns
 }
 
-/// `[store]`: checked, and in memory.
-pub(crate) fn store(root: &mut Section) {
-    const SHARED: [&str; 4] = ["redis://", "rediss://", "redis+sentinel://", "redis+cluster://"];
+/// `[store]`.
+pub(crate) fn store(root: &mut Section) -> Store {
+    let mut store = Store::default();
     let Some(mut section) = root.section("store") else {
-        return;
+        return store;
     };
     // A store's URL may hold a password.
-    section.read_secret("url", |node| match text(node)?.as_str() {
-        "memory:" => Ok(()),
-        url if SHARED.iter().any(|scheme| url.starts_with(scheme)) => {
-            Err(Problem::NotInRelease(Feature::SharedStore))
+    let url = section.read_secret("url", |node| {
+        let url = text(node)?;
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        match scheme {
+            None if url == "memory:" => Ok(StoreAddress::Memory),
+            Some(scheme) if SHARED_STORES.contains(&scheme) => Ok(StoreAddress::Shared(Secret::new(url))),
+            None | Some(_) => Err(Problem::NotA { expected: "memory: or the URL of a store (redis://…)" }),
         }
-        _ => Err(Problem::NotA { expected: "memory: or the URL of a store" }),
     });
+    store.address = url.map_or(store.address, |url| url.value);
+    if let Some(timeout) = section.read("timeout", duration(STORE_TIMEOUT)) {
+        store.timeout = timeout.value;
+    }
     root.adopt(section);
+    store
 }
 
 /// `[admin]`.

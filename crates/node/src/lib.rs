@@ -5,6 +5,7 @@ mod authenticator;
 mod call_actor;
 mod cdr_actor;
 mod clock;
+mod common;
 mod complaints;
 mod directory;
 mod dispatch;
@@ -15,6 +16,7 @@ mod gateway_actor;
 mod gateway_care;
 mod guards;
 mod labels;
+mod lease;
 mod listener_actor;
 mod listeners;
 mod local_address;
@@ -23,6 +25,7 @@ mod nat;
 mod nat_endpoint;
 mod nat_pacer;
 mod next_hop;
+mod nodes;
 mod ongoing;
 mod overload;
 mod publications;
@@ -40,6 +43,7 @@ pub mod wheel;
 
 mod node;
 
+pub use common::check_store;
 pub use directory::MAILBOX_MAX;
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;

@@ -5,6 +5,7 @@ use crate::authenticator::Authenticator;
 use crate::call_actor::CallMessage;
 use crate::cdr_actor::Sinks;
 use crate::clock::Clock;
+use crate::common::{CommonKeys, open_store};
 use crate::complaints::Complaints;
 use crate::directory::Directory;
 use crate::endpoints;
@@ -18,6 +19,7 @@ use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
 use crate::nat::Nat;
 use crate::nat_endpoint::NatReport;
+use crate::nodes::Nodes;
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
 use crate::publications;
@@ -41,7 +43,7 @@ use tandem_config::Config;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::{Family, Offers};
 use tandem_sip::time::Now;
-use tandem_store::{MemoryLimits, MemoryStore, Owner, StoreError};
+use tandem_store::{Owner, StoreError};
 use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Input, TokenKeys};
 use tandem_switch::cdr::EndReason;
@@ -85,6 +87,21 @@ pub enum StartError {
     /// The operating system gives no random numbers.
     #[error("no random numbers for the keys: {0}")]
     Random(getrandom::Error),
+    /// The URL of the store.
+    #[error("store.url: {0}")]
+    StoreUrl(#[from] tandem_store::redis::AddressError),
+    /// The store's client.
+    #[error("store.url: {0}")]
+    Store(#[from] tandem_store::redis::ClientError),
+    /// The store does not answer.
+    #[error("the store does not answer (store.url); waited {waited_s} s for it")]
+    StoreAway {
+        /// How long it was waited for, in seconds.
+        waited_s: u64,
+    },
+    /// The cluster's keys cannot be read or written.
+    #[error("the cluster's keys in the store: {0}")]
+    Keys(tandem_store::codec::CodecError),
 }
 
 /// A running node.
@@ -141,6 +158,8 @@ impl Node {
     /// A socket cannot be bound, or an actor does not start.
     pub async fn start(config: &Config, name: &str, tap: Option<Tap>) -> Result<Self, StartError> {
         let clock = Clock::start();
+        let store = open_store(config, clock)?;
+        let common = CommonKeys::of_cluster(&*store).await?;
         let mut listeners = Vec::new();
         for (place, listen) in config.listen.iter().enumerate() {
             listeners.push(Listener::bind(place as u16, listen)?);
@@ -157,8 +176,9 @@ impl Node {
         let gateways: HashMap<_, _> = routing.iter().map(handle).collect();
         let limits = Limits { max_calls: Some(config.limits.max_calls), cps: config.limits.cps };
         let boot = getrandom::u64().map_err(StartError::Random)?;
-        let key = random_key()?;
-        let digest_keys = (random_key()?, random_key()?);
+        let key = common.tokens;
+        // What stands for a request is told nobody.
+        let digest_keys = (common.nonces, random_key()?);
         let name: Arc<str> = name.into();
         let hint = hint_of(&name);
         let locations = Locations::new(config, &offers(&listeners), clock, &metrics)?;
@@ -168,7 +188,7 @@ impl Node {
             name,
             clock,
             keys: TokenKeys { current: key, previous: None },
-            store: Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::new(move || clock.now()))),
+            store,
             complaints: Complaints::default(),
             wheel: Wheel::new(move || clock.mono(), &metrics),
             calls: Directory::default(),
@@ -190,6 +210,7 @@ impl Node {
             authenticator: Authenticator::new(config, hint, digest_keys, clock.now(), &metrics),
             registrar: Registrar::new(config),
             nat: Nat::new(config.parameters.keep_alive(), clock.now()),
+            nodes: Nodes::default(),
             metrics,
             draining: AtomicBool::new(false),
             tap,
@@ -511,7 +532,7 @@ fn id_of(handle: &GatewayHandle, key: &[u8; 16]) -> CallId {
     CallId::of_gateway(&handle.gateway.name, key)
 }
 
-fn random_key() -> Result<[u8; 16], StartError> {
+pub(crate) fn random_key() -> Result<[u8; 16], StartError> {
     let mut key = [0; 16];
     for half in key.chunks_exact_mut(8) {
         half.copy_from_slice(&getrandom::u64().map_err(StartError::Random)?.to_ne_bytes());

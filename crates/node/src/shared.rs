@@ -15,6 +15,7 @@ use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
 use crate::nat::Nat;
 use crate::next_hop::next_hop;
+use crate::nodes::Nodes;
 use crate::ongoing::Ongoing;
 use crate::overload::Overload;
 use crate::registrar::Registrar;
@@ -75,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) authenticator: Authenticator,
     pub(crate) registrar: Registrar,
     pub(crate) nat: Nat,
+    pub(crate) nodes: Nodes,
     pub(crate) draining: AtomicBool,
     pub(crate) tap: Option<Tap>,
     /// Supervisors of calls; each call is linked to one of them.

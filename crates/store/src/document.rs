@@ -17,6 +17,30 @@ pub enum Space {
     Registrations,
     /// What a gateway has published of itself.
     Publications,
+    /// What the nodes of a cluster have in common: keys, and who does what for all.
+    Cluster,
+    /// Who the nodes are.
+    Nodes,
+    /// The configuration, revision by revision.
+    Config,
+    /// Who changed what.
+    Audit,
+}
+
+impl Space {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Space; 6] = [
+        Space::Registrations,
+        Space::Publications,
+        Space::Cluster,
+        Space::Nodes,
+        Space::Config,
+        Space::Audit,
+    ];
+
+    pub(crate) const fn number(self) -> usize {
+        self as usize
+    }
 }
 
 /// Where a document stands: another number after each write, and never one that it had before.

@@ -115,6 +115,16 @@ pub struct CallEnd {
     pub cdr: Option<Bytes>,
 }
 
+/// How a store stands with this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// Whether it is asked at present; otherwise whoever asks is told at once that it is away.
+    pub answers: bool,
+    /// Counts from the beginning how often the store may have lost what it had taken: after a gap in contact of more than a
+    /// second, with another server behind the address, or with an empty one. Whoever knows the truth then writes it again.
+    pub lives: u64,
+}
+
 /// Why a store refused or failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -254,4 +264,7 @@ pub trait Store: Send + Sync + 'static {
     /// that it has missed some, and scans; so it does for an empty key, which says that any may
     /// have changed. A document that lapses is not told of: every reader knows when it does.
     fn changes(&self, space: Space) -> broadcast::Receiver<Arc<str>>;
+
+    /// How it stands with the store, now and from now on.
+    fn contact(&self) -> watch::Receiver<Contact>;
 }

@@ -4,7 +4,7 @@ mod cdrs;
 mod documents;
 
 use crate::{
-    CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Committed, Document, Owner, Put, Revision,
+    CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Committed, Contact, Document, Owner, Put, Revision,
     SNAPSHOT_MAX_BYTES, Space, Store, StoreError, StoreFuture, StoredCall, TOMBSTONE_LIFE,
 };
 use bytes::Bytes;
@@ -54,12 +54,12 @@ pub struct MemoryStore {
     buckets: Box<[Mutex<Bucket>]>,
     /// Locked after a bucket, never before one: ending a call is one step in both.
     cdrs: Mutex<CdrStream>,
-    registrations: Documents,
-    publications: Documents,
+    documents: [Documents; Space::ALL.len()],
     calls: AtomicUsize,
     limits: MemoryLimits,
     clock: Clock,
     appends: watch::Sender<u64>,
+    contact: watch::Sender<Contact>,
 }
 
 #[derive(Default)]
@@ -81,12 +81,12 @@ impl MemoryStore {
         MemoryStore {
             buckets: (0..BUCKETS).map(|_| Mutex::default()).collect(),
             cdrs: Mutex::new(CdrStream::new(limits.cdrs_max)),
-            registrations: Documents::new(limits.documents_max),
-            publications: Documents::new(limits.documents_max),
+            documents: std::array::from_fn(|_| Documents::new(limits.documents_max)),
             calls: AtomicUsize::new(0),
             limits,
             clock,
             appends: watch::Sender::new(0),
+            contact: watch::Sender::new(Contact { answers: true, lives: 0 }),
         }
     }
 
@@ -108,10 +108,7 @@ impl MemoryStore {
     }
 
     fn documents(&self, space: Space) -> &Documents {
-        match space {
-            Space::Registrations => &self.registrations,
-            Space::Publications => &self.publications,
-        }
+        &self.documents[space.number()]
     }
 
     fn commit_now(&self, write: CallWrite) -> Result<Committed, StoreError> {
@@ -264,6 +261,10 @@ impl Store for MemoryStore {
 
     fn changes(&self, space: Space) -> broadcast::Receiver<Arc<str>> {
         self.documents(space).changes()
+    }
+
+    fn contact(&self) -> watch::Receiver<Contact> {
+        self.contact.subscribe()
     }
 }
 

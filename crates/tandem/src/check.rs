@@ -4,7 +4,7 @@ use crate::load::ConfigFile;
 use crate::output;
 use std::fmt::{self, Write};
 use std::process::ExitCode;
-use tandem_config::Loaded;
+use tandem_config::{Loaded, StoreAddress};
 
 #[derive(clap::Args)]
 pub(crate) struct Check {
@@ -15,6 +15,7 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let loaded = self.file.load()?;
+        tandem_node::check_store(&loaded.config)?;
         let unusable = tandem_node::check_certificates(&loaded.config);
         for (place, error) in &unusable {
             eprintln!("listen[{place}]: {error}");
@@ -40,6 +41,8 @@ fn report(loaded: &Loaded) -> Result<String, fmt::Error> {
         let transport = listen.transport.via_name().to_lowercase();
         writeln!(out, "  {transport} {}{advertised}", listen.bind)?;
     }
+    let shared = matches!(config.store.address, StoreAddress::Shared(_));
+    writeln!(out, "\nState: {}", if shared { "in Redis, shared by the nodes" } else { "in memory" })?;
     writeln!(out, "\nMapping gateways (callers): {}", config.mapping_gateways.len())?;
     for mapping in &config.mapping_gateways {
         let sources: Vec<_> = mapping.gateway.sources.iter().map(ToString::to_string).collect();

@@ -7,6 +7,7 @@ use crate::{Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, Put, Revision, Space, S
 use futures_util::future::try_join_all;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::SystemTime;
 use tandem_sip::time::Wall;
 
 /// Lapsed keys that one write clears away: more than it can add.
@@ -17,6 +18,10 @@ pub(super) fn name_of(space: Space) -> &'static str {
     match space {
         Space::Registrations => "reg",
         Space::Publications => "pub",
+        Space::Cluster => "cluster",
+        Space::Nodes => "node",
+        Space::Config => "config",
+        Space::Audit => "audit",
     }
 }
 
@@ -31,6 +36,7 @@ impl Shared {
         script.arg(put.value.as_deref().unwrap_or_default()).arg(u8::from(put.value.is_some()));
         script.arg(put.lapses.map(|lapses| lapses.0.to_string()).unwrap_or_default());
         script.arg(self.channel(put.space)).arg(CLEARED_AT_ONCE);
+        script.arg(put.lapses.map_or(0, |lapses| lapses.0.saturating_sub(wall_ms())));
         let mut reply = self.link.run("put", bucket, script).await?;
         match reply.text()?.as_str() {
             "put" => Ok(Revision(reply.number()?)),
@@ -99,6 +105,11 @@ impl Shared {
         });
         try_join_all(filled).await.map(drop)
     }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How far a bucket has been read.

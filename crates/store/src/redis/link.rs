@@ -4,7 +4,7 @@ use super::RedisSettings;
 use super::address::{Address, Kind, quick};
 use super::breaker::Breaker;
 use super::reply::Reply;
-use crate::StoreError;
+use crate::{Contact, StoreError};
 use parking_lot::Mutex;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
@@ -12,8 +12,12 @@ use redis::cluster_async::ClusterConnection;
 use redis::sentinel::SentinelClient;
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult, ScriptInvocation};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
+
+/// The longest time without an answer in which no failover can have happened.
+const GAP: Duration = Duration::from_secs(1);
 
 /// The way to the servers.
 pub(super) struct Link {
@@ -24,6 +28,7 @@ pub(super) struct Link {
     under_way: Semaphore,
     settings: RedisSettings,
     generations: AtomicU64,
+    contact: watch::Sender<Contact>,
 }
 
 enum Source {
@@ -37,6 +42,8 @@ struct Shard {
     current: Mutex<Option<Connected>>,
     /// Held by whoever connects; the others wait for it.
     connecting: tokio::sync::Mutex<()>,
+    /// Since when nothing is answered, if so.
+    silent_since: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone)]
@@ -70,7 +77,9 @@ impl Link {
         let shards = (0..settings.connections.max(1)).map(|_| Shard::default()).collect();
         let under_way = Semaphore::new(settings.under_way_max);
         let (breaker, generations) = (Breaker::default(), AtomicU64::new(0));
-        Ok(Self { source, shards, breaker, under_way, settings, generations })
+        // Whether it answers shows when it is asked.
+        let contact = watch::Sender::new(Contact::default());
+        Ok(Self { source, shards, breaker, under_way, settings, generations, contact })
     }
 
     /// Runs a script that belongs to a bucket. The answer comes within the time limit, or the store is away: whether the
@@ -89,7 +98,7 @@ impl Link {
             return Err(away);
         };
         let shard = &self.shards[usize::from(bucket) % self.shards.len()];
-        let mut asked = None;
+        let (mut asked, began) = (None, Instant::now());
         let answer = timeout(self.settings.timeout, async {
             let connected = self.connected(shard).await?;
             asked = Some(connected.generation);
@@ -101,14 +110,12 @@ impl Link {
         .await;
         match answer {
             Ok(Ok(values)) => {
-                if self.breaker.answered() {
-                    tracing::info!("the store answers again");
-                }
+                self.answered(shard);
                 Ok(Reply::new(values, step))
             }
             failed => {
                 let error = failed.ok().and_then(Result::err);
-                self.failed(shard, asked, step, error.as_ref());
+                self.failed(shard, (asked, began), step, error.as_ref());
                 Err(away)
             }
         }
@@ -117,6 +124,17 @@ impl Link {
     /// Whether the store is left alone because it does not answer.
     pub(super) fn is_away(&self) -> bool {
         self.breaker.is_open()
+    }
+
+    /// How it stands with the servers.
+    pub(super) fn contact(&self) -> watch::Receiver<Contact> {
+        self.contact.subscribe()
+    }
+
+    /// The servers may have lost what they had taken.
+    pub(super) fn note_loss(&self) {
+        tracing::warn!("the store may have lost what it had taken; what this node knows is written again");
+        self.contact.send_modify(|contact| contact.lives += 1);
     }
 
     /// A connection that is told of what is published.
@@ -162,8 +180,28 @@ impl Link {
         }
     }
 
-    fn failed(&self, shard: &Shard, asked: Option<u64>, step: &'static str, error: Option<&RedisError>) {
+    fn answered(&self, shard: &Shard) {
+        if self.breaker.answered() {
+            tracing::info!("the store answers again");
+        }
+        // A failover can hide in a gap.
+        let silent_since = shard.silent_since.lock().take();
+        if silent_since.is_some_and(|since| since.elapsed() > GAP) {
+            self.note_loss();
+        }
+        self.contact.send_if_modified(|contact| !std::mem::replace(&mut contact.answers, true));
+    }
+
+    fn failed(
+        &self,
+        shard: &Shard,
+        (asked, began): (Option<u64>, Instant),
+        step: &'static str,
+        error: Option<&RedisError>,
+    ) {
+        shard.silent_since.lock().get_or_insert(began);
         if self.breaker.failed(Instant::now()) {
+            self.contact.send_if_modified(|contact| std::mem::replace(&mut contact.answers, false));
             let error = error.map_or("no answer in time".to_owned(), ToString::to_string);
             tracing::warn!(step, error, "the store does not answer");
         }

@@ -10,23 +10,26 @@ mod calls;
 mod cdrs;
 mod documents;
 mod link;
+mod pulse;
 mod reply;
 mod scripts;
 
+pub use ::redis::RedisError as ClientError;
 pub use address::{Address, AddressError};
 
 use crate::{
-    CallEnd, CallKey, CallWrite, Committed, Document, Owner, Put, Revision, Space, Store, StoreFuture,
-    StoredCall,
+    CallEnd, CallKey, CallWrite, Committed, Contact, Document, Owner, Put, Revision, Space, Store,
+    StoreFuture, StoredCall,
 };
 use bytes::Bytes;
 use cdrs::Cdrs;
 use documents::name_of;
 use futures_util::StreamExt;
 use link::Link;
+use pulse::Pulse;
 use redis::{RedisResult, Script, ScriptInvocation};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -74,8 +77,10 @@ struct Shared {
     /// What all keys begin with: the name of the cluster of nodes.
     cluster: Arc<str>,
     cdrs: Cdrs,
-    registrations: broadcast::Sender<Arc<str>>,
-    publications: broadcast::Sender<Arc<str>>,
+    changes: [broadcast::Sender<Arc<str>>; Space::ALL.len()],
+    pulse: Pulse,
+    /// What this process marks buckets with.
+    mark: String,
     settings: RedisSettings,
 }
 
@@ -92,8 +97,9 @@ impl RedisStore {
             link: Link::new(address, settings)?,
             cluster: cluster.into(),
             cdrs: Cdrs::new(),
-            registrations: broadcast::Sender::new(CHANGES_MAX),
-            publications: broadcast::Sender::new(CHANGES_MAX),
+            changes: std::array::from_fn(|_| broadcast::Sender::new(CHANGES_MAX)),
+            pulse: Pulse::default(),
+            mark: mark_of_this_process(),
             settings,
         });
         let listening = tokio::spawn(listen(shared.clone()));
@@ -121,16 +127,13 @@ impl Shared {
     }
 
     fn changes_of(&self, space: Space) -> &broadcast::Sender<Arc<str>> {
-        match space {
-            Space::Registrations => &self.registrations,
-            Space::Publications => &self.publications,
-        }
+        &self.changes[space.number()]
     }
 
     /// Passes on what is published until the connection is lost.
     async fn subscribe(&self) -> RedisResult<()> {
         let mut subscription = self.link.subscriber().await?;
-        let spaces = [Space::Registrations, Space::Publications].map(|space| (space, self.channel(space)));
+        let spaces = Space::ALL.map(|space| (space, self.channel(space)));
         for (_, channel) in &spaces {
             subscription.subscribe(channel).await?;
         }
@@ -148,6 +151,12 @@ impl Shared {
     }
 }
 
+/// Another one for each process, and each start of it.
+fn mark_of_this_process() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", since.as_nanos(), std::process::id())
+}
+
 /// Listens for what other nodes change, as long as the store is used.
 async fn listen(shared: Arc<Shared>) {
     let mut look = interval(CDR_LOOK);
@@ -161,9 +170,12 @@ async fn listen(shared: Arc<Shared>) {
         }
     };
     tokio::pin!(subscription);
+    let pulse = shared.feel_pulse();
+    tokio::pin!(pulse);
     loop {
         tokio::select! {
             () = &mut subscription => {}
+            () = &mut pulse => {}
             _ = look.tick() => shared.cdrs.look_everywhere(),
         }
     }
@@ -237,6 +249,10 @@ impl Store for RedisStore {
 
     fn changes(&self, space: Space) -> broadcast::Receiver<Arc<str>> {
         self.0.changes_of(space).subscribe()
+    }
+
+    fn contact(&self) -> watch::Receiver<Contact> {
+        self.0.link.contact()
     }
 }
 

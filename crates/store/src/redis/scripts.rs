@@ -22,4 +22,5 @@ scripts! {
     PUT = "put";
     GET = "get";
     SCAN = "scan";
+    PULSE = "pulse";
 }

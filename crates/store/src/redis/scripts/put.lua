@@ -1,5 +1,5 @@
 -- KEYS[1] is a bucket; ARGV: space, key, revision seen or '', value or '', whether there is one, when it lapses in ms or '',
--- channel, how many lapsed keys to clear away
+-- channel, how many lapsed keys to clear away, in how many ms it lapses
 local bucket, space, key, seen, value, lapses = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6]
 local document = bucket .. ':' .. space .. ':' .. key
 local index, lapsing = bucket .. ':' .. space .. ':keys', bucket .. ':' .. space .. ':lapsing'
@@ -44,8 +44,9 @@ if lapses == '' then
     redis.call('PERSIST', document)
     redis.call('ZREM', lapsing, key)
 else
-    redis.call('PEXPIREAT', document, lapses)
-    redis.call('ZADD', lapsing, lapses, key)
+    -- By the clock here, whatever the writer's shows: documents of several nodes have to lapse by one.
+    redis.call('PEXPIRE', document, ARGV[9])
+    redis.call('ZADD', lapsing, now + ARGV[9], key)
 end
 redis.call('PUBLISH', ARGV[7], key)
 return { 'put', revision }

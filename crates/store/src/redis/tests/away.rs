@@ -1,10 +1,10 @@
 //! Servers that stop, stall and come back.
 
-use super::server::Server;
 use super::{PATIENT, open};
 use crate::{CallKey, CallWrite, Committed, Owner, Store, StoreError};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
+use tandem_testredis::Server;
 
 pub(super) fn write(seq: u64) -> CallWrite {
     let key = CallKey { bucket: 7, id: [1; 12] };

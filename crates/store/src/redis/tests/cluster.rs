@@ -1,9 +1,9 @@
 //! A Redis Cluster of three masters.
 
-use super::server::{Server, free_port};
 use super::{PATIENT, client, open_at, until};
 use crate::{CallEnd, CallKey, CallWrite, Committed, Owner, Put, Space, Store};
 use bytes::Bytes;
+use tandem_testredis::{Server, free_port};
 
 /// The slots of each.
 const SLOTS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];

@@ -3,15 +3,14 @@
 mod away;
 mod cluster;
 mod sentinel;
-mod server;
 
 use super::{RedisSettings, RedisStore};
 use crate::contract::Fixture;
 use crate::{Space, Store};
-use server::Server;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tandem_sip::time::Wall;
+use tandem_testredis::Server;
 
 /// What a test gives its store: the machine may be busy.
 pub(super) const PATIENT: Duration = Duration::from_secs(20);

@@ -1,10 +1,10 @@
 //! A master that a sentinel names, and its successor.
 
 use super::away::{write, write_until_stored};
-use super::server::Server;
 use super::{open_at, until};
 use crate::{Committed, Store};
 use std::time::Duration;
+use tandem_testredis::Server;
 
 #[tokio::test]
 async fn after_a_failover_the_new_master_is_used() {

@@ -1,9 +1,9 @@
-//! A Redis server of the test's own.
+//! Redis servers and sentinels for tests: real ones, on free ports of 127.0.0.1, gone with their owners.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -11,15 +11,20 @@ use tempfile::TempDir;
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running server; it ends with its owner.
-pub(super) struct Server {
+#[derive(Debug)]
+pub struct Server {
     child: Child,
-    pub(super) port: u16,
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
     folder: TempDir,
 }
 
 impl Server {
     /// A server on a free port, with these options besides.
-    pub(super) fn start(options: &[&str]) -> Self {
+    ///
+    /// # Panics
+    /// Where there is no `redis-server`, or it does not start.
+    pub fn start(options: &[&str]) -> Self {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder for the server"));
         let child = spawn(port, folder.path(), options);
         let server = Self { child, port, folder };
@@ -28,7 +33,10 @@ impl Server {
     }
 
     /// A sentinel that watches the master at that port by the name `tandem`, and needs no other's opinion.
-    pub(super) fn sentinel_of(master: u16) -> Self {
+    ///
+    /// # Panics
+    /// Where there is no `redis-server`, or it does not start.
+    pub fn sentinel_of(master: u16) -> Self {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder for the sentinel"));
         let file = folder.path().join("sentinel.conf");
         let text = format!(
@@ -45,19 +53,34 @@ impl Server {
     }
 
     /// Kills it and starts it again with nothing in it.
-    pub(super) fn restart_empty(&mut self) {
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart_empty(&mut self) {
         self.kill();
         self.child = spawn(self.port, self.folder.path(), &[]);
         self.wait();
     }
 
-    pub(super) fn kill(&mut self) {
+    /// Kills it.
+    ///
+    /// # Panics
+    /// If it has ended before.
+    pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it has ended");
     }
 
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
     /// Sends it a signal by name: STOP, CONT.
-    pub(super) fn signal(&self, name: &str) {
+    ///
+    /// # Panics
+    /// If it does not take it.
+    pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(status.expect("kill runs").success());
     }
@@ -66,7 +89,7 @@ impl Server {
         let end = Instant::now() + STARTS_WITHIN;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             assert!(Instant::now() < end, "redis-server does not listen on {}", self.port);
-            sleep(Duration::from_millis(10));
+            thread::park_timeout(Duration::from_millis(10));
         }
     }
 }
@@ -85,7 +108,11 @@ fn spawn(port: u16, folder: &Path, options: &[&str]) -> Child {
     command.spawn().expect("redis-server is installed (tests/run does that)")
 }
 
-pub(super) fn free_port() -> u16 {
+/// A port that nobody listens at now.
+///
+/// # Panics
+/// If there is none.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").port()
 }

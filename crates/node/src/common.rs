@@ -1,0 +1,101 @@
+//! What the nodes of a cluster have in common, and the store that they find it in.
+
+use crate::clock::Clock;
+use crate::node::{StartError, random_key};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_config::{Config, StoreAddress};
+use tandem_store::codec::{self, Versioned};
+use tandem_store::redis::{Address, RedisSettings, RedisStore};
+use tandem_store::{Document, MemoryLimits, MemoryStore, Put, Space, Store, StoreError};
+
+/// How long a node that starts waits for its store.
+const STORE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long after a failed request it is made again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The document of the keys.
+const KEYS: &str = "keys";
+
+/// Keys that all nodes use: what one of them has named, each of them knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CommonKeys {
+    /// Behind ids and tokens of calls.
+    pub(crate) tokens: [u8; 16],
+    /// Behind the nonces of challenges.
+    pub(crate) nonces: [u8; 16],
+}
+
+impl Versioned for CommonKeys {
+    const SCHEMA: u16 = 1;
+    type Previous = Self;
+}
+
+impl CommonKeys {
+    fn random() -> Result<Self, StartError> {
+        Ok(Self { tokens: random_key()?, nonces: random_key()? })
+    }
+
+    /// Those of the cluster. The first node that asks has made them.
+    pub(crate) async fn of_cluster(store: &dyn Store) -> Result<Self, StartError> {
+        let ours = Self::random()?;
+        let value = codec::encode(&ours).map_err(StartError::Keys)?;
+        let agreed = async {
+            loop {
+                match agree(store, &value).await {
+                    Ok(document) => return document,
+                    Err(error) => {
+                        tracing::warn!(%error, "waiting for the store");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                }
+            }
+        };
+        match tokio::time::timeout(STORE_WAIT, agreed).await {
+            Ok(Some(document)) => codec::decode(&document.value).map_err(StartError::Keys),
+            Ok(None) => Ok(ours),
+            Err(_) => Err(StartError::StoreAway { waited_s: STORE_WAIT.as_secs() }),
+        }
+    }
+}
+
+/// The keys that were there; `None` if these are those of the cluster now.
+async fn agree(store: &dyn Store, value: &Bytes) -> Result<Option<Document>, StoreError> {
+    if let Some(document) = store.get(Space::Cluster, KEYS).await? {
+        return Ok(Some(document));
+    }
+    let (space, key, value) = (Space::Cluster, KEYS.into(), Some(value.clone()));
+    match store.put(Put { space, key, seen: None, value, lapses: None }).await {
+        Ok(_) => Ok(None),
+        Err(StoreError::Conflict { .. }) => store.get(Space::Cluster, KEYS).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// The store that the configuration names. Whether it answers shows when it is asked.
+pub(crate) fn open_store(config: &Config, clock: Clock) -> Result<Arc<dyn Store>, StartError> {
+    match &config.store.address {
+        StoreAddress::Memory => {
+            Ok(Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::new(move || clock.now()))))
+        }
+        StoreAddress::Shared(url) => {
+            let address: Address = url.expose().parse()?;
+            let settings = RedisSettings { timeout: config.store.timeout, ..RedisSettings::default() };
+            Ok(Arc::new(RedisStore::open(&address, &config.node.cluster, settings)?))
+        }
+    }
+}
+
+/// Whether the store's URL is one, without asking anybody.
+///
+/// # Errors
+/// Says what is wrong with it, and never repeats it: it may hold a password.
+pub fn check_store(config: &Config) -> Result<(), StartError> {
+    match &config.store.address {
+        StoreAddress::Memory => Ok(()),
+        StoreAddress::Shared(url) => url.expose().parse::<Address>().map(drop).map_err(StartError::from),
+    }
+}
