@@ -1,5 +1,5 @@
 use super::*;
-use crate::{CdrSink, Connections, Dns, JsonlTarget, Listen, NodeLimits, Place, Tls};
+use crate::{CdrSink, Connections, Dns, JsonlTarget, Listen, NodeLimits, Place, Store, StoreAddress, Tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -139,7 +139,10 @@ fn a_refused_key_shows_file_line_path_value_range_and_unit() {
             "[[listen]]\nbind = \"0.0.0.0:5060\"\ntransport = \"carrier pigeon\"",
             "tandem.toml:3: listen[0].transport = \"carrier pigeon\": is not udp, tcp or tls",
         ),
-        ("[store]\nurl = \"file:x\"", "tandem.toml:2: store.url: is not memory: or the URL of a store"),
+        (
+            "[store]\nurl = \"file:x\"",
+            "tandem.toml:2: store.url: is not memory: or the URL of a store (redis://…)",
+        ),
         (
             "[cdr]\nsinks = [{ type = \"jsonl\" }]",
             "tandem.toml:2: cdr.sinks[0].path: is missing; needed is a file, or - for standard output",
@@ -190,14 +193,34 @@ fn what_is_not_in_this_release_is_refused() {
     for (text, message) in cases {
         assert_eq!(errors(text), [message], "{text}");
     }
-    for scheme in ["redis", "rediss", "redis+sentinel", "redis+cluster"] {
-        let message =
-            "tandem.toml:2: store.url: this release keeps its state in memory only (url = \"memory:\")";
-        assert_eq!(errors(&format!("[store]\nurl = \"{scheme}://user:secret@192.0.2.9\"")), [message]);
-    }
     assert_eq!(
         errors("[media]\nports = \"9-1\"")[1],
         "tandem.toml:2: media.ports = \"9-1\": is not a range of ports such as 20000-29999"
+    );
+}
+
+#[test]
+fn the_store_is_in_memory_unless_a_url_leads_elsewhere() {
+    assert_eq!(load("").store, Store::default());
+    assert_eq!(load("[store]\nurl = \"memory:\"").store.address, StoreAddress::Memory);
+    for scheme in ["redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"]
+    {
+        let url = format!("{scheme}://user:secret@192.0.2.9");
+        let store = load(&format!("[store]\nurl = {url:?}\ntimeout = \"2s\"")).store;
+        assert_eq!(store.timeout, Duration::from_secs(2));
+        let StoreAddress::Shared(address) = &store.address else { panic!("{store:?}") };
+        assert_eq!(address.expose(), url);
+        assert!(!format!("{store:?}").contains("secret"));
+    }
+    for wrong in ["postgres://a", "redis", "memory", "memory://", ""] {
+        assert_eq!(
+            errors(&format!("[store]\nurl = {wrong:?}")),
+            ["tandem.toml:2: store.url: is not memory: or the URL of a store (redis://…)"]
+        );
+    }
+    assert_eq!(
+        errors("[store]\ntimeout = \"6s\""),
+        ["tandem.toml:2: store.timeout = \"6s\": out of range 1–5 s"]
     );
 }
 

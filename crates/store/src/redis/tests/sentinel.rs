@@ -20,7 +20,8 @@ async fn after_a_failover_the_new_master_is_used() {
     let store =
         open_at(&format!("redis+sentinel://127.0.0.1:{}/tandem", sentinel.port), Duration::from_millis(500));
     assert_eq!(store.commit(write(1)).await, Ok(Committed::Stored));
-    until(replica.port, &["DBSIZE"], |said| said.contains("int(2)")).await;
+    let call = format!("{{test:b07}}:call:{}", "01".repeat(12));
+    until(replica.port, &["EXISTS", &call], |said| said.contains("int(1)")).await;
     master.kill();
     write_until_stored(&store, 2).await;
     let stored = store.load(write(2).key).await.expect("loaded").expect("stored");
