@@ -4,7 +4,9 @@ use crate::sipp::{Scenario, Sipp};
 use crate::switch::Switch;
 use crate::until::{SOON, until};
 use crate::wire::Wire;
+use humantime::parse_rfc3339;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 impl Switch {
     /// A gateway as the API shows it.
@@ -37,6 +39,32 @@ fn a_gateway_publishes_refreshes_modifies_and_removes_its_state() {
     let stranger = Scenario::of("stranger_publishes");
     wire.call_from_stranger(&switch, stranger).succeeds();
     switch.stop();
+}
+
+#[test]
+fn a_gateway_whose_publication_lapses_is_unavailable_within_a_second() {
+    let mut wire = Wire::new();
+    let first = wire.gateway_at("first", "");
+    let second = wire.gateway_at("second", "");
+    let switch = wire.start();
+    let publisher = Scenario::of("gateway_publishes_once").calling("first");
+    Sipp::caller(&wire.place, *first.ip(), switch.sip, &publisher).succeeds();
+    assert_eq!(switch.gateway("first")["state"], "available");
+    let shown = until("its publication has lapsed", Duration::from_secs(40), || {
+        Some(switch.gateway("first")).filter(|gateway| gateway["state"] == "unavailable")
+    });
+    assert_eq!(shown["why"], "its publication has lapsed");
+    assert_eq!(shown["publication"]["standing"], "lapsed");
+    let time = |shown: &Value| parse_rfc3339(shown.as_str().expect("a time")).expect("of RFC 3339");
+    let (lapsed, changed) = (time(&shown["publication"]["expires_at"]), time(&shown["changed_at"]));
+    let late = changed.duration_since(lapsed).expect("not before it lapses");
+    assert!(late <= Duration::from_secs(1), "{late:?}");
+    assert_eq!(switch.metric("tandem_gateway_publications_lapsed_total", "first"), 1.0);
+    assert!(switch.log().contains("the gateway gets no calls"), "a line in the log");
+    let mut second = Sipp::gateway(&wire.place, "second", second, &Scenario::of("gateway_answers"));
+    wire.call(&switch, Scenario::of("caller_hangs_up")).succeeds();
+    second.succeeds();
+    assert_eq!(switch.only_cdr().attempts(), [("second", Some(200))], "no call was wasted on the first");
 }
 
 #[test]

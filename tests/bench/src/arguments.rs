@@ -20,8 +20,8 @@ pub(crate) struct Arguments {
     #[arg(value_enum)]
     pub(crate) parts: Vec<Part>,
 
-    /// Own servers of this tool to measure: tandem, kamailio (as Debian ships it), kamailio-fm (with the
-    /// quickest of its allocators). The first of all servers is what others are compared
+    /// Own servers of this tool to measure: tandem, tandem-redis (with its state in Redis, whose own CPU time is not
+    /// counted), kamailio (as Debian ships it), kamailio-fm (with the quickest of its allocators). The first of all servers is what others are compared
     /// with.
     #[arg(long, value_delimiter = ',', default_value = "tandem,kamailio,kamailio-fm", value_name = "NAMES")]
     pub(crate) servers: Vec<String>,
@@ -85,6 +85,10 @@ pub(crate) struct Arguments {
     /// nat: for how many periods of 30 s their keep-alives are watched.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), value_name = "PERIODS")]
     pub(crate) nat_periods: u32,
+
+    /// nat: endpoints that are more than a configured pace can serve in time.
+    #[arg(long, default_value_t = 10_000, value_name = "ENDPOINTS")]
+    pub(crate) crowd: u32,
 
     /// rate: the first rate that is tried.
     #[arg(long, default_value_t = 1000, value_name = "RATE")]

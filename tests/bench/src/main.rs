@@ -48,6 +48,8 @@ fn run(arguments: Arguments) -> Result<()> {
         core: arguments.server_core,
         registrar: Registrar::Off,
         phones: arguments.phones,
+        redis_core: arguments.generator_core,
+        parameters: String::new(),
     };
     let mut versions: BTreeMap<String, String> =
         servers.iter().map(|server| (server.name.clone(), lab.version(server))).collect();

@@ -5,7 +5,7 @@ use crate::bench::{Bench, say};
 use crate::load::{DOMAIN, SERVER};
 use crate::measure::statistics::percentile;
 use crate::report::{Better, Subject};
-use crate::servers::{Registrar, Server};
+use crate::servers::{Registrar, Running, Server};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::libc::{in_addr, in_pktinfo};
@@ -33,22 +33,110 @@ const PERIOD: Duration = Duration::from_secs(30);
 /// How often all endpoints are asked to register that have not.
 const ROUNDS: u32 = 5;
 
+/// The pace of the crowd's keep-alives: 6 000 a period.
+const SLOW_PACE: &str =
+    "SS_SIP_NAT_KEEP_ALIVE_SEND_ONE_TIME = 100\nSS_SIP_NAT_KEEP_ALIVE_SEND_INTERVAL = 500";
+/// What that pace serves a second.
+const SLOW_PER_SECOND: u32 = 200;
+/// How long a server may take to come up again.
+const RESTART_MAX: Duration = Duration::from_secs(10);
+
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     for repetition in 1..=bench.arguments.repetitions {
         // Nobody else has these parameters.
-        for server in bench.turns(repetition).into_iter().filter(|server| server.name == "tandem") {
+        for server in bench.turns(repetition).into_iter().filter(Server::is_tandem) {
             bench.attempt(Part::Nat, &server, repetition, |bench| measure(bench, &server, repetition));
+            if server.name == "tandem" {
+                bench.attempt(Part::Nat, &server, repetition, |bench| crowd(bench, &server, repetition));
+            }
         }
+    }
+    Ok(())
+}
+
+/// Starts a server at which so many endpoints may register.
+fn start(bench: &mut Bench, server: &Server, endpoints: u32, parameters: &str) -> Result<Running> {
+    (bench.lab.registrar, bench.lab.phones) = (Registrar::Open, endpoints);
+    bench.lab.parameters = parameters.to_owned();
+    let running = bench.start(server, &[]);
+    bench.lab.registrar = Registrar::Off;
+    bench.lab.parameters.clear();
+    running
+}
+
+/// More endpoints than the configured pace serves in a period: all have their turn, in order, each round as long as the
+/// pace makes it.
+fn crowd(bench: &mut Bench, server: &Server, repetition: u32) -> Result<()> {
+    let endpoints = bench.arguments.crowd;
+    let _running = start(bench, server, endpoints, SLOW_PACE)?;
+    let mut far = FarSide::new(endpoints)?;
+    far.register()?;
+    let round = Duration::from_secs((endpoints / SLOW_PER_SECOND).into()).max(PERIOD);
+    far.listen(round + Duration::from_secs(1))?;
+    far.begin();
+    let begun = Instant::now();
+    far.listen(round * 2)?;
+    far.gaps.sort_unstable();
+    let silent = far.silent_longer_than(round + Duration::from_secs(2), begun);
+    let of = |share| percentile(&far.gaps, share).map_or(f64::NAN, |gap| gap.as_secs_f64());
+    let [least, p50, most] = [0.0, 0.5, 1.0].map(of);
+    let largest = far.batches.iter().copied().max().unwrap_or(0);
+    let line = format!(
+        "{endpoints} endpoints at {SLOW_PER_SECOND} keep-alives/s: gaps {least:.1}–{most:.1} s, p50 {p50:.1} s, \
+         {silent} in silence; batches at most {largest}"
+    );
+    say(Part::Nat, repetition, &server.name, &line);
+    let what = json!({ "crowd": endpoints, "gap_least_s": least, "gap_p50_s": p50, "gap_most_s": most,
+        "silent": silent, "largest_batch": largest });
+    bench.report.measured(Part::Nat, &server.name, repetition, what);
+    let name = format!("longest gap, {endpoints} endpoints at {SLOW_PER_SECOND} keep-alives/s");
+    let subject = Subject { part: Part::Nat, name, unit: "s", better: Better::Lower, decimals: 1 };
+    bench.report.value(&subject, &server.name, repetition, most);
+    Ok(())
+}
+
+/// A restart of the server, whose store has the bindings: each endpoint goes on getting its keep-alives.
+fn restart(
+    bench: &mut Bench,
+    (server, running): (&Server, &mut Running),
+    far: &mut FarSide,
+    repetition: u32,
+) -> Result<()> {
+    far.begin();
+    let begun = Instant::now();
+    running.restart()?;
+    let came_up = begun.elapsed();
+    if came_up > RESTART_MAX {
+        bail!("it took {came_up:?} to start again");
+    }
+    far.listen((PERIOD * 2 + Duration::from_secs(2)).saturating_sub(came_up))?;
+    far.gaps.sort_unstable();
+    let silent = far.silent_longer_than(PERIOD + Duration::from_secs(2), begun + came_up);
+    let of = |share| percentile(&far.gaps, share).map_or(f64::NAN, |gap| gap.as_secs_f64() * 1e3);
+    let [p99, most] = [0.99, 1.0].map(of);
+    let largest = far.batches.iter().copied().max().unwrap_or(0);
+    let line = format!(
+        "restarted within {} ms: gap p99 {p99:.0} ms, longest {most:.0} ms, {silent} in silence; batches at most {largest}",
+        came_up.as_millis()
+    );
+    say(Part::Nat, repetition, &server.name, &line);
+    let what = json!({ "restart_ms": came_up.as_millis(), "gap_p99_ms": p99, "gap_most_ms": most,
+        "silent": silent, "largest_batch": largest });
+    bench.report.measured(Part::Nat, &server.name, repetition, what);
+    for (name, unit, value) in [
+        ("gap between two keep-alives across a restart, p99", "ms", p99),
+        ("largest batch of keep-alives after a restart", "count", largest as f64),
+    ] {
+        let name = format!("{name}, {} endpoints", bench.arguments.endpoints);
+        let subject = Subject { part: Part::Nat, name, unit, better: Better::Lower, decimals: 0 };
+        bench.report.value(&subject, &server.name, repetition, value);
     }
     Ok(())
 }
 
 fn measure(bench: &mut Bench, server: &Server, repetition: u32) -> Result<()> {
     let endpoints = bench.arguments.endpoints;
-    (bench.lab.registrar, bench.lab.phones) = (Registrar::Open, endpoints);
-    let running = bench.start(server, &[]);
-    bench.lab.registrar = Registrar::Off;
-    let running = running?;
+    let mut running = start(bench, server, endpoints, "")?;
     let mut far = FarSide::new(endpoints)?;
     let before = running.memory()?;
     far.register()?;
@@ -94,6 +182,9 @@ fn measure(bench: &mut Bench, server: &Server, repetition: u32) -> Result<()> {
         let name = format!("{name}, {endpoints} endpoints");
         let subject = Subject { part: Part::Nat, name, unit, better: Better::Lower, decimals };
         bench.report.value(&subject, &server.name, repetition, value);
+    }
+    if server.survives_a_restart() {
+        restart(bench, (server, &mut running), &mut far, repetition)?;
     }
     Ok(())
 }

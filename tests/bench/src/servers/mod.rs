@@ -1,6 +1,7 @@
 //! The servers under test: how each is configured, started, watched and ended.
 
 mod kamailio;
+mod redis;
 mod tandem;
 
 use crate::load::{CALLEE, CALLER, SERVER};
@@ -31,24 +32,41 @@ pub(crate) struct Server {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Tandem,
+    /// The same, with its state in a Redis of its own, which is not part of what is measured.
+    TandemRedis,
     Kamailio(kamailio::Allocator),
     /// A shell command.
     Other(String),
 }
 
+impl Server {
+    /// Whether it is a Tandem, which has parameters that nobody else has.
+    pub(crate) fn is_tandem(&self) -> bool {
+        matches!(self.kind, Kind::Tandem | Kind::TandemRedis)
+    }
+
+    /// Whether what it knows outlives it.
+    pub(crate) fn survives_a_restart(&self) -> bool {
+        self.kind == Kind::TandemRedis
+    }
+}
+
 impl FromStr for Server {
     type Err = String;
 
-    /// `tandem`, `kamailio`, `kamailio-fm` or `NAME=COMMAND`.
+    /// `tandem`, `tandem-redis`, `kamailio`, `kamailio-fm` or `NAME=COMMAND`.
     fn from_str(text: &str) -> Result<Server, String> {
         let (name, kind) = match (text, text.split_once('=')) {
             ("tandem", _) => (text, Kind::Tandem),
+            ("tandem-redis", _) => (text, Kind::TandemRedis),
             ("kamailio", _) => (text, Kind::Kamailio(kamailio::Allocator::Default)),
             ("kamailio-fm", _) => (text, Kind::Kamailio(kamailio::Allocator::Quickest)),
             (_, Some((name, command))) if !name.is_empty() && !command.is_empty() => {
                 (name, Kind::Other(command.to_owned()))
             }
-            _ => return Err("neither tandem, kamailio, kamailio-fm nor NAME=COMMAND".to_owned()),
+            _ => {
+                return Err("neither tandem, tandem-redis, kamailio, kamailio-fm nor NAME=COMMAND".to_owned());
+            }
         };
         Ok(Server { name: name.to_owned(), kind })
     }
@@ -67,6 +85,10 @@ pub(crate) struct Lab {
     pub(crate) registrar: Registrar,
     /// How many.
     pub(crate) phones: u32,
+    /// The core that Redis is pinned to, which the generator has, too.
+    pub(crate) redis_core: usize,
+    /// Lines of Tandem's `[parameters]`.
+    pub(crate) parameters: String,
 }
 
 /// What a server asks of phones.
@@ -96,24 +118,22 @@ impl Lab {
         }
         fs::create_dir_all(&folder)?;
         let folder = folder.canonicalize()?;
+        let redis = match server.kind {
+            Kind::TandemRedis => Some(redis::Redis::start(&folder, self.redis_core)?),
+            Kind::Tandem | Kind::Kamailio(_) | Kind::Other(_) => None,
+        };
         let command = match &server.kind {
-            Kind::Tandem => tandem::command(self, &folder)?,
+            Kind::Tandem => tandem::command(self, &folder, "memory:")?,
+            Kind::TandemRedis => tandem::command(self, &folder, redis::URL)?,
             Kind::Kamailio(allocator) => kamailio::command(self, *allocator, &folder)?,
             Kind::Other(command) => ["sh", "-c", &format!("exec {command}")].map(str::to_owned).to_vec(),
         };
         let log = folder.join("log");
-        let output = File::create(&log)?;
-        let child = Command::new("taskset")
-            .args(["-c", &self.core.to_string()])
-            .args(wrapper)
-            .args(&command)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .context("cannot start taskset")?;
+        let core = ["taskset", "-c", &self.core.to_string()].map(str::to_owned);
+        let command = [&core[..], wrapper, &command].concat();
+        let child = spawn(&command, &log)?;
         let pid = i32::try_from(child.id())?;
-        let mut running = Running { name: server.name.clone(), child, pid, log };
+        let mut running = Running { name: server.name.clone(), command, child, pid, log, _redis: redis };
         running.wait_until_it_listens()?;
         Ok(running)
     }
@@ -122,6 +142,7 @@ impl Lab {
     pub(crate) fn version(&self, server: &Server) -> String {
         match &server.kind {
             Kind::Tandem => tandem::version(self),
+            Kind::TandemRedis => format!("{}, {}", tandem::version(self), redis::version()),
             Kind::Kamailio(_) => kamailio::version(),
             Kind::Other(command) => command.clone(),
         }
@@ -138,9 +159,12 @@ pub(crate) fn first_line(program: &Path, arguments: &[&str]) -> String {
 /// A server that runs; dropped, it is ended.
 pub(crate) struct Running {
     pub(crate) name: String,
+    command: Vec<String>,
     child: Child,
     pid: i32,
     log: PathBuf,
+    /// Ends after the server.
+    _redis: Option<redis::Redis>,
 }
 
 impl Running {
@@ -154,6 +178,17 @@ impl Running {
     /// It is gone.
     pub(crate) fn memory(&self) -> Result<Memory> {
         memory(self.pid).with_context(|| self.last_words())
+    }
+
+    /// Ends it in good order and starts it again, with its configuration and its store as they are.
+    ///
+    /// # Errors
+    /// It does not come up again.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.stop();
+        self.child = spawn(&self.command, &self.log)?;
+        self.pid = i32::try_from(self.child.id())?;
+        self.wait_until_it_listens()
     }
 
     /// Asks it to leave, twice, and then makes it. Only processes that it started are touched.
@@ -215,6 +250,19 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Starts a command, with all that it says in a file.
+fn spawn(command: &[String], log: &Path) -> Result<Child> {
+    let output = File::options().create(true).append(true).open(log)?;
+    let (program, arguments) = command.split_first().context("no command")?;
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))
 }
 
 /// Fails early and clearly if an address of the bench is taken.

@@ -1,4 +1,4 @@
-//! Tandem as an operator runs it: one customer, one vendor, the memory store, CDRs into a file.
+//! Tandem as an operator runs it: one customer, one vendor, CDRs into a file, its state in memory or in Redis.
 
 use super::{Lab, Registrar, first_line};
 use crate::load::{CALLEE, CALLER, DOMAIN, PASSWORD, SERVER};
@@ -6,15 +6,15 @@ use anyhow::Result;
 use std::fs;
 use std::path::Path;
 
-pub(super) fn command(lab: &Lab, folder: &Path) -> Result<Vec<String>> {
+pub(super) fn command(lab: &Lab, folder: &Path, store: &str) -> Result<Vec<String>> {
     let binary = lab.tandem.canonicalize()?;
     let config = folder.join("tandem.toml");
-    fs::write(&config, configuration(folder) + &registrar(lab))?;
+    fs::write(&config, configuration(lab, folder, store) + &registrar(lab))?;
     let parts = [&binary, Path::new("run"), Path::new("--config"), &config];
     Ok(parts.iter().map(|part| part.display().to_string()).collect())
 }
 
-fn configuration(folder: &Path) -> String {
+fn configuration(lab: &Lab, folder: &Path, store: &str) -> String {
     // The admission limits stay out of the way; the system's is a million.
     format!(
         r#"[node]
@@ -25,11 +25,13 @@ bind = "{SERVER}"
 [limits]
 max_calls = 1000000
 [store]
-url = "memory:"
+url = "{store}"
 [admin]
 bind = "127.0.0.1:5061"
 [cdr]
 sinks = [{{ type = "jsonl", path = "{cdrs}" }}]
+[parameters]
+{parameters}
 [[mapping_gateway]]
 name = "caller"
 sources = ["{caller}"]
@@ -38,6 +40,7 @@ name = "callee"
 address = "{CALLEE}"
 prefixes = [""]
 "#,
+        parameters = lab.parameters,
         cdrs = folder.join("cdr.jsonl").display(),
         caller = CALLER.ip(),
     )
