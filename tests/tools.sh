@@ -28,5 +28,6 @@ test_tools() {
     need nft nftables
     need ip iproute2
     need redis-server redis-server
+    need redis-cli redis-tools
     cargo_tool nextest
 }

@@ -28,7 +28,7 @@ fn run(command: &mut Command) -> Said {
 }
 
 fn tandem(place: &Place, arguments: &[&str]) -> Said {
-    run(binary(place).args(arguments))
+    run(binary(&place.folder).args(arguments))
 }
 
 /// The configuration in the test's folder.
@@ -53,7 +53,8 @@ fn every_preset_is_a_configuration_that_check_accepts_without_a_warning() {
         assert!(checked.out.contains("SS_SIP_SESSION_TTL"), "{preset}: {}", checked.out);
         assert!(checked.out.contains("valid, with 0 warning(s)"), "{preset}: {}", checked.out);
     }
-    let unknown = binary(&place).args(["init", "--preset", "retail"]).output().expect("the binary runs");
+    let unknown =
+        binary(&place.folder).args(["init", "--preset", "retail"]).output().expect("the binary runs");
     assert_eq!(unknown.status.code(), Some(2), "a wrong use of the command line");
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("retail-prepaid"), "the presets are listed");
 }
@@ -112,7 +113,7 @@ fn a_port_that_is_taken_is_named() {
 fn the_environment_overrides_the_file_and_is_checked_like_it() {
     let place = Place::new();
     write(&place, "[parameters]\nSS_SIP_TIMEOUT_INVITE = 5\n[[listen]]\nbind = \"127.0.0.1:5060\"\n");
-    let with = |name: &str, value: &str| run(binary(&place).args(CHECK).env(name, value));
+    let with = |name: &str, value: &str| run(binary(&place.folder).args(CHECK).env(name, value));
     let invite = |said: &Said| {
         let line = said.out.lines().find(|line| line.contains(" SS_SIP_TIMEOUT_INVITE "));
         line.unwrap_or_else(|| panic!("{} {}", said.out, said.err)).to_owned()
@@ -137,7 +138,7 @@ fn the_environment_overrides_the_file_and_is_checked_like_it() {
     }
     use std::os::unix::ffi::OsStrExt;
     let foreign = std::ffi::OsStr::from_bytes(b"caf\xe9");
-    let said = run(binary(&place).args(CHECK).env("PLACE", foreign));
+    let said = run(binary(&place.folder).args(CHECK).env("PLACE", foreign));
     assert!(said.ok, "{}", said.err);
 }
 
@@ -146,7 +147,7 @@ fn the_environment_overrides_the_file_and_is_checked_like_it() {
 fn a_reader_that_has_seen_enough_is_no_error() {
     let place = Place::new();
     for command in [["check"].as_slice(), &["init"]] {
-        let mut child = binary(&place)
+        let mut child = binary(&place.folder)
             .args(command)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -186,7 +187,7 @@ fn calls_and_gateways_are_listed_and_a_call_is_hung_up() {
     let mut caller = wire.call(&switch, Scenario::of("caller_is_hung_up_on"));
     let id = switch.call_in("answered");
     let api = switch.api();
-    let ask = |arguments: &[&str]| run(binary(&wire.place).args(arguments).args(["--api", &api]));
+    let ask = |arguments: &[&str]| run(binary(&wire.place.folder).args(arguments).args(["--api", &api]));
     let calls = ask(&["calls"]).out;
     let row = calls.lines().nth(1).unwrap_or_else(|| panic!("{calls}"));
     for wanted in [&id, "answered", "4930111", "4420", "customer", "vendor", "PCMA"] {
@@ -231,12 +232,12 @@ fn a_token_opens_the_api_to_the_commands() {
             place.port()
         ),
     );
-    let mut command = binary(&place);
+    let mut command = binary(&place.folder);
     command.args(RUN);
     let mut switch = Process::start("tandem", command, &place.folder, Vec::new());
     let url = format!("http://{admin}");
     let ask = |token: Option<&str>| {
-        let mut command = binary(&place);
+        let mut command = binary(&place.folder);
         command.args(["calls", "--api", &url]);
         if let Some(token) = token {
             command.env("TANDEM_TOKEN", token);

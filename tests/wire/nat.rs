@@ -103,7 +103,7 @@ impl Scene {
              [parameters]\n{parameters}\n"
         );
         fs::write(&file, text).expect("the test's folder is writable");
-        let switch = binary(&place);
+        let switch = binary(&place.folder);
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &network.switch]).arg(switch.get_program());
         command.arg("run").arg("--config").arg(&file).current_dir(&place.folder);

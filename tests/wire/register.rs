@@ -51,7 +51,7 @@ fn phones_register_over_udp_and_tcp() {
     assert_eq!(registered(&switch), expected);
     // As an operator sees and removes them.
     let tandem = |arguments: &[&str]| {
-        let mut command: Command = binary(&wire.place);
+        let mut command: Command = binary(&wire.place.folder);
         let said = command.args(arguments).args(["--api", &switch.api()]).output().expect("the binary runs");
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8(said.stdout).expect("text")

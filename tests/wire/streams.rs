@@ -75,8 +75,9 @@ fn check_reads_the_certificates() {
     let place = Place::new();
     let text = "[[listen]]\ntransport = \"tls\"\nbind = \"127.0.0.1:5061\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
     fs::write(place.folder.join("tandem.toml"), text).expect("the test's folder is writable");
-    let check =
-        || binary(&place).args(["check", "--config", "tandem.toml"]).output().expect("the binary runs");
+    let check = || {
+        binary(&place.folder).args(["check", "--config", "tandem.toml"]).output().expect("the binary runs")
+    };
     let said = check();
     let why = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.code() == Some(1) && why.contains("listen[0]") && why.contains("cert.pem"), "{why}");

@@ -8,7 +8,7 @@ use crate::until::{SOON, until};
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddrV4;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -41,12 +41,23 @@ impl Switch {
     ) -> Switch {
         let sip = SocketAddrV4::new(place.switch, place.port());
         let admin = SocketAddrV4::new(place.switch, place.port());
-        let (file, cdrs) = (place.folder.join("tandem.toml"), place.folder.join("cdr.jsonl"));
+        let cdrs = place.folder.join("cdr.jsonl");
         let text = configuration(sip, admin, &cdrs.display().to_string());
+        Switch::start_in(&place.folder, (sip, admin), options, &text)
+    }
+
+    /// Starts the binary in a folder, where its CDRs are expected in `cdr.jsonl`; it is ready when this returns.
+    pub(crate) fn start_in(
+        folder: &Path,
+        (sip, admin): (SocketAddrV4, SocketAddrV4),
+        options: &[&str],
+        text: &str,
+    ) -> Switch {
+        let (file, cdrs) = (folder.join("tandem.toml"), folder.join("cdr.jsonl"));
         fs::write(&file, text).expect("the test's folder is writable");
-        let mut command = binary(place);
+        let mut command = binary(folder);
         command.arg("run").arg("--config").arg(&file).args(options).env("RUST_BACKTRACE", "1");
-        let process = Process::start("tandem", command, &place.folder, vec![file, cdrs.clone()]);
+        let process = Process::start("tandem", command, folder, vec![file, cdrs.clone()]);
         let mut switch = Switch { process, admin, sip, cdrs };
         until("the switch is ready", SOON, || {
             assert_eq!(switch.process.ended(), None, "the switch ended at its start");
@@ -157,9 +168,9 @@ impl Switch {
 }
 
 /// The binary, in the test's folder. Nothing of the environment that runs the tests may configure it.
-pub(crate) fn binary(place: &Place) -> Command {
+pub(crate) fn binary(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
-    command.current_dir(&place.folder);
+    command.current_dir(folder);
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("TANDEM_") || name.starts_with("SS_"))
     {

@@ -1,6 +1,7 @@
 //! Calls to endpoints: whose a number or URI is, and where its bindings lead.
 
 use crate::listeners;
+use crate::nat::is_out_of_reach;
 use crate::registrar_actor::Reply;
 use crate::shared::Shared;
 use std::collections::BTreeMap;
@@ -103,7 +104,8 @@ impl Shared {
         }
         let mut bindings = bindings.await.ok()?;
         // What does not hear us is called after all others.
-        for binding in bindings.iter_mut().filter(|binding| self.nat.is_unreachable(binding)) {
+        let is_deaf = |binding: &Binding| self.nat.is_unreachable(binding) || is_out_of_reach(binding);
+        for binding in bindings.iter_mut().filter(|binding| is_deaf(binding)) {
             binding.q = 0;
         }
         Some(bindings)

@@ -33,6 +33,7 @@ mod publishers;
 mod registrants;
 mod registrar;
 mod registrar_actor;
+mod registrar_follow;
 mod registration;
 mod shared;
 mod stateless;

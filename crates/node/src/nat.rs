@@ -1,10 +1,12 @@
 //! Endpoints behind NATs: who they are, and which of them cannot be reached.
 
+use crate::lease::Lease;
 use crate::nat_endpoint::{NatMessage, NatReport};
 use crate::nat_pacer::PacerMessage;
 use crate::shared::Shared;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use parking_lot::RwLock;
 use ractor::{ActorCell, ActorRef, call_t};
 use std::collections::HashMap;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tandem_sip::flow::Flow;
-use tandem_sip::time::{Now, Wall};
+use tandem_sip::time::{Mono, Now, Wall};
 use tandem_switch::keepalive::KeepAlive;
 use tandem_switch::registrar::Binding;
 
@@ -56,11 +58,14 @@ pub(crate) struct Nat {
     gone_to: AtomicU64,
     /// Each endpoint is linked to one of them.
     pub(crate) supervisors: OnceLock<Vec<ActorCell>>,
+    /// Of each listener, whether this node sends the keep-alives from its address: nodes can share one.
+    leases: Vec<Lease>,
 }
 
 impl Nat {
-    pub(crate) fn new(rules: Option<KeepAlive>, started: Now) -> Self {
+    pub(crate) fn new(rules: Option<KeepAlive>, started: Now, leases: Vec<Lease>) -> Self {
         Self {
+            leases,
             rules,
             started,
             endpoints: RwLock::default(),
@@ -68,6 +73,11 @@ impl Nat {
             gone_to: AtomicU64::new(0),
             supervisors: OnceLock::new(),
         }
+    }
+
+    /// Whether this node sends the keep-alives of a flow's listener.
+    pub(crate) fn is_sender(&self, flow: &Flow, now: Mono) -> bool {
+        self.leases.get(usize::from(flow.listener)).is_none_or(|lease| lease.is_ours(now))
     }
 
     /// Whether what is sent to an endpoint does not arrive there. Its next REGISTER says where it is.
@@ -130,15 +140,54 @@ impl Nat {
 }
 
 impl Shared {
+    /// How far the keep-alives had come when they were sent last from where this node listens; `None` if that is not known.
+    pub(crate) async fn keep_alives_gone_to(&self) -> Option<Wall> {
+        if !self.store.is_shared() {
+            return None;
+        }
+        let mut earliest: Option<u64> = None;
+        for lease in &self.nat.leases {
+            let progress = lease.progress(self).await.filter(|progress| *progress > 0);
+            earliest = earliest.into_iter().chain(progress).min();
+        }
+        earliest.map(Wall)
+    }
+
+    /// Keeps the leases of keep-alives, as long as the node runs.
+    pub(crate) async fn keep_nat_leases(&self) {
+        if !self.store.is_shared() || self.nat.rules.is_none() || !self.registrar.is_open() {
+            return;
+        }
+        let gone_to = || self.nat.gone_to.load(Ordering::Relaxed);
+        let taken = |progress: Option<u64>| {
+            if let Some(progress) = progress.filter(|progress| *progress > 0) {
+                self.nat.tell_pacer(PacerMessage::TakenOver(Wall(progress)));
+            }
+        };
+        join_all(self.nat.leases.iter().map(|lease| lease.keep(self, gone_to, taken))).await;
+    }
+
+    /// Gives the leases of keep-alives back.
+    pub(crate) async fn give_nat_leases_back(&self) {
+        let gone_to = self.nat.gone_to.load(Ordering::Relaxed);
+        join_all(self.nat.leases.iter().map(|lease| lease.give_back(self, gone_to))).await;
+    }
+
     /// The time by which keep-alives go.
     pub(crate) fn keep_alive_time(&self) -> Wall {
         self.nat.started.to_wall(self.clock.mono())
     }
 }
 
-/// Whether keep-alives go to a binding: behind a proxy it is the proxy's business.
+/// Whether keep-alives go to a binding: behind a proxy it is the proxy's business, and at an address of another node that
+/// node's.
 pub(crate) fn is_kept_alive(binding: &Binding) -> bool {
-    binding.nat && binding.path.is_empty()
+    binding.nat && binding.path.is_empty() && !binding.elsewhere
+}
+
+/// Whether only another node has the way to a binding: through a NAT, or by a connection.
+pub(crate) fn is_out_of_reach(binding: &Binding) -> bool {
+    binding.elsewhere && (binding.nat || binding.flow.transport.is_reliable()) && binding.path.is_empty()
 }
 
 /// What keeps a connection open: an empty line, which SIP ignores (RFC 3261 §7.5).

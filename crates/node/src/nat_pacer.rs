@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::flow::Flow;
-use tandem_sip::time::Wall;
+use tandem_sip::time::{Now, Wall};
 use tandem_switch::keepalive::{Due, KeepAlive, Schedule};
 use tandem_switch::registrar::{Aor, Binding};
 use tokio::sync::broadcast::Receiver;
@@ -38,6 +38,8 @@ pub(crate) enum PacerMessage {
     Missed(RpcReplyPort<()>),
     /// The socket had no room for an endpoint's keep-alive.
     Again(Flow),
+    /// Keep-alives from an address are sent from here now; whoever sent them had come so far.
+    TakenOver(Wall),
 }
 
 pub(crate) struct NatPacer {
@@ -128,6 +130,7 @@ impl Actor for NatPacer {
                 let _ = reply.send(());
             }
             PacerMessage::Again(flow) => pacing.schedule.again(flow),
+            PacerMessage::TakenOver(gone_to) => pacing.go_back_to(gone_to),
         }
         pacing.set_wake();
         Ok(())
@@ -144,12 +147,12 @@ impl Pacing {
             }
         }
         // Somebody registers all the time, so that the process before this one was there until the last did.
+        let gone_to = match self.shared.nat.gone_to() {
+            Some(gone_to) => Some(gone_to),
+            None => self.shared.keep_alives_gone_to().await,
+        };
         let now = self.shared.keep_alive_time();
-        let gone_to = self.shared.nat.gone_to().or(latest).unwrap_or(now);
-        self.schedule = Schedule::new(self.rules.pace, gone_to, now);
-        self.users.keys().for_each(|flow| {
-            self.schedule.insert_known(*flow);
-        });
+        self.schedule_from(gone_to.or(latest).unwrap_or(now));
         self.shared
             .metrics
             .keep_alive_ceiling
@@ -157,6 +160,21 @@ impl Pacing {
         self.note_size();
         self.set_wake();
         Ok(())
+    }
+
+    /// Everybody has had their turns until then.
+    fn schedule_from(&mut self, gone_to: Wall) {
+        self.schedule = Schedule::new(self.rules.pace, gone_to, self.shared.keep_alive_time());
+        self.users.keys().for_each(|flow| {
+            self.schedule.insert_known(*flow);
+        });
+    }
+
+    /// Makes up for what nobody has sent since then.
+    fn go_back_to(&mut self, gone_to: Wall) {
+        if gone_to < self.schedule.gone_to() {
+            self.schedule_from(gone_to);
+        }
     }
 
     /// Reads all bindings from the store. When the last of them was registered.
@@ -261,7 +279,7 @@ impl Pacing {
 
     async fn send_batch(&mut self) -> Result<(), ActorProcessingErr> {
         let batch = self.schedule.batch(self.shared.keep_alive_time());
-        let wall = self.shared.clock.now().wall;
+        let Now { wall, mono } = self.shared.clock.now();
         for (count, Due { flow, late }) in batch.into_iter().enumerate() {
             if count % AT_A_TIME == AT_A_TIME - 1 {
                 tokio::task::yield_now().await;
@@ -269,6 +287,9 @@ impl Pacing {
             // Its registration may have lapsed without our being told.
             if self.leave(&flow, |user| user.expires <= wall) {
                 self.schedule.remove(&flow);
+                continue;
+            }
+            if !self.shared.nat.is_sender(&flow, mono) {
                 continue;
             }
             self.shared.metrics.keep_alive_lateness.observe(late);

@@ -14,6 +14,7 @@ use crate::faults::{Fault, Faults};
 use crate::gateway_actor::{GatewayHandle, GatewayMessage, GatewayReport};
 use crate::gateway_care::CareMessage;
 use crate::guards::Guards;
+use crate::lease::Lease;
 use crate::listeners::{self, Listener};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
@@ -25,6 +26,7 @@ use crate::overload::{self, Overload};
 use crate::publications;
 use crate::registrants;
 use crate::registrar::Registrar;
+use crate::registrar_follow;
 use crate::shared::Shared;
 use crate::supervisors::{Child, Keeper, NodeSupervisor, Supervisor};
 use crate::tap::Tap;
@@ -111,12 +113,8 @@ pub struct Node {
     /// Closed when the root has gone.
     root_lives: watch::Receiver<()>,
     sinks: Arc<Sinks>,
-    wheel: JoinHandle<()>,
-    measuring: JoinHandle<()>,
-    look_ups: JoinHandle<()>,
-    certificates: JoinHandle<()>,
-    publications: JoinHandle<()>,
-    registrants: JoinHandle<()>,
+    /// What runs beside the actors, as long as the node does.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// How a node stopped.
@@ -182,6 +180,7 @@ impl Node {
         let name: Arc<str> = name.into();
         let hint = hint_of(&name);
         let locations = Locations::new(config, &offers(&listeners), clock, &metrics)?;
+        let nat_leases = nat_leases(&listeners, &name, store.is_shared());
         let shared = Arc::new(Shared {
             owner: Owner { node: name.clone(), boot },
             hint,
@@ -209,7 +208,7 @@ impl Node {
             overload: Overload::default(),
             authenticator: Authenticator::new(config, hint, digest_keys, clock.now(), &metrics),
             registrar: Registrar::new(config),
-            nat: Nat::new(config.parameters.keep_alive(), clock.now()),
+            nat: Nat::new(config.parameters.keep_alive(), clock.now(), nat_leases),
             nodes: Nodes::default(),
             metrics,
             draining: AtomicBool::new(false),
@@ -222,27 +221,8 @@ impl Node {
         let sinks = Arc::new(Sinks::of(&config.cdr.sinks));
         let (alive, root_lives) = watch::channel(());
         let root = start_tree(&shared, &sinks, alive).await?;
-        let wheel = tokio::spawn(turn_wheel(shared.clone()));
-        let measuring = tokio::spawn(overload::measure(shared.clone()));
-        let look_ups = tokio::spawn({
-            let shared = shared.clone();
-            async move { shared.locations.run().await }
-        });
-        let certificates = tokio::spawn(watch_certificates(shared.clone()));
-        let publications = tokio::spawn(publications::follow(shared.clone()));
-        let registrants = tokio::spawn(registrants::follow(shared.clone()));
-        Ok(Self {
-            shared,
-            root,
-            root_lives,
-            sinks,
-            wheel,
-            measuring,
-            look_ups,
-            certificates,
-            publications,
-            registrants,
-        })
+        let tasks = start_tasks(&shared);
+        Ok(Self { shared, root, root_lives, sinks, tasks })
     }
 
     /// The node's name.
@@ -478,15 +458,12 @@ impl Node {
             socket.close();
         }
         let cdrs_lost = self.sinks.close(&self.shared).await;
-        self.wheel.abort();
-        self.measuring.abort();
-        self.look_ups.abort();
-        self.certificates.abort();
-        self.publications.abort();
-        self.registrants.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         if self.root.stop_and_wait(None, Some(FAREWELL)).await.is_err() && self.is_running() {
             tracing::warn!("the node's actors did not stop in time");
         }
+        // Without that others wait until it stands still.
+        let _ = tokio::time::timeout(FAREWELL, self.shared.give_nat_leases_back()).await;
         Stopped { hung_up, cdrs_lost }
     }
 
@@ -525,6 +502,16 @@ impl Node {
 fn offers(listeners: &[Listener]) -> Offers {
     let family = |listener: &Listener| Family::of(listener.socket.local_addr().ip());
     listeners.iter().map(|listener| (listener.socket.transport(), family(listener))).collect()
+}
+
+/// Who sends keep-alives from which address: the nodes that advertise one share it.
+fn nat_leases(listeners: &[Listener], node: &str, is_shared: bool) -> Vec<Lease> {
+    let lease = |listener: &Listener| {
+        let (transport, own) = (listener.socket.transport().via_name(), listener.socket.local_addr());
+        let address = listener.advertised.as_deref().map_or_else(|| format!("{own}@{node}"), str::to_owned);
+        Lease::new(&format!("keep-alive:{transport}:{address}"), is_shared)
+    };
+    listeners.iter().map(lease).collect()
 }
 
 /// What the tokens of a gateway's own requests say.
@@ -584,6 +571,27 @@ async fn start_tree(
         ActorRuntime::spawn_linked(None, keeper, children, root.get_cell()).await?;
     }
     Ok(root)
+}
+
+fn start_tasks(shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
+    let look_ups = {
+        let shared = shared.clone();
+        async move { shared.locations.run().await }
+    };
+    let leases = {
+        let shared = shared.clone();
+        async move { shared.keep_nat_leases().await }
+    };
+    vec![
+        tokio::spawn(turn_wheel(shared.clone())),
+        tokio::spawn(overload::measure(shared.clone())),
+        tokio::spawn(look_ups),
+        tokio::spawn(watch_certificates(shared.clone())),
+        tokio::spawn(publications::follow(shared.clone())),
+        tokio::spawn(registrants::follow(shared.clone())),
+        tokio::spawn(registrar_follow::follow(shared.clone())),
+        tokio::spawn(leases),
+    ]
 }
 
 /// Looks from time to time whether certificates have changed: an orchestrator that renews them tells nobody.

@@ -7,7 +7,7 @@ use ractor::ActorRef;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_store::codec::{self, CodecError};
-use tandem_store::{Document, Put, Revision, Space, Store, StoreError};
+use tandem_store::{Changed, Document, Put, Revision, Space, Store, StoreError};
 use tandem_switch::gateway::GatewayName;
 use tandem_switch::publication::Publication;
 use thiserror::Error;
@@ -130,8 +130,8 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
         };
         match changes.recv().await {
             // Any may have changed.
-            Ok(key) if key.is_empty() => shared.gateways.values().for_each(reload),
-            Ok(key) => {
+            Ok(changed) if changed.is_any() => shared.gateways.values().for_each(reload),
+            Ok(Changed { key, .. }) => {
                 shared.gateways.get(&key).into_iter().for_each(reload);
             }
             Err(RecvError::Lagged(_)) => shared.gateways.values().for_each(reload),

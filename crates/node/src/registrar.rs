@@ -68,6 +68,11 @@ impl ShardHandle {
         (**self.actor.load()).clone()
     }
 
+    /// A message will be put into the mailbox, room or not: it is an answer to one of the shard's own.
+    pub(crate) fn count_one(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A message has been taken out of the mailbox.
     pub(crate) fn took_one(&self) {
         // A message to the actor before this one may have been counted here.
@@ -76,7 +81,7 @@ impl ShardHandle {
     }
 
     /// `false` if there is no room, or no actor.
-    fn tell(&self, message: RegistrarMessage) -> bool {
+    pub(crate) fn tell(&self, message: RegistrarMessage) -> bool {
         if self.waiting.load(Ordering::Relaxed) >= SHARD_MAILBOX_MAX {
             return false;
         }
@@ -120,6 +125,11 @@ impl Registrar {
     /// Whether anybody can register.
     pub(crate) fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    /// The shard of an address of record.
+    pub(crate) fn shard(&self, aor: &Aor) -> &Arc<ShardHandle> {
+        &self.shards[self.shard_of(aor)]
     }
 
     pub(crate) fn shards(&self) -> &[Arc<ShardHandle>] {
@@ -190,7 +200,7 @@ impl Shared {
             let Some((last, _)) = page.last() else { return Ok(found) };
             after = Some(last.clone());
             for (aor, document) in page {
-                let mut bindings = decoded(&aor, &document.value, now).bindings;
+                let mut bindings = self.decoded(&aor, &document.value, now).bindings;
                 bindings.retain(|binding| wanted(&aor, binding));
                 if !bindings.is_empty() {
                     found.push((aor, bindings));
@@ -205,13 +215,37 @@ impl Shared {
     }
 }
 
-/// Bindings as the store has them, without lapsed ones. What cannot be read is logged, and is as good as none.
-pub(crate) fn decoded(aor: &str, value: &[u8], now: Wall) -> Bindings {
-    let mut bindings = codec::decode::<Bindings>(value).unwrap_or_else(|error| {
-        let user = tandem_telemetry::Redacted(aor);
-        tracing::error!(%user, %error, "cannot read the bindings of a user");
-        Bindings::default()
-    });
-    bindings.expire(now);
-    bindings
+impl Shared {
+    /// Bindings as the store has them, without lapsed ones, reached from here. What cannot be read is logged, and is as good
+    /// as none.
+    pub(crate) fn decoded(&self, aor: &str, value: &[u8], now: Wall) -> Bindings {
+        let mut bindings = codec::decode::<Bindings>(value).unwrap_or_else(|error| {
+            let user = tandem_telemetry::Redacted(aor);
+            tracing::error!(%user, %error, "cannot read the bindings of a user");
+            Bindings::default()
+        });
+        bindings.expire(now);
+        if self.store.is_shared() {
+            bindings.bindings.iter_mut().for_each(|binding| self.bring_here(binding));
+        }
+        bindings
+    }
+
+    /// Reaches a binding from the listener that has the address at which it was registered, else from one that speaks its
+    /// transport.
+    fn bring_here(&self, binding: &mut Binding) {
+        let Flow { transport, listener, remote } = binding.flow;
+        if binding.edge.is_empty() || *self.local_name(listener, remote) == *binding.edge {
+            return;
+        }
+        let places = 0..u16::try_from(self.listeners.len()).unwrap_or(u16::MAX);
+        let speaks = |place: &u16| self.listeners[usize::from(*place)].socket.transport() == transport;
+        let same = places.filter(speaks).find(|place| *self.local_name(*place, remote) == *binding.edge);
+        binding.elsewhere = same.is_none();
+        let flow = match same {
+            Some(listener) => Some(Flow { transport, listener, remote }),
+            None => self.flow_to(transport, remote, None),
+        };
+        binding.flow = flow.unwrap_or(binding.flow);
+    }
 }

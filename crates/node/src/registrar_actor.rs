@@ -3,7 +3,8 @@
 use crate::authenticator::Verdict;
 #[cfg(feature = "fault-injection")]
 use crate::faults::Fault;
-use crate::registrar::{Change, PAGE, ShardHandle, decoded};
+use crate::registrar::{Change, PAGE, ShardHandle};
+use crate::registrar_follow::{Following, Found};
 use crate::shared::Shared;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -16,7 +17,7 @@ use tandem_sip::time::{Now, Wall};
 use tandem_sip::{Message, Name, StatusCode};
 use tandem_store::{Document, Put, Revision, Space, StoreError, StoreFuture, codec};
 use tandem_switch::call::Refused;
-use tandem_switch::registrar::{Accepted, Aor, Binding, Bindings, answer};
+use tandem_switch::registrar::{Accepted, Aor, Arrival, Binding, Bindings, answer};
 use tandem_telemetry::Registration;
 use tandem_transport::Hold;
 
@@ -68,6 +69,12 @@ pub(crate) enum RegistrarMessage {
     Loaded { aor: Aor, result: Result<Option<Document>, StoreError> },
     /// An operator takes bindings away. How many there were; `None` if the store does not take it.
     Remove { aor: Aor, contact: Option<String>, reply: RpcReplyPort<Option<usize>> },
+    /// Another node has written bindings, or this one has.
+    Changed { aor: Aor, revision: Option<Revision> },
+    /// What the store has of an address of record that somebody has written.
+    Read { aor: Aor, seen: Option<Revision>, result: Result<Option<Document>, StoreError> },
+    /// Part of all that the store has.
+    Found(Found),
     /// Time for those that have lapsed to go.
     Sweep,
 }
@@ -80,34 +87,59 @@ pub(crate) struct RegistrarActor {
 
 /// What is known of an address of record.
 #[derive(Default)]
-struct Entry {
-    bindings: Bindings,
-    revision: Option<Revision>,
+pub(crate) struct Entry {
+    pub(crate) bindings: Bindings,
+    pub(crate) revision: Option<Revision>,
+    /// The last reading of the whole store in which it was found, or written since.
+    pub(crate) reading: u64,
     /// Keeps the connections of its bindings open.
     holds: Vec<(Flow, Hold)>,
 }
 
 /// A write that the store has not answered yet.
-struct Writing {
+pub(crate) struct Writing {
     next: Bindings,
     whose: Whose,
     /// What has come meanwhile.
     waiting: VecDeque<Box<Register>>,
+    /// Whether somebody has been heard to write meanwhile: this write, or another.
+    heard: Option<Option<Revision>>,
+}
+
+impl Writing {
+    fn new(next: Bindings, whose: Whose) -> Self {
+        Self { next, whose, waiting: VecDeque::new(), heard: None }
+    }
+
+    /// Somebody has written, and it stands there now.
+    pub(crate) fn hear(&mut self, revision: Option<Revision>) {
+        self.heard = Some(revision);
+    }
 }
 
 /// Who waits for a write.
-enum Whose {
-    Registering { register: Box<Register>, accepted: Accepted, is_second_try: bool },
-    Operator { removed: usize, reply: RpcReplyPort<Option<usize>> },
+pub(crate) enum Whose {
+    Registering {
+        register: Box<Register>,
+        accepted: Accepted,
+        is_second_try: bool,
+    },
+    Operator {
+        removed: usize,
+        reply: RpcReplyPort<Option<usize>>,
+    },
+    /// Nobody: the store had lost it.
+    Restoring,
 }
 
 pub(crate) struct Shard {
-    shared: Arc<Shared>,
-    myself: ActorRef<RegistrarMessage>,
-    entries: HashMap<Aor, Entry>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) myself: ActorRef<RegistrarMessage>,
+    pub(crate) entries: HashMap<Aor, Entry>,
     /// When the first binding of each lapses.
     expiries: BTreeSet<(Wall, Aor)>,
-    writing: HashMap<Aor, Writing>,
+    pub(crate) writing: HashMap<Aor, Writing>,
+    pub(crate) following: Following,
 }
 
 impl Actor for RegistrarActor {
@@ -126,6 +158,7 @@ impl Actor for RegistrarActor {
             entries: HashMap::new(),
             expiries: BTreeSet::new(),
             writing: HashMap::new(),
+            following: Following::default(),
         });
         shard.load(self.place).await?;
         myself.send_interval(SWEEP, || RegistrarMessage::Sweep);
@@ -158,7 +191,19 @@ impl Actor for RegistrarActor {
             RegistrarMessage::Remove { aor, contact, reply } => {
                 shard.remove(aor, contact.as_deref(), reply, now)
             }
-            RegistrarMessage::Sweep => shard.sweep(now.wall),
+            RegistrarMessage::Changed { aor, revision } => {
+                self.handle.took_one();
+                shard.on_changed(aor, revision);
+            }
+            RegistrarMessage::Read { aor, seen, result } => shard.on_read(aor, seen, result, now),
+            RegistrarMessage::Found(found) => {
+                self.handle.took_one();
+                shard.on_found(found, now);
+            }
+            RegistrarMessage::Sweep => {
+                shard.sweep(now.wall);
+                shard.restore_some(now);
+            }
         }
         Ok(())
     }
@@ -186,7 +231,7 @@ impl Shard {
             for (key, document) in page {
                 let aor = Aor::parse(&key).filter(|aor| self.shared.registrar.shard_of(aor) == place);
                 if let Some(aor) = aor {
-                    let bindings = decoded(&key, &document.value, now);
+                    let bindings = self.shared.decoded(&key, &document.value, now);
                     self.replace(&aor, bindings, Some(document.revision));
                 }
             }
@@ -227,7 +272,9 @@ impl Shard {
         let known = self.entries.get(aor).map(|entry| &entry.bindings);
         let none = Bindings::default();
         let rules = &self.shared.registrar.rules;
-        let (next, accepted) = match known.unwrap_or(&none).register(request, *flow, rules, now.wall) {
+        let edge = self.shared.local_name(flow.listener, flow.remote);
+        let arrival = Arrival { flow: *flow, edge: &edge };
+        let (next, accepted) = match known.unwrap_or(&none).register(request, arrival, rules, now.wall) {
             Ok(done) => done,
             Err(refused) => {
                 self.count(Registration::Refused);
@@ -243,14 +290,13 @@ impl Shard {
 
     /// Gives the store the bindings of an address of record. A store in memory has taken them at once; any other answers
     /// later.
-    fn write(&mut self, aor: Aor, next: Bindings, whose: Whose, now: Now) {
+    pub(crate) fn write(&mut self, aor: Aor, next: Bindings, whose: Whose, now: Now) {
         let result = match self.start_write(&aor, &next) {
             Ok(mut future) => match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(result) => result,
                 Poll::Pending => {
                     self.await_write(aor.clone(), future);
-                    let waiting = VecDeque::new();
-                    self.writing.insert(aor, Writing { next, whose, waiting });
+                    self.writing.insert(aor, Writing::new(next, whose));
                     return;
                 }
             },
@@ -299,8 +345,14 @@ impl Shard {
     }
 
     fn on_written(&mut self, aor: Aor, result: Result<Revision, StoreError>, now: Now) {
-        let Some(Writing { next, whose, waiting }) = self.writing.remove(&aor) else { return };
-        self.on_result(aor, next, whose, result, now);
+        let Some(Writing { next, whose, waiting, heard }) = self.writing.remove(&aor) else { return };
+        let written = result.as_ref().ok().copied();
+        self.on_result(aor.clone(), next, whose, result, now);
+        if let Some(heard) = heard
+            && heard != written
+        {
+            self.on_changed(aor, heard);
+        }
         for register in waiting {
             self.register(register, false, now);
         }
@@ -316,6 +368,9 @@ impl Shard {
         now: Now,
     ) {
         match (result, whose) {
+            (Ok(revision), Whose::Restoring) => self.on_restored(&aor, revision, now),
+            (Err(StoreError::Conflict { .. }), Whose::Restoring) => self.on_overtaken(aor),
+            (Err(_), Whose::Restoring) => self.on_not_restored(aor),
             (Ok(revision), whose) => {
                 if let Whose::Registering { register, accepted, .. } = &whose {
                     self.count(Registration::Changed);
@@ -335,7 +390,7 @@ impl Shard {
             ) => {
                 self.reload(&aor);
                 let whose = Whose::Registering { register, accepted, is_second_try: true };
-                self.writing.insert(aor, Writing { next, whose, waiting: VecDeque::new() });
+                self.writing.insert(aor, Writing::new(next, whose));
             }
             (Err(error), whose) => self.on_failure(&error, whose, now),
         }
@@ -357,6 +412,8 @@ impl Shard {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(None);
             }
+            // It is tried again.
+            Whose::Restoring => {}
         }
     }
 
@@ -377,11 +434,13 @@ impl Shard {
         match (result, whose) {
             (Ok(document), Whose::Registering { register, is_second_try, .. }) => {
                 let revision = document.as_ref().map(|document| document.revision);
-                let bindings = document.map(|document| decoded(aor.as_str(), &document.value, now.wall));
+                let decoded =
+                    |document: Document| self.shared.decoded(aor.as_str(), &document.value, now.wall);
+                let bindings = document.map(decoded);
                 self.replace(&aor, bindings.unwrap_or_default(), revision);
                 self.register(register, is_second_try, now);
             }
-            (Ok(_), whose @ Whose::Operator { .. }) => {
+            (Ok(_), whose @ (Whose::Operator { .. } | Whose::Restoring)) => {
                 self.on_failure(&StoreError::Away { step: "get" }, whose, now);
             }
             (Err(error), whose) => self.on_failure(&error, whose, now),
@@ -417,12 +476,13 @@ impl Shard {
     }
 
     /// Puts bindings in place of those there were.
-    fn replace(&mut self, aor: &Aor, next: Bindings, revision: Option<Revision>) {
+    pub(crate) fn replace(&mut self, aor: &Aor, next: Bindings, revision: Option<Revision>) {
         let mut entry = self.entries.remove(aor).unwrap_or_default();
         if let Some(expiry) = entry.bindings.first_expiry() {
             self.expiries.remove(&(expiry, aor.clone()));
         }
         let before = std::mem::replace(&mut entry.bindings, next);
+        entry.reading = self.following.reading;
         let grown = entry.bindings.bindings.len() as i64 - before.bindings.len() as i64;
         self.shared.metrics.bindings.add(grown);
         if self.shared.registrar.changes.receiver_count() > 0 {

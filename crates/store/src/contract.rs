@@ -500,15 +500,16 @@ mod rules {
         let first = store.put(put("a", None, "1")).await.ok();
         assert!(store.put(Put { value: None, ..put("a", first, "") }).await.is_ok());
         assert!(store.put(Put { space: Space::Publications, ..put("other", None, "1") }).await.is_ok());
-        assert!(store.put(put("b", None, "1")).await.is_ok());
+        let last = store.put(put("b", None, "1")).await.ok();
         let mut told = Vec::new();
         while told.len() < 3 {
             let change = tokio::time::timeout(Duration::from_secs(10), changes.recv()).await;
-            let key = change.expect("told in time").expect("no lag");
+            let change = change.expect("told in time").expect("no lag");
             // What was written a moment ago may still be on its way.
-            told.extend((*key != *"before").then_some(key));
+            told.extend((*change.key != *"before").then_some(change));
         }
-        assert_eq!(told.iter().map(|key| &**key).collect::<Vec<_>>(), ["a", "a", "b"]);
+        let told: Vec<_> = told.iter().map(|change| (&*change.key, change.revision)).collect();
+        assert_eq!(told, [("a", first), ("a", None), ("b", last)]);
     }
 
     pub async fn a_document_over_the_limit_is_refused(Fixture { store, .. }: Fixture) {

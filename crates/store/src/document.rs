@@ -72,3 +72,24 @@ pub struct Put {
     /// When it is to be gone by itself; for readers it has gone in that very millisecond.
     pub lapses: Option<Wall>,
 }
+
+/// A document was written or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Its name; empty: any may have changed.
+    pub key: Arc<str>,
+    /// Where it stands now; `None` if it was removed, or that is not known.
+    pub revision: Option<Revision>,
+}
+
+impl Changed {
+    /// Any document may have changed.
+    pub fn any() -> Self {
+        Self { key: "".into(), revision: None }
+    }
+
+    /// Whether any document may have changed.
+    pub fn is_any(&self) -> bool {
+        self.key.is_empty()
+    }
+}

@@ -13,7 +13,7 @@ mod memory;
 pub mod redis;
 mod schema;
 
-pub use document::{Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, Put, Revision, Space};
+pub use document::{Changed, Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, Put, Revision, Space};
 pub use memory::{Clock, MemoryLimits, MemoryStore};
 
 use bytes::Bytes;
@@ -260,10 +260,13 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> StoreFuture<Vec<(Arc<str>, Document)>>;
 
-    /// Tells the keys of documents that are written or removed from now on, or were a moment ago, by whomever. A reader that is too slow is told
-    /// that it has missed some, and scans; so it does for an empty key, which says that any may
-    /// have changed. A document that lapses is not told of: every reader knows when it does.
-    fn changes(&self, space: Space) -> broadcast::Receiver<Arc<str>>;
+    /// Tells of documents that are written or removed from now on, or were a moment ago, by whomever. A reader that is too slow
+    /// is told that it has missed some, and scans; so it does where any may have changed ([`Changed::is_any`]). What may have
+    /// been lost by then is in [`Store::contact`]. A document that lapses is not told of: every reader knows when it does.
+    fn changes(&self, space: Space) -> broadcast::Receiver<Changed>;
+
+    /// Whether other processes may use it, too.
+    fn is_shared(&self) -> bool;
 
     /// How it stands with the store, now and from now on.
     fn contact(&self) -> watch::Receiver<Contact>;

@@ -4,7 +4,7 @@ mod cdrs;
 mod documents;
 
 use crate::{
-    CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Committed, Contact, Document, Owner, Put, Revision,
+    CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put, Revision,
     SNAPSHOT_MAX_BYTES, Space, Store, StoreError, StoreFuture, StoredCall, TOMBSTONE_LIFE,
 };
 use bytes::Bytes;
@@ -259,8 +259,12 @@ impl Store for MemoryStore {
         ready(Ok(self.documents(space).scan(after, max, now)))
     }
 
-    fn changes(&self, space: Space) -> broadcast::Receiver<Arc<str>> {
+    fn changes(&self, space: Space) -> broadcast::Receiver<Changed> {
         self.documents(space).changes()
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn contact(&self) -> watch::Receiver<Contact> {

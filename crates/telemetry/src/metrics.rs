@@ -161,6 +161,8 @@ metric_table! {
 
     /// Bindings of endpoints that are good now.
     pub bindings: Gauge = "tandem_bindings";
+    /// Addresses of record that were written again because the store had lost them.
+    pub registrations_restored: Counter = "tandem_registrations_restored_total";
     /// Bindings that have lapsed because they were not refreshed.
     pub bindings_lapsed: Counter = "tandem_bindings_lapsed_total";
     /// REGISTER requests whose sender is known, by what came of them.

@@ -76,6 +76,17 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// How many of its keys match a pattern; 0 while it does not answer.
+    ///
+    /// # Panics
+    /// Where there is no `redis-cli`.
+    pub fn count_keys(&self, pattern: &str) -> usize {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string(), "--raw", "KEYS", pattern]);
+        let output = command.output().expect("redis-cli is installed (tests/run does that)");
+        String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.starts_with('{')).count()
+    }
+
     /// Sends it a signal by name: STOP, CONT.
     ///
     /// # Panics

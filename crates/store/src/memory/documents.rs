@@ -1,7 +1,7 @@
 //! The documents of one space.
 
 use super::check_length;
-use crate::{Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, Put, Revision, StoreError};
+use crate::{Changed, Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, Put, Revision, StoreError};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -18,7 +18,7 @@ const CLEARED_AT_ONCE: usize = 8;
 pub(super) struct Documents {
     held: Mutex<Held>,
     limit: usize,
-    changes: broadcast::Sender<Arc<str>>,
+    changes: broadcast::Sender<Changed>,
 }
 
 #[derive(Default)]
@@ -43,11 +43,11 @@ impl Documents {
     pub(super) fn put(&self, put: Put, now: Wall) -> Result<Revision, StoreError> {
         check_length(put.key.len(), MAX_KEY_BYTES)?;
         check_length(put.value.as_ref().map_or(0, bytes::Bytes::len), MAX_DOCUMENT_BYTES)?;
-        let key = put.key.clone();
+        let (key, is_there) = (put.key.clone(), put.value.is_some());
         let (revision, changed) = self.held.lock().put(put, now, self.limit)?;
         if changed {
             // Nobody may be listening.
-            let _ = self.changes.send(key);
+            let _ = self.changes.send(Changed { key, revision: Some(revision).filter(|_| is_there) });
         }
         Ok(revision)
     }
@@ -65,7 +65,7 @@ impl Documents {
         living.map(|(key, stored)| (key.clone(), stored.document.clone())).take(max).collect()
     }
 
-    pub(super) fn changes(&self) -> broadcast::Receiver<Arc<str>> {
+    pub(super) fn changes(&self) -> broadcast::Receiver<Changed> {
         self.changes.subscribe()
     }
 }

@@ -18,10 +18,11 @@ pub use ::redis::RedisError as ClientError;
 pub use address::{Address, AddressError};
 
 use crate::{
-    CallEnd, CallKey, CallWrite, Committed, Contact, Document, Owner, Put, Revision, Space, Store,
+    CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put, Revision, Space, Store,
     StoreFuture, StoredCall,
 };
 use bytes::Bytes;
+use calls::all_buckets;
 use cdrs::Cdrs;
 use documents::name_of;
 use futures_util::StreamExt;
@@ -77,7 +78,7 @@ struct Shared {
     /// What all keys begin with: the name of the cluster of nodes.
     cluster: Arc<str>,
     cdrs: Cdrs,
-    changes: [broadcast::Sender<Arc<str>>; Space::ALL.len()],
+    changes: [broadcast::Sender<Changed>; Space::ALL.len()],
     pulse: Pulse,
     /// What this process marks buckets with.
     mark: String,
@@ -126,7 +127,7 @@ impl Shared {
         format!("{}:changed:{}", self.cluster, name_of(space))
     }
 
-    fn changes_of(&self, space: Space) -> &broadcast::Sender<Arc<str>> {
+    fn changes_of(&self, space: Space) -> &broadcast::Sender<Changed> {
         &self.changes[space.number()]
     }
 
@@ -137,18 +138,26 @@ impl Shared {
         for (_, channel) in &spaces {
             subscription.subscribe(channel).await?;
         }
+        // Whether something was lost is to be known before what is there is looked at.
+        self.look_for_loss(&all_buckets()).await;
         for (space, _) in &spaces {
             // Nobody knows what was missed until now. Nobody may be listening.
-            let _ = self.changes_of(*space).send("".into());
+            let _ = self.changes_of(*space).send(Changed::any());
         }
         let mut messages = subscription.on_message();
         while let Some(message) = messages.next().await {
             let channel = message.get_channel_name();
             let Some((space, _)) = spaces.iter().find(|(_, name)| name == channel) else { continue };
-            let _ = self.changes_of(*space).send(message.get_payload::<String>()?.into());
+            let _ = self.changes_of(*space).send(changed(&message.get_payload::<String>()?));
         }
         Ok(())
     }
+}
+
+/// What a script publishes: revision or `-`, a space, key.
+fn changed(text: &str) -> Changed {
+    let (revision, key) = text.split_once(' ').unwrap_or_default();
+    Changed { key: key.into(), revision: revision.parse().ok().map(Revision) }
 }
 
 /// Another one for each process, and each start of it.
@@ -247,8 +256,12 @@ impl Store for RedisStore {
         with!(self, |shared| shared.scan(space, after, max))
     }
 
-    fn changes(&self, space: Space) -> broadcast::Receiver<Arc<str>> {
+    fn changes(&self, space: Space) -> broadcast::Receiver<Changed> {
         self.0.changes_of(space).subscribe()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn contact(&self) -> watch::Receiver<Contact> {

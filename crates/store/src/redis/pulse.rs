@@ -53,11 +53,16 @@ impl Shared {
         let turns: Vec<_> = buckets.chunks(AT_ONE_BEAT).collect();
         for turn in turns.iter().cycle() {
             beat.tick().await;
-            if self.feel(turn).await {
-                // Something was lost. What else was shows now, and not bit by bit.
-                self.feel(&buckets).await;
-                self.link.note_loss();
-            }
+            self.look_for_loss(turn).await;
+        }
+    }
+
+    /// Takes note if one of these buckets is another one than it was.
+    pub(super) async fn look_for_loss(&self, buckets: &[u8]) {
+        if self.feel(buckets).await {
+            // What else was lost shows now, and not bit by bit.
+            self.feel(&all_buckets()).await;
+            self.link.note_loss();
         }
     }
 

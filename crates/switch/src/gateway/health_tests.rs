@@ -187,6 +187,8 @@ fn binding(world: &World, contact: &str, q: u16, lifetime: Duration) -> Binding 
         contact: contact.into(),
         q,
         flow: target(1).flow,
+        edge: "192.0.2.1:5060".into(),
+        elsewhere: false,
         nat: false,
         path: Vec::new(),
         instance: None,

@@ -23,6 +23,11 @@ pub struct Binding {
     pub q: u16,
     /// How its REGISTER came: where it is reached if it is behind a NAT, or has registered this flow (RFC 5626).
     pub flow: Flow,
+    /// Where it was registered, as peers know that place: nodes that share the address reach it by the same way.
+    pub edge: Arc<str>,
+    /// Whether this node has no such address. Then `flow` is not the way that its REGISTER came.
+    #[serde(skip)]
+    pub elsewhere: bool,
     /// Whether it is behind a NAT.
     pub nat: bool,
     /// The proxies on the way to it, in the order of a Route (RFC 3327).
@@ -46,6 +51,14 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Whether both are one binding: a flow by its device and number (RFC 5626 §6), anything else by its URI.
+    fn is_same(&self, other: &Binding) -> bool {
+        match (self.reg_id, other.reg_id) {
+            (Some(ours), Some(theirs)) => ours == theirs && self.instance == other.instance,
+            (Some(_) | None, Some(_) | None) => self.contact == other.contact,
+        }
+    }
+
     /// Whether it is good at that time.
     pub fn lives(&self, now: Wall) -> bool {
         self.expires > now
@@ -55,6 +68,15 @@ impl Binding {
     pub fn left_s(&self, now: Wall) -> u64 {
         self.expires.0.saturating_sub(now.0).div_ceil(1000)
     }
+}
+
+/// By what a REGISTER came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Its way back.
+    pub flow: Flow,
+    /// The address at which it arrived, as peers know it.
+    pub edge: &'a Arc<str>,
 }
 
 /// All bindings of one address of record.
@@ -70,6 +92,23 @@ impl Bindings {
         let before = self.bindings.len();
         self.bindings.retain(|binding| binding.lives(now));
         self.bindings.len() < before
+    }
+
+    /// What two nodes know of one address of record, where neither is sure to have heard all: of each binding the later
+    /// REGISTER counts. One that only one of them knows is kept until it lapses.
+    pub fn merge(&self, other: &Bindings) -> Bindings {
+        let mut merged = self.clone();
+        for theirs in &other.bindings {
+            match merged.bindings.iter_mut().find(|ours| ours.is_same(theirs)) {
+                Some(ours) if (ours.refreshed, ours.cseq) < (theirs.refreshed, theirs.cseq) => {
+                    *ours = theirs.clone();
+                }
+                Some(_) => {}
+                None => merged.bindings.push(theirs.clone()),
+            }
+        }
+        merged.bindings.sort_by(|a, b| (a.registered, &a.contact).cmp(&(b.registered, &b.contact)));
+        merged
     }
 
     /// Takes away the bindings of a contact as it was registered, or all. How many there were.

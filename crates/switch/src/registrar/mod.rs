@@ -17,7 +17,7 @@ mod tests;
 
 pub use answer::answer;
 pub use aor::{Aor, Domains, MAX_AOR_LEN};
-pub use binding::{Binding, Bindings, MAX_CONTACT_LEN, MAX_PATH_LEN, MAX_PATHS};
+pub use binding::{Arrival, Binding, Bindings, MAX_CONTACT_LEN, MAX_PATH_LEN, MAX_PATHS};
 pub use endpoint::{Endpoint, Endpoints};
 pub use nat::is_behind_nat;
 pub use places::{Place, WayThere, places};

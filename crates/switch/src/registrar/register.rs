@@ -1,13 +1,12 @@
 //! What a REGISTER does to the bindings of its address of record (RFC 3261 §10.3).
 
 use super::asked::{Asked, AskedContact, Head};
-use super::{Aor, Binding, Bindings, Domains};
+use super::{Aor, Arrival, Binding, Bindings, Domains};
 use crate::call::{Refused, check_required};
 use crate::parameters::EndpointExpire;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_sip::flow::Flow;
 use tandem_sip::time::Wall;
 use tandem_sip::uri::Scheme;
 use tandem_sip::{Message, Name, StatusCode, Uri};
@@ -85,7 +84,7 @@ pub fn screen_register(
 }
 
 impl Bindings {
-    /// The bindings after a REGISTER that came by `flow`: all that it asks for is done, or nothing. Lapsed ones are not
+    /// The bindings after a REGISTER that arrived so: all that it asks for is done, or nothing. Lapsed ones are not
     /// among them.
     ///
     /// # Errors
@@ -93,14 +92,14 @@ impl Bindings {
     pub fn register(
         &self,
         request: &Message,
-        flow: Flow,
+        arrival: Arrival<'_>,
         rules: &Rules,
         now: Wall,
     ) -> Result<(Bindings, Accepted), Refused> {
         let mut next = self.clone();
         let mut accepted = Accepted { changed: next.expire(now), outbound: false };
         let head = Head::read(request)?;
-        match Asked::read(request, flow, &head.path, rules)? {
+        match Asked::read(request, arrival.flow, &head.path, rules)? {
             Asked::Query => {}
             Asked::RemoveAll => {
                 if next.bindings.iter().any(|binding| is_late(binding, &head)) {
@@ -112,7 +111,7 @@ impl Bindings {
             Asked::Contacts(contacts) => {
                 for contact in contacts {
                     accepted.outbound |= contact.reg_id.is_some();
-                    accepted.changed |= apply(&mut next.bindings, contact, &head, flow, now)?;
+                    accepted.changed |= apply(&mut next.bindings, contact, &head, arrival, now)?;
                 }
                 if next.bindings.len() > rules.max_contacts {
                     return Err(Refused::with(StatusCode::FORBIDDEN));
@@ -128,7 +127,7 @@ fn apply(
     bindings: &mut Vec<Binding>,
     contact: AskedContact<'_>,
     head: &Head<'_>,
-    flow: Flow,
+    Arrival { flow, edge }: Arrival<'_>,
     now: Wall,
 ) -> Result<bool, Refused> {
     let place = bindings.iter().position(|binding| is_of(binding, &contact));
@@ -149,6 +148,8 @@ fn apply(
         contact: contact.text.into(),
         q: contact.q,
         flow,
+        edge: edge.clone(),
+        elsewhere: false,
         nat: contact.nat,
         path: head.path.clone(),
         instance: contact.instance,

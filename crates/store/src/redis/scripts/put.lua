@@ -29,7 +29,7 @@ if ARGV[5] == '0' then
     redis.call('DEL', document)
     redis.call('ZREM', index, key)
     redis.call('ZREM', lapsing, key)
-    redis.call('PUBLISH', ARGV[7], key)
+    redis.call('PUBLISH', ARGV[7], '- ' .. key)
     return { 'put', revision }
 end
 if held ~= seen then
@@ -48,5 +48,5 @@ else
     redis.call('PEXPIRE', document, ARGV[9])
     redis.call('ZADD', lapsing, now + ARGV[9], key)
 end
-redis.call('PUBLISH', ARGV[7], key)
+redis.call('PUBLISH', ARGV[7], revision .. ' ' .. key)
 return { 'put', revision }

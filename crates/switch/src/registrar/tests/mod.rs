@@ -2,6 +2,7 @@
 
 mod aor;
 mod contacts;
+mod merging;
 mod noise;
 mod outbound;
 mod places;
@@ -59,7 +60,8 @@ impl World {
     }
 
     fn send(&mut self, request: &Message) -> Result<Message, Refused> {
-        let (next, accepted) = self.bindings.register(request, self.flow(), &self.rules, self.now)?;
+        let arrival = Arrival { flow: self.flow(), edge: &"192.0.2.1:5060".into() };
+        let (next, accepted) = self.bindings.register(request, arrival, &self.rules, self.now)?;
         self.bindings = next;
         let bytes = answer((request, self.flow(), "tag"), &self.bindings, accepted, &self.rules, self.now);
         Ok(Message::parse(bytes, &Limits::default()).expect("a response"))

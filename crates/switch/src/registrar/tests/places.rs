@@ -13,6 +13,8 @@ fn binding(contact: &str, change: impl FnOnce(&mut Binding)) -> Binding {
         contact: contact.into(),
         q: 1_000,
         flow: flow(Transport::Udp, "192.0.2.9:40000"),
+        edge: "192.0.2.1:5060".into(),
+        elsewhere: false,
         nat: false,
         path: Vec::new(),
         instance: None,
