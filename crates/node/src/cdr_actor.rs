@@ -9,9 +9,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tandem_config::{CdrSink, JsonlTarget};
+use tandem_sip::time::Mono;
 use tandem_store::{CallKey, StoreError};
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
@@ -23,6 +24,9 @@ const BATCH: usize = 500;
 
 /// How long records are gathered before they are written: a batch costs one flush of the disk.
 const GATHER: Duration = Duration::from_millis(200);
+
+/// How often the records are counted that a shared store holds.
+const COUNT: Duration = Duration::from_secs(5);
 
 /// How long after a failed write it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -52,6 +56,8 @@ pub(crate) struct Sink {
     writing: Mutex<()>,
     /// Records it has not confirmed, when last looked.
     backlog: AtomicUsize,
+    /// When that was, in milliseconds of the monotonic clock.
+    counted: AtomicU64,
 }
 
 /// All sinks of a node; at least one, so that the stream is read.
@@ -127,10 +133,20 @@ impl Sinks {
     async fn drain(&self, shared: &Shared, sink: &Sink) -> Result<(), DrainError> {
         let _writing = sink.writing.lock().await;
         // Before as well: a write to a disk that hangs does not come back.
-        self.count_backlog(shared, sink).await;
+        self.count_backlog_in_turn(shared, sink).await;
         let result = sink.drain(shared).await;
-        self.count_backlog(shared, sink).await;
+        self.count_backlog_in_turn(shared, sink).await;
         result
+    }
+
+    /// Counts now and then: a shared store has to be asked in every bucket.
+    async fn count_backlog_in_turn(&self, shared: &Shared, sink: &Sink) {
+        let now = shared.clock.mono();
+        let last = Mono(sink.counted.load(Ordering::Relaxed));
+        if !shared.store.is_shared() || last == Mono(0) || now.since(last) >= COUNT {
+            sink.counted.store(now.0.max(1), Ordering::Relaxed);
+            self.count_backlog(shared, sink).await;
+        }
     }
 
     async fn count_backlog(&self, shared: &Shared, sink: &Sink) {
@@ -148,7 +164,13 @@ impl Sinks {
 
 impl Sink {
     fn new(target: Target, group: String) -> Self {
-        Self { target, group, writing: Mutex::default(), backlog: AtomicUsize::new(0) }
+        Self {
+            target,
+            group,
+            writing: Mutex::default(),
+            backlog: AtomicUsize::new(0),
+            counted: AtomicU64::new(0),
+        }
     }
 
     async fn drain(&self, shared: &Shared) -> Result<(), DrainError> {

@@ -1,5 +1,6 @@
 //! Calls and CDRs in Redis.
 
+use super::writer::Step;
 use super::{RedisStore, Shared, scripts};
 use crate::{
     CDR_GROUPS_MAX, CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Committed, Owner, SNAPSHOT_MAX_BYTES,
@@ -20,7 +21,7 @@ impl Shared {
         let mut script = self.script(&scripts::COMMIT, write.key.bucket);
         script.arg(hex(&write.key.id)).arg(&*write.owner.node).arg(write.owner.boot);
         script.arg(write.epoch).arg(write.seq).arg(&*write.snapshot);
-        let mut reply = self.link.run("commit", write.key.bucket, script).await?;
+        let mut reply = self.link.run(Step::urgent("commit"), script).await?;
         match reply.text()?.as_str() {
             "stored" => Ok(Committed::Stored),
             "absorbed" => Ok(Committed::Absorbed),
@@ -33,7 +34,7 @@ impl Shared {
     pub(super) async fn load(&self, key: CallKey) -> Result<Option<StoredCall>, StoreError> {
         let mut script = self.script(&scripts::LOAD, key.bucket);
         script.arg(hex(&key.id));
-        let mut reply = self.link.run("load", key.bucket, script).await?;
+        let mut reply = self.link.run(Step::urgent("load"), script).await?;
         if reply.text()? == "none" {
             return Ok(None);
         }
@@ -53,7 +54,7 @@ impl Shared {
         }
         let mut script = self.script(&scripts::CLAIM, key.bucket);
         script.arg(hex(&key.id)).arg(&*owner.node).arg(owner.boot).arg(seen);
-        let mut reply = self.link.run("claim", key.bucket, script).await?;
+        let mut reply = self.link.run(Step::urgent("claim"), script).await?;
         match reply.text()?.as_str() {
             "claimed" => {
                 let (epoch, seq, snapshot) = (reply.number()?, reply.number()?, reply.bytes()?);
@@ -75,7 +76,7 @@ impl Shared {
         if let Some(cdr) = &end.cdr {
             script.arg(&**cdr);
         }
-        let mut reply = self.link.run("end", bucket, script).await?;
+        let mut reply = self.link.run(Step::lazy("end"), script).await?;
         match reply.text()?.as_str() {
             "ended" if end.cdr.is_some() => {
                 self.cdrs.appended(bucket);
@@ -94,7 +95,7 @@ impl Shared {
             let asked = buckets.iter().map(|bucket| async {
                 let mut script = self.script(&scripts::OWNED, *bucket);
                 script.arg(node);
-                let mut reply = self.link.run("owned", *bucket, script).await?;
+                let mut reply = self.link.run(Step::bulk("owned"), script).await?;
                 reply.text()?;
                 let mut ids = Vec::new();
                 while !reply.is_over() {
@@ -142,7 +143,7 @@ impl Shared {
     ) -> Result<Vec<(CallKey, Bytes)>, StoreError> {
         let mut script = self.script(&scripts::CDR_READ, bucket);
         script.arg(group).arg(CDR_GROUPS_MAX).arg(max);
-        let mut reply = self.link.run("read CDRs", bucket, script).await?;
+        let mut reply = self.link.run(Step::bulk("read CDRs"), script).await?;
         let mut records = Vec::new();
         check_groups(&reply.text()?)?;
         while !reply.is_over() {
@@ -165,7 +166,7 @@ impl Shared {
                 for key in keys {
                     script.arg(hex(&key.id));
                 }
-                check_groups(&self.link.run("acknowledge CDRs", *bucket, script).await?.text()?)
+                check_groups(&self.link.run(Step::bulk("acknowledge CDRs"), script).await?.text()?)
             });
             try_join_all(told).await?;
         }
@@ -178,7 +179,7 @@ impl Shared {
             let asked = buckets.iter().map(|bucket| async {
                 let mut script = self.script(&scripts::CDR_BACKLOG, *bucket);
                 script.arg(group).arg(CDR_GROUPS_MAX);
-                let mut reply = self.link.run("count CDRs", *bucket, script).await?;
+                let mut reply = self.link.run(Step::bulk("count CDRs"), script).await?;
                 check_groups(&reply.text()?)?;
                 reply.number::<usize>()
             });

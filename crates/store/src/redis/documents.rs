@@ -2,6 +2,7 @@
 
 use super::calls::{all_buckets, check_length};
 use super::reply::Reply;
+use super::writer::Step;
 use super::{Shared, scripts};
 use crate::{Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, Put, Revision, Space, StoreError};
 use futures_util::future::try_join_all;
@@ -37,7 +38,7 @@ impl Shared {
         script.arg(put.lapses.map(|lapses| lapses.0.to_string()).unwrap_or_default());
         script.arg(self.channel(put.space)).arg(CLEARED_AT_ONCE);
         script.arg(put.lapses.map_or(0, |lapses| lapses.0.saturating_sub(wall_ms())));
-        let mut reply = self.link.run("put", bucket, script).await?;
+        let mut reply = self.link.run(Step::urgent("put"), script).await?;
         match reply.text()?.as_str() {
             "put" => Ok(Revision(reply.number()?)),
             "conflict" => {
@@ -53,7 +54,7 @@ impl Shared {
         let bucket = bucket_of(&key);
         let mut script = self.script(&scripts::GET, bucket);
         script.arg(name_of(space)).arg(&*key);
-        let mut reply = self.link.run("get", bucket, script).await?;
+        let mut reply = self.link.run(Step::urgent("get"), script).await?;
         if reply.text()? == "none" {
             return Ok(None);
         }
@@ -93,7 +94,7 @@ impl Shared {
             let mut script = self.script(&scripts::SCAN, cursor.bucket);
             let from = cursor.after.as_ref().map_or("-".to_owned(), |after| format!("({after}"));
             script.arg(name_of(space)).arg(from).arg(share);
-            let mut reply = self.link.run("scan", cursor.bucket, script).await?;
+            let mut reply = self.link.run(Step::bulk("scan"), script).await?;
             reply.text()?;
             while !reply.is_over() {
                 let key: Arc<str> = reply.text()?.into();

@@ -4,29 +4,33 @@ use super::RedisSettings;
 use super::address::{Address, Kind, quick};
 use super::breaker::Breaker;
 use super::reply::Reply;
+use super::scripts::Invocation;
+use super::writer::{Haste, Request, Step};
 use crate::{Contact, StoreError};
 use parking_lot::Mutex;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::SentinelClient;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult, ScriptInvocation};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// The longest time without an answer in which no failover can have happened.
 const GAP: Duration = Duration::from_secs(1);
 
+/// Connections: one for steps that somebody waits for, and one for long readings, which are not to hold those up.
+pub(super) const SHARDS: usize = 2;
+
 /// The way to the servers.
 pub(super) struct Link {
     source: Source,
-    /// Each bucket always goes by the same one.
-    shards: Box<[Shard]>,
+    shards: [Shard; SHARDS],
+    queues: [mpsc::Sender<Request>; SHARDS],
     breaker: Breaker,
-    under_way: Semaphore,
-    settings: RedisSettings,
+    pub(super) settings: RedisSettings,
     generations: AtomicU64,
     contact: watch::Sender<Contact>,
 }
@@ -38,7 +42,7 @@ enum Source {
 }
 
 #[derive(Default)]
-struct Shard {
+pub(super) struct Shard {
     current: Mutex<Option<Connected>>,
     /// Held by whoever connects; the others wait for it.
     connecting: tokio::sync::Mutex<()>,
@@ -47,19 +51,23 @@ struct Shard {
 }
 
 #[derive(Clone)]
-struct Connected {
-    generation: u64,
-    connection: Connection,
+pub(super) struct Connected {
+    pub(super) generation: u64,
+    pub(super) connection: Connection,
 }
 
 #[derive(Clone)]
-enum Connection {
+pub(super) enum Connection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
 impl Link {
-    pub(super) fn new(address: &Address, settings: RedisSettings) -> RedisResult<Self> {
+    /// The way to these servers, and what is to be written by each of its connections.
+    pub(super) fn new(
+        address: &Address,
+        settings: RedisSettings,
+    ) -> RedisResult<(Self, [mpsc::Receiver<Request>; SHARDS])> {
         let source = match &address.0 {
             Kind::Standalone(info) => Source::Standalone(Client::open((**info).clone())?),
             Kind::Sentinel(sentinels) => Source::Sentinel(tokio::sync::Mutex::new(sentinels.client()?)),
@@ -74,51 +82,36 @@ impl Link {
                 Source::Cluster(Box::new(client), first)
             }
         };
-        let shards = (0..settings.connections.max(1)).map(|_| Shard::default()).collect();
-        let under_way = Semaphore::new(settings.under_way_max);
+        let shards = std::array::from_fn(|_| Shard::default());
+        let [(first, first_queue), (second, second_queue)] =
+            std::array::from_fn(|_| mpsc::channel(settings.under_way_max));
+        let queues = [first, second];
         let (breaker, generations) = (Breaker::default(), AtomicU64::new(0));
         // Whether it answers shows when it is asked.
         let contact = watch::Sender::new(Contact::default());
-        Ok(Self { source, shards, breaker, under_way, settings, generations, contact })
+        let link = Self { source, shards, queues, breaker, settings, generations, contact };
+        Ok((link, [first_queue, second_queue]))
     }
 
-    /// Runs a script that belongs to a bucket. The answer comes within the time limit, or the store is away: whether the
-    /// script has run is unknown then.
-    pub(super) async fn run(
-        &self,
-        step: &'static str,
-        bucket: u8,
-        script: ScriptInvocation<'_>,
-    ) -> Result<Reply, StoreError> {
-        let away = StoreError::Away { step };
+    /// Runs a script. The answer comes within the time limit, or the store is away: whether the script has run is unknown
+    /// then.
+    pub(super) async fn run(&self, step: Step, script: Invocation) -> Result<Reply, StoreError> {
+        let away = StoreError::Away { step: step.name };
         if !self.breaker.admits(Instant::now()) {
             return Err(away);
         }
-        let Ok(_under_way) = self.under_way.try_acquire() else {
+        let (reply, answer) = oneshot::channel();
+        let place = usize::from(step.haste == Haste::Bulk);
+        if self.queues[place].try_send(Request { script, step, reply }).is_err() {
             return Err(away);
-        };
-        let shard = &self.shards[usize::from(bucket) % self.shards.len()];
-        let (mut asked, began) = (None, Instant::now());
-        let answer = timeout(self.settings.timeout, async {
-            let connected = self.connected(shard).await?;
-            asked = Some(connected.generation);
-            match connected.connection {
-                Connection::One(mut connection) => script.invoke_async(&mut connection).await,
-                Connection::Cluster(mut connection) => script.invoke_async(&mut connection).await,
-            }
-        })
-        .await;
-        match answer {
-            Ok(Ok(values)) => {
-                self.answered(shard);
-                Ok(Reply::new(values, step))
-            }
-            failed => {
-                let error = failed.ok().and_then(Result::err);
-                self.failed(shard, (asked, began), step, error.as_ref());
-                Err(away)
-            }
         }
+        // Without an answer it has failed, which is counted by whoever has tried.
+        let values = answer.await.map_err(|_| away)?;
+        Ok(Reply::new(values, step.name))
+    }
+
+    pub(super) fn shard(&self, place: usize) -> &Shard {
+        &self.shards[place]
     }
 
     /// Whether the store is left alone because it does not answer.
@@ -150,7 +143,7 @@ impl Link {
         }
     }
 
-    async fn connected(&self, shard: &Shard) -> RedisResult<Connected> {
+    pub(super) async fn connected(&self, shard: &Shard) -> RedisResult<Connected> {
         if let Some(connected) = shard.current.lock().clone() {
             return Ok(connected);
         }
@@ -180,7 +173,7 @@ impl Link {
         }
     }
 
-    fn answered(&self, shard: &Shard) {
+    pub(super) fn answered(&self, shard: &Shard) {
         if self.breaker.answered() {
             tracing::info!("the store answers again");
         }
@@ -192,7 +185,7 @@ impl Link {
         self.contact.send_if_modified(|contact| !std::mem::replace(&mut contact.answers, true));
     }
 
-    fn failed(
+    pub(super) fn failed(
         &self,
         shard: &Shard,
         (asked, began): (Option<u64>, Instant),

@@ -13,6 +13,7 @@ mod link;
 mod pulse;
 mod reply;
 mod scripts;
+mod writer;
 
 pub use ::redis::RedisError as ClientError;
 pub use address::{Address, AddressError};
@@ -28,7 +29,8 @@ use documents::name_of;
 use futures_util::StreamExt;
 use link::Link;
 use pulse::Pulse;
-use redis::{RedisResult, Script, ScriptInvocation};
+use redis::RedisResult;
+use scripts::{Invocation, Lua};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, watch};
@@ -49,8 +51,6 @@ const SUBSCRIBE_PAUSE: Duration = Duration::from_millis(500);
 pub struct RedisSettings {
     /// How long an answer may take, connecting included.
     pub timeout: Duration,
-    /// Connections, each to one part of the buckets.
-    pub connections: usize,
     /// Requests that may wait for their answers; more are refused at once.
     pub under_way_max: usize,
     /// CDRs in one of 256 buckets that some group has not acknowledged. At the limit the bucket's calls cannot end in the
@@ -59,19 +59,14 @@ pub struct RedisSettings {
 }
 
 impl Default for RedisSettings {
-    /// One second, four connections, 16 384 requests, 4 096 CDRs a bucket (a million in all).
+    /// One second, 16 384 requests, 4 096 CDRs a bucket (a million in all).
     fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(1),
-            connections: 4,
-            under_way_max: 16_384,
-            cdrs_per_bucket_max: 4_096,
-        }
+        Self { timeout: Duration::from_secs(1), under_way_max: 16_384, cdrs_per_bucket_max: 4_096 }
     }
 }
 
 /// A [`Store`] in Redis 7 or later.
-pub struct RedisStore(Arc<Shared>, AbortHandle);
+pub struct RedisStore(Arc<Shared>, Vec<AbortHandle>);
 
 struct Shared {
     link: Link,
@@ -94,8 +89,9 @@ impl RedisStore {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn open(address: &Address, cluster: &str, settings: RedisSettings) -> RedisResult<Self> {
+        let (link, queues) = Link::new(address, settings)?;
         let shared = Arc::new(Shared {
-            link: Link::new(address, settings)?,
+            link,
             cluster: cluster.into(),
             cdrs: Cdrs::new(),
             changes: std::array::from_fn(|_| broadcast::Sender::new(CHANGES_MAX)),
@@ -103,23 +99,26 @@ impl RedisStore {
             mark: mark_of_this_process(),
             settings,
         });
-        let listening = tokio::spawn(listen(shared.clone()));
-        Ok(Self(shared, listening.abort_handle()))
+        let mut tasks = vec![tokio::spawn(listen(shared.clone())).abort_handle()];
+        for (place, queue) in queues.into_iter().enumerate() {
+            let shared = shared.clone();
+            let writing = tokio::spawn(async move { writer::write(&shared.link, place, queue).await });
+            tasks.push(writing.abort_handle());
+        }
+        Ok(Self(shared, tasks))
     }
 }
 
 impl Drop for RedisStore {
     fn drop(&mut self) {
-        self.1.abort();
+        self.1.iter().for_each(AbortHandle::abort);
     }
 }
 
 impl Shared {
     /// A script in a bucket, to be given its arguments.
-    fn script<'a>(&self, script: &'a Script, bucket: u8) -> ScriptInvocation<'a> {
-        let mut invocation = script.prepare_invoke();
-        invocation.key(format!("{{{}:b{bucket:02x}}}", self.cluster));
-        invocation
+    fn script(&self, script: &'static Lua, bucket: u8) -> Invocation {
+        script.on(&format!("{{{}:b{bucket:02x}}}", self.cluster))
     }
 
     /// Where changes of a space are published.

@@ -1,6 +1,7 @@
 //! Whether what the servers hold is still what they had taken: each bucket has a mark, and each server an id of its own.
 
 use super::calls::all_buckets;
+use super::writer::Step;
 use super::{Shared, scripts};
 use crate::StoreError;
 use futures_util::future::join_all;
@@ -13,7 +14,7 @@ const BUCKETS: usize = 256;
 /// How often the store is asked whether it is there.
 const BEAT: Duration = Duration::from_millis(300);
 
-/// Buckets asked at one beat: one by each connection, as a rule.
+/// Buckets asked at one beat.
 const AT_ONE_BEAT: usize = 4;
 
 /// What a bucket has shown of itself.
@@ -78,7 +79,7 @@ impl Shared {
     async fn signs(&self, bucket: u8) -> Result<Signs, StoreError> {
         let mut script = self.script(&scripts::PULSE, bucket);
         script.arg(&*self.mark);
-        let mut reply = self.link.run("pulse", bucket, script).await?;
+        let mut reply = self.link.run(Step::lazy("pulse"), script).await?;
         Ok(Signs { mark: reply.text()?, server: reply.text()? })
     }
 }
