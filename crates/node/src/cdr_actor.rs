@@ -25,6 +25,9 @@ const BATCH: usize = 500;
 /// How long records are gathered before they are written: a batch costs one flush of the disk.
 const GATHER: Duration = Duration::from_millis(200);
 
+/// The same where the store is shared, and has 256 places to be asked.
+const GATHER_SHARED: Duration = Duration::from_secs(1);
+
 /// How often the records are counted that a shared store holds.
 const COUNT: Duration = Duration::from_secs(5);
 
@@ -298,13 +301,14 @@ impl Actor for CdrActor {
         let mut appends = self.shared.store.cdr_appends();
         // Naming the group makes it: from here on no record is removed before this sink has it.
         self.shared.store.cdr_backlog(&sink.group).await?;
+        let gather = if self.shared.store.is_shared() { GATHER_SHARED } else { GATHER };
         let task = tokio::spawn(async move {
             // One at a time: what comes while a slow disk is written to needs no message of its own.
             while myself.call(CdrMessage::RecordsWaiting, None).await.is_ok() {
                 if appends.changed().await.is_err() {
                     break;
                 }
-                tokio::time::sleep(GATHER).await;
+                tokio::time::sleep(gather).await;
             }
         });
         Ok(Watch { task, failures: 0 })

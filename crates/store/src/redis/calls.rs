@@ -121,9 +121,7 @@ impl Shared {
         for buckets in self.cdrs.to_be_read(group).chunks(AT_ONCE) {
             let asked = buckets.iter().map(|(bucket, appended)| async {
                 let found = self.read_bucket(group, *bucket, max).await?;
-                if found.is_empty() {
-                    self.cdrs.empty(group, *bucket, *appended);
-                }
+                self.cdrs.read(group, (*bucket, *appended), found.len(), found.len() < max);
                 Ok::<_, StoreError>(found)
             });
             records.extend(try_join_all(asked).await?.into_iter().flatten());
@@ -166,7 +164,9 @@ impl Shared {
                 for key in keys {
                     script.arg(hex(&key.id));
                 }
-                check_groups(&self.link.run(Step::bulk("acknowledge CDRs"), script).await?.text()?)
+                check_groups(&self.link.run(Step::bulk("acknowledge CDRs"), script).await?.text()?)?;
+                self.cdrs.acknowledged(group, *bucket, keys.len());
+                Ok::<_, StoreError>(())
             });
             try_join_all(told).await?;
         }
