@@ -3,7 +3,9 @@
 use crate::nodes::Cluster;
 use crate::phones::Phones;
 use crate::place::Place;
+use crate::switch::binary;
 use crate::until::{SOON, until};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// How many phones there are, of three nodes.
@@ -71,4 +73,70 @@ fn a_redis_that_comes_back_empty_is_given_all_registrations_within_five_seconds(
     cluster.kill(1);
     cluster.start_again(1);
     assert!(phones.missing(cluster.sip(1), 0..PHONES).is_empty());
+}
+
+/// Nodes by name, with their states.
+fn states(cluster: &Cluster, asked: usize) -> Vec<(String, String)> {
+    let nodes = cluster.switch(asked).ask("GET", "/api/v1/nodes").json();
+    let text = |node: &Value, key: &str| node[key].as_str().expect("text").to_owned();
+    let list = nodes["nodes"].as_array().expect("a list");
+    list.iter().map(|node| (text(node, "name"), text(node, "state"))).collect()
+}
+
+fn are(states: &[(String, String)], wanted: &[&str]) -> bool {
+    states.iter().map(|(_, state)| state.as_str()).eq(wanted.iter().copied())
+}
+
+#[test]
+fn nodes_know_of_each_other_who_lives_who_is_dead_and_who_has_left() {
+    let mut cluster = Cluster::start(Place::new(), 3, "");
+    let come_to = |cluster: &Cluster, wanted: &[&str]| {
+        let what = format!("nodes are {wanted:?}");
+        until(&what, SOON, || are(&states(cluster, 0), wanted).then_some(()));
+    };
+    come_to(&cluster, &["alive", "alive", "alive"]);
+    cluster.kill(1);
+    come_to(&cluster, &["alive", "dead", "alive"]);
+    let metric = |name: &str| cluster.switch(0).metric(name, "");
+    assert_eq!(metric("tandem_nodes_alive"), 2.0);
+    assert!(cluster.switch(0).log().contains("has stopped beating"), "a line in the log");
+    cluster.stop(2);
+    come_to(&cluster, &["alive", "dead", "left"]);
+    cluster.start_again(1);
+    come_to(&cluster, &["alive", "alive", "left"]);
+
+    let api = cluster.switch(0).api();
+    let run = |arguments: &[&str]| {
+        let mut command = binary(&cluster.place.folder);
+        let output = command.arg("nodes").args(arguments).args(["--api", &api]).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), said + &String::from_utf8_lossy(&output.stderr))
+    };
+    assert!(run(&["set", "node-2", "--mark", "rack 4", "--memo", "new disk"]).0);
+    let (_, table) = run(&[]);
+    assert!(table.contains("rack 4") && table.contains("new disk") && table.contains("left"), "{table}");
+    let (done, said) = run(&["forget", "node-2"]);
+    assert!(!done && said.contains("lives"), "{said}");
+    assert!(run(&["forget", "node-3"]).0);
+    come_to(&cluster, &["alive", "alive"]);
+    assert!(!run(&["set", "node-9", "--memo", "x"]).0, "no such node");
+}
+
+#[test]
+fn a_redis_that_stalls_makes_no_node_dead_and_none_not_ready() {
+    let cluster = Cluster::start(Place::new(), 2, "");
+    until("both are alive", SOON, || are(&states(&cluster, 0), &["alive", "alive"]).then_some(()));
+    cluster.redis.signal("STOP");
+    // Longer than it takes until a node counts as dead.
+    let stalled = Instant::now();
+    until("three seconds have passed", SOON, || {
+        assert_eq!(cluster.switch(0).ask("GET", "/readyz").status, 200);
+        (stalled.elapsed() > Duration::from_secs(3)).then_some(())
+    });
+    cluster.redis.signal("CONT");
+    until("the store answers again", SOON, || {
+        cluster.switch(0).log().contains("the store answers again").then_some(())
+    });
+    assert!(are(&states(&cluster, 0), &["alive", "alive"]));
+    assert!(!cluster.switch(0).log().contains("has stopped beating"));
 }

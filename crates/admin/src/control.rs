@@ -1,5 +1,6 @@
 //! What the API asks of the node.
 
+use crate::nodes::{NodeNote, NodeView};
 use crate::registrations::{RegistrationFilter, RegistrationPage};
 use crate::suspensions::SuspensionView;
 use crate::view::{BanView, CallFilter, CallPage, CallView, GatewayView};
@@ -41,6 +42,15 @@ pub trait Control: Send + Sync + 'static {
     /// Lifts the suspension of that name. `false` if there is none.
     fn lift_suspension(&self, name: &str) -> bool;
 
+    /// The nodes of the cluster, by name; `None` while the store does not answer.
+    fn nodes(&self) -> BoxFuture<'_, Option<Vec<NodeView>>>;
+
+    /// Assigns a mark or a memo to a node.
+    fn annotate_node(&self, name: String, note: NodeNote) -> BoxFuture<'_, Annotation>;
+
+    /// Forgets a node that does not live.
+    fn forget_node(&self, name: String) -> BoxFuture<'_, Forgetting>;
+
     /// Whether new calls may be sent here.
     fn ready(&self) -> Readiness;
 
@@ -68,6 +78,30 @@ pub enum Removal {
     Removed,
     /// There were none.
     NotFound,
+    /// The store does not answer.
+    Away,
+}
+
+/// What became of a mark or a memo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Annotation {
+    /// It is assigned.
+    Assigned,
+    /// There is no such node.
+    NotFound,
+    /// The store does not answer.
+    Away,
+}
+
+/// What became of a node that is to be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgetting {
+    /// It is.
+    Forgotten,
+    /// There is no such node.
+    NotFound,
+    /// It lives.
+    Lives,
     /// The store does not answer.
     Away,
 }

@@ -8,6 +8,7 @@ mod calls;
 mod control;
 mod gateways;
 mod health;
+mod nodes;
 mod problem;
 mod registrations;
 mod server;
@@ -16,7 +17,8 @@ mod timestamp;
 mod view;
 
 pub use auth::{Token, Tokens};
-pub use control::{BoxFuture, Control, HangUp, Readiness, Removal};
+pub use control::{Annotation, BoxFuture, Control, Forgetting, HangUp, Readiness, Removal};
+pub use nodes::{NodeList, NodeNote, NodeState, NodeView};
 pub use problem::Problem;
 pub use registrations::{RegistrationFilter, RegistrationPage, RegistrationView, RemovalFilter};
 pub use server::{MAX_REQUESTS_IN_FLIGHT, REQUEST_TIMEOUT, router, serve};

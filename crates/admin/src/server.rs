@@ -3,7 +3,7 @@
 use crate::auth::{Tokens, require_token};
 use crate::control::Control;
 use crate::problem::Problem;
-use crate::{bans, calls, gateways, health, registrations, suspensions};
+use crate::{bans, calls, gateways, health, nodes, registrations, suspensions};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
@@ -31,7 +31,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 #[openapi(
     info(
         title = "Tandem",
-        description = "Health, metrics, calls, gateways and registrations of one node.",
+        description = "Health, metrics, calls, gateways and registrations of one node, and the nodes of its cluster.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     modifiers(&Bearer)
@@ -93,6 +93,8 @@ fn api_routes() -> OpenApiRouter<Arc<dyn Control>> {
         .routes(routes!(bans::lift))
         .routes(routes!(registrations::list))
         .routes(routes!(registrations::remove))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::annotate, nodes::forget))
         .routes(routes!(suspensions::list))
         .routes(routes!(suspensions::lift));
     #[cfg(feature = "fault-injection")]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::control::{BoxFuture, HangUp, Readiness, Removal};
+use crate::{Annotation, Forgetting, NodeNote, NodeState, NodeView};
 use crate::{
     BanView, CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView, ProbeView,
     RegistrationFilter, RegistrationPage, RegistrationView, SuspensionKind, SuspensionView, TargetView,
@@ -95,6 +96,7 @@ impl Control for OneCall {
                 registration: None,
                 registered: None,
                 calls: 1,
+                cluster_calls: Some(4),
                 max_calls: Some(10),
                 cps: None,
                 attempts: 4,
@@ -151,6 +153,45 @@ impl Control for OneCall {
         Box::pin(std::future::ready(removal))
     }
 
+    fn nodes(&self) -> BoxFuture<'_, Option<Vec<NodeView>>> {
+        let at = Timestamp::from_unix_ms(1_772_366_400_000);
+        let node = NodeView {
+            name: "node-1".into(),
+            mark: "rack 4".into(),
+            state: NodeState::Alive,
+            this: true,
+            created_at: at,
+            accessed_at: at,
+            started_at: at,
+            addresses: vec!["192.0.2.1:5060".into()],
+            admin: "127.0.0.1:8080".into(),
+            version: "0.1.0".into(),
+            feature_level: 1,
+            calls: 3,
+            cps: 1.5,
+            memo: String::new(),
+        };
+        Box::pin(std::future::ready(Some(vec![node])))
+    }
+
+    fn annotate_node(&self, name: String, note: NodeNote) -> BoxFuture<'_, Annotation> {
+        assert_eq!(note, NodeNote { mark: None, memo: Some("new disk".into()) });
+        Box::pin(std::future::ready(match name.as_str() {
+            "node-1" => Annotation::Assigned,
+            "away" => Annotation::Away,
+            _ => Annotation::NotFound,
+        }))
+    }
+
+    fn forget_node(&self, name: String) -> BoxFuture<'_, Forgetting> {
+        Box::pin(std::future::ready(match name.as_str() {
+            "node-1" => Forgetting::Lives,
+            "node-2" | SUSPENDED => Forgetting::Forgotten,
+            "away" => Forgetting::Away,
+            _ => Forgetting::NotFound,
+        }))
+    }
+
     fn suspensions(&self) -> Vec<SuspensionView> {
         let at = |ms: u64| Timestamp::from_unix_ms(1_772_366_400_000 + ms);
         let kind = SuspensionKind::Home;
@@ -188,11 +229,23 @@ impl Answer {
 }
 
 async fn ask(router: &Router, method: &str, path: &str, token: Option<&str>) -> Answer {
+    ask_with(router, (method, path), token, None).await
+}
+
+async fn ask_with(
+    router: &Router,
+    (method, path): (&str, &str),
+    token: Option<&str>,
+    document: Option<&'static str>,
+) -> Answer {
     let mut request = Request::builder().method(Method::try_from(method).expect("a method")).uri(path);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let request = request.body(Body::empty()).expect("a request");
+    if document.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    let request = request.body(document.map_or(Body::empty(), Body::from)).expect("a request");
     let response = router.clone().oneshot(request).await.expect("axum does not fail");
     let content_type = response.headers().get(header::CONTENT_TYPE);
     Answer {
@@ -418,4 +471,30 @@ async fn a_served_listener_answers_until_it_is_told_to_stop() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     stop.send(()).expect("still serving");
     server.await.expect("no panic").expect("a clean stop");
+}
+
+#[tokio::test]
+async fn nodes_are_listed_annotated_and_forgotten() {
+    let api = open();
+    let listed = ask(&api, "GET", "/api/v1/nodes", None).await.json();
+    let node = &listed["nodes"][0];
+    assert_eq!(
+        (&node["name"], &node["state"], &node["mark"]),
+        (&"node-1".into(), &"alive".into(), &"rack 4".into())
+    );
+    let annotate = async |name: &str, document| {
+        let path = format!("/api/v1/nodes/{name}");
+        ask_with(&open(), ("PATCH", &path), None, Some(document)).await.status
+    };
+    let memo = r#"{"memo":"new disk"}"#;
+    assert_eq!(annotate("node-1", memo).await, 204);
+    assert_eq!((annotate("node-9", memo).await, annotate("away", memo).await), (404, 503));
+    assert_eq!(annotate("node-1", r#"{"mem":"x"}"#).await, 400, "an unknown key");
+    assert_eq!(annotate("node-1", "{").await, 400);
+    let forget =
+        async |name: &str| ask(&open(), "DELETE", &format!("/api/v1/nodes/{name}"), None).await.status;
+    assert_eq!(
+        (forget("node-1").await, forget("node-2").await, forget("node-9").await, forget("away").await),
+        (409, 204, 404, 503)
+    );
 }

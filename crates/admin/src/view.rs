@@ -216,6 +216,9 @@ pub struct GatewayView {
     pub registered: Option<RegisteredView>,
     /// Calls it carries now, those in set-up included.
     pub calls: u32,
+    /// Calls it carries by all nodes of the cluster, as the store has said last; absent where its calls are not counted there:
+    /// a node by itself, or a gateway without limits.
+    pub cluster_calls: Option<u32>,
     /// The most calls it may carry at once, by its limit and by what it has published; absent means no bound.
     pub max_calls: Option<u32>,
     /// The most new calls per second; absent means no bound.

@@ -1,10 +1,12 @@
-//! What makes several nodes one switch, as pure machines: so far the outbox, which keeps the wire behind the store, and
-//! the host, which runs a call with it and survives a panic of its machine.
+//! What makes several nodes one switch, as pure machines: the outbox, which keeps the wire behind the store; the host, which
+//! runs a call with it and survives a panic of its machine; and which nodes live.
 
 mod host;
+mod liveness;
 mod outbox;
 
 pub use host::{
     CallHost, ClaimResult, Effect, MAX_HELD_BACK, RESTORE_PAUSE, RESTORE_TRIES, Write, WriteResult,
 };
+pub use liveness::{BEAT, Change, DEAD_AFTER, DEAD_LOOKS, Liveness, Seen, Standing};
 pub use outbox::{COMMIT_PATIENCE, MAX_WAITING, Outbox, RETRY_INTERVAL, Released};

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tandem_sip::flow::Transport;
 use tandem_switch::gateway::{
     Account, GatewayAddress, HealthSettings, Limits, MappingGateway, Redirects, Registering, RoutingGateway,
+    WhenStoreAway,
 };
 use tandem_switch::parameters::{Overrides, Parameters};
 use tandem_switch::registrar::Endpoints;
@@ -153,6 +154,7 @@ fn routing_gateway(
     let account = account(section);
     let register = registering::register(section, account.as_ref());
     let redirects = redirects(section);
+    let when_store_away = when_store_away(section);
     let gateway = RoutingGateway {
         name: Arc::from(name?.value),
         address: address?.value,
@@ -167,6 +169,7 @@ fn routing_gateway(
         pass_methods,
         account,
         redirects,
+        when_store_away,
         number_rules,
         disabled,
         health: health(parameters, &overrides, (probe_interval, register, registers)),
@@ -300,6 +303,16 @@ fn account(section: &mut Section) -> Option<Account> {
             None
         }
     }
+}
+
+/// `when_store_away`: whether calls are admitted while the store cannot count them, by default a share of them.
+fn when_store_away(section: &mut Section) -> WhenStoreAway {
+    let read = section.read("when_store_away", |node| match text(node)?.as_str() {
+        "admit" => Ok(WhenStoreAway::Admit),
+        "refuse" => Ok(WhenStoreAway::Refuse),
+        _ => Err(Problem::NotA { expected: "admit or refuse" }),
+    });
+    read.map(|spot| spot.value).unwrap_or_default()
 }
 
 /// `redirects`: where the gateway may redirect calls to, by default nowhere.

@@ -7,12 +7,14 @@ use crate::faults::Fault;
 use crate::gateway_care::{Care, CareMessage};
 use crate::locations::GatewayTarget;
 use crate::shared::Shared;
+use crate::slots::{self, ClusterSlots, SlotAnswer};
 use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tandem_sip::time::Now;
+use tandem_store::Taken;
 use tandem_switch::call::{Authorization, Branch, Input, Serial, Unauthorized};
 use tandem_switch::gateway::{
     GatewayState, HealthReport, Holder, LastFailure, MAX_HOLD, NonceCounts, Outcome, Refusal, RoutingGateway,
@@ -31,6 +33,12 @@ pub(crate) enum GatewayMessage {
     Authorize { serial: Serial, request: Box<Unauthorized>, reply_to: ActorRef<CallMessage> },
     /// It is to get no new calls for that long.
     Hold(Duration),
+    /// What the store has said of a slot that was asked for.
+    Slot(SlotAnswer),
+    /// Time to renew what is held in the store, which may have lost it.
+    RenewSlots { lost: bool },
+    /// So many slots are held over the whole cluster.
+    SlotsHeld(u32),
     /// A call has a slot, whatever the limits: said to an actor that was started anew.
     Reclaim(Holder),
     /// All calls have said which slots they have.
@@ -52,6 +60,8 @@ pub struct GatewayReport {
     pub targets: Vec<GatewayTarget>,
     /// Slots in use.
     pub calls: usize,
+    /// Slots in use over the whole cluster, as the store has said last; `None` where they are not counted.
+    pub cluster_calls: Option<u32>,
     /// How long it gets no new calls, as it asked for a pause.
     pub pause: Option<Duration>,
     /// Whether it gets calls, and what that is known from.
@@ -174,6 +184,7 @@ pub(crate) struct GatewayActor {
 /// A gateway's slots, and whether all that are held are known.
 pub(crate) struct Slots {
     state: GatewayState,
+    cluster: ClusterSlots,
     /// How often its nonces have been used.
     nonces: NonceCounts,
     /// Started anew: until the calls have said what they hold there is no telling whether one more fits.
@@ -203,12 +214,76 @@ impl Drop for Reclaiming {
 
 impl GatewayActor {
     fn admit(&self, slots: &mut Slots, now: Now, holder: Holder, reply_to: &ActorRef<CallMessage>) {
+        let is_held = slots.state.holds(&holder);
         let result =
             if slots.reclaiming { Err(Refusal::Unavailable) } else { slots.state.admit(now, holder) };
+        if result.is_err() || is_held || !slots::are_counted(&self.shared, &slots.state) {
+            return self.answer(slots, now, (holder, reply_to), result);
+        }
+        if slots.cluster.may_ask(now.mono) && self.shared.store.contact().borrow().answers {
+            return slots::ask(&self.shared, &self.handle, &slots.state, (holder, reply_to.clone()));
+        }
+        self.answer_unsure(slots, now, (holder, reply_to));
+    }
+
+    /// The store has said whether a slot is free, or nothing.
+    fn on_slot(&self, slots: &mut Slots, now: Now, answer: SlotAnswer) {
+        let SlotAnswer { holder, reply_to, result } = answer;
+        let result = match result {
+            Ok(Taken::Yes { held }) => (held, Ok(())),
+            Ok(Taken::AtMaxCalls { held }) => (held, Err(Refusal::Calls)),
+            Ok(Taken::AtCps { held }) => (held, Err(Refusal::Cps)),
+            Ok(Taken::Unsure { held }) => {
+                slots.cluster.note(&self.handle, held);
+                self.answer_unsure(slots, now, (holder, &reply_to));
+                // The store is there to be told.
+                return slots::renew(&self.shared, &self.handle, slots.state.holders());
+            }
+            Err(_) => return self.answer_unsure(slots, now, (holder, &reply_to)),
+        };
+        let (held, result) = result;
+        slots.cluster.note(&self.handle, held);
+        slots.cluster.is_sure();
+        if !slots.state.holds(&holder) {
+            // It was given back while it was asked for.
+            return slots::give_back(&self.shared, &self.handle, &holder);
+        }
+        if result.is_err() {
+            slots.state.release(now, holder, None);
+        }
+        self.answer(slots, now, (holder, &reply_to), result);
+    }
+
+    /// Answers for a slot of which the store does not know.
+    fn answer_unsure(
+        &self,
+        slots: &mut Slots,
+        now: Now,
+        (holder, reply_to): (Holder, &ActorRef<CallMessage>),
+    ) {
+        if !slots.state.holds(&holder) {
+            return;
+        }
+        let admits = slots.cluster.admits_unsure(&self.shared, &self.handle, &slots.state);
+        if !admits {
+            slots.state.release(now, holder, None);
+            // The store may have given it, and its answer be lost.
+            slots::give_back(&self.shared, &self.handle, &holder);
+        }
+        self.answer(slots, now, (holder, reply_to), if admits { Ok(()) } else { Err(Refusal::Calls) });
+    }
+
+    fn answer(
+        &self,
+        slots: &mut Slots,
+        now: Now,
+        (holder, reply_to): (Holder, &ActorRef<CallMessage>),
+        result: Result<(), Refusal>,
+    ) {
         if result.is_ok() {
             self.handle.metrics.attempts.inc();
-            self.count(&slots.state);
         }
+        self.count(&slots.state);
         let gateway = self.handle.gateway.name.clone();
         let answer = Input::Admitted { gateway, attempt: holder.attempt, result };
         if reply_to.cast(CallMessage::Result(answer)).is_err() && result.is_ok() {
@@ -239,6 +314,9 @@ impl GatewayActor {
         if !state.release(now, holder, outcome) {
             return;
         }
+        if slots::are_counted(&self.shared, state) {
+            slots::give_back(&self.shared, &self.handle, &holder);
+        }
         self.count(state);
         match outcome {
             Some(Outcome::Answered { .. }) => self.handle.metrics.answered.inc(),
@@ -263,7 +341,8 @@ impl Actor for GatewayActor {
         self.count(&state);
         let mut care = Care::start(self.shared.clone(), self.handle.clone(), myself);
         care.settle(&mut state, self.shared.clock.now());
-        Ok(Slots { state, nonces: NonceCounts::default(), reclaiming, care })
+        let cluster = ClusterSlots::default();
+        Ok(Slots { state, cluster, nonces: NonceCounts::default(), reclaiming, care })
     }
 
     async fn handle(
@@ -280,6 +359,16 @@ impl Actor for GatewayActor {
             GatewayMessage::Release { holder, outcome } => {
                 self.release(&mut slots.state, now, holder, outcome);
             }
+            GatewayMessage::Slot(answer) => self.on_slot(slots, now, answer),
+            GatewayMessage::RenewSlots { lost } => {
+                if lost {
+                    slots.cluster.begin_grace(now.mono);
+                }
+                if slots::are_counted(&self.shared, &slots.state) {
+                    slots::renew(&self.shared, &self.handle, slots.state.holders());
+                }
+            }
+            GatewayMessage::SlotsHeld(held) => slots.cluster.note(&self.handle, held),
             GatewayMessage::Authorize { serial, request, reply_to } => {
                 let authorization = self.authorize(slots, &request);
                 // The call may have ended meanwhile.
@@ -305,6 +394,7 @@ impl Actor for GatewayActor {
                     gateway: self.handle.gateway.clone(),
                     targets: self.shared.targets_of_gateway(&self.handle),
                     calls: state.calls(),
+                    cluster_calls: slots.cluster.held().filter(|_| slots::are_counted(&self.shared, state)),
                     pause: state.pause(now.mono),
                     health: slots.care.report(now),
                     max_calls: state.max_calls(),

@@ -2,6 +2,7 @@
 
 mod admission;
 mod authenticator;
+mod beats;
 mod call_actor;
 mod cdr_actor;
 mod clock;
@@ -36,6 +37,7 @@ mod registrar_actor;
 mod registrar_follow;
 mod registration;
 mod shared;
+mod slots;
 mod stateless;
 mod stream_user;
 mod supervisors;
@@ -53,4 +55,6 @@ pub use listeners::check_certificates;
 pub use locations::GatewayTarget;
 pub use nat_endpoint::NatReport;
 pub use node::{MappingReport, Node, Registered, StartError, Stopped};
+pub use nodes::{MAX_NOTE_BYTES, NodeReport};
+pub use tandem_cluster::Standing;
 pub use tap::{Tap, Tapped};

@@ -2,6 +2,7 @@
 
 use crate::admission::Admission;
 use crate::authenticator::Authenticator;
+use crate::beats::Beats;
 use crate::call_actor::CallMessage;
 use crate::cdr_actor::Sinks;
 use crate::clock::Clock;
@@ -20,7 +21,7 @@ use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
 use crate::nat::Nat;
 use crate::nat_endpoint::NatReport;
-use crate::nodes::Nodes;
+use crate::nodes::{NodeReport, Nodes};
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
 use crate::publications;
@@ -28,10 +29,12 @@ use crate::registrants;
 use crate::registrar::Registrar;
 use crate::registrar_follow;
 use crate::shared::Shared;
+use crate::slots;
 use crate::supervisors::{Child, Keeper, NodeSupervisor, Supervisor};
 use crate::tap::Tap;
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use ractor::{ActorCell, ActorRef, ActorRuntime, ActorStatus, SpawnErr, call_t};
 use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
@@ -101,6 +104,27 @@ pub enum StartError {
         /// How long it was waited for, in seconds.
         waited_s: u64,
     },
+    /// Another node has this name.
+    #[error(
+        "another node named {name} lives, at {address}; nodes of one cluster need names of their own (node.name)"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Where it takes SIP.
+        address: String,
+    },
+    /// The cluster has been raised beyond what this release knows.
+    #[error("the cluster's feature level is {cluster}, and this release knows {ours} at most")]
+    FeatureLevel {
+        /// The cluster's.
+        cluster: u16,
+        /// The highest that is known here.
+        ours: u16,
+    },
+    /// No thread for beats.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// The cluster's keys cannot be read or written.
     #[error("the cluster's keys in the store: {0}")]
     Keys(tandem_store::codec::CodecError),
@@ -115,6 +139,7 @@ pub struct Node {
     sinks: Arc<Sinks>,
     /// What runs beside the actors, as long as the node does.
     tasks: Vec<JoinHandle<()>>,
+    beats: Mutex<Option<Beats>>,
 }
 
 /// How a node stopped.
@@ -210,6 +235,8 @@ impl Node {
             registrar: Registrar::new(config),
             nat: Nat::new(config.parameters.keep_alive(), clock.now(), nat_leases),
             nodes: Nodes::default(),
+            started: clock.now().wall,
+            admin: config.admin.bind.to_string(),
             metrics,
             draining: AtomicBool::new(false),
             tap,
@@ -218,11 +245,13 @@ impl Node {
             #[cfg(feature = "fault-injection")]
             faults: Faults::default(),
         });
+        let beats = Beats::start(config, &shared).await?;
         let sinks = Arc::new(Sinks::of(&config.cdr.sinks));
         let (alive, root_lives) = watch::channel(());
         let root = start_tree(&shared, &sinks, alive).await?;
         let tasks = start_tasks(&shared);
-        Ok(Self { shared, root, root_lives, sinks, tasks })
+        let beats = Mutex::new(beats);
+        Ok(Self { shared, root, root_lives, sinks, tasks, beats })
     }
 
     /// The node's name.
@@ -360,6 +389,35 @@ impl Node {
             .collect()
     }
 
+    /// The nodes of the cluster, by name.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn nodes(&self) -> Result<Vec<NodeReport>, StoreError> {
+        self.shared.node_reports().await
+    }
+
+    /// Assigns a mark or a memo to a node. `false` if there is no such node.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn annotate_node(
+        &self,
+        name: &str,
+        mark: Option<String>,
+        memo: Option<String>,
+    ) -> Result<bool, StoreError> {
+        self.shared.annotate_node(name, mark, memo).await
+    }
+
+    /// Forgets a node. `Some(false)` if there is none of that name, `None` if it lives.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn forget_node(&self, name: &str) -> Result<Option<bool>, StoreError> {
+        self.shared.forget_node(name).await
+    }
+
     /// The sources that are not listened to, by address.
     pub fn bans(&self) -> Vec<Banned> {
         self.shared.guards.bans(self.shared.clock.mono())
@@ -464,6 +522,11 @@ impl Node {
         }
         // Without that others wait until it stands still.
         let _ = tokio::time::timeout(FAREWELL, self.shared.give_nat_leases_back()).await;
+        let beats = self.beats.lock().take();
+        if let Some(mut beats) = beats {
+            // A last beat, of its own thread.
+            let _ = tokio::task::spawn_blocking(move || beats.leave()).await;
+        }
         Stopped { hung_up, cdrs_lost }
     }
 
@@ -591,6 +654,7 @@ fn start_tasks(shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
         tokio::spawn(registrants::follow(shared.clone())),
         tokio::spawn(registrar_follow::follow(shared.clone())),
         tokio::spawn(leases),
+        tokio::spawn(slots::keep(shared.clone())),
     ]
 }
 

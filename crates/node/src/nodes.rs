@@ -1,17 +1,114 @@
 //! The nodes of the cluster, as this one sees them.
 
+use crate::shared::Shared;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tandem_cluster::{Change, Liveness, Seen, Standing};
+use tandem_sip::time::{Mono, Wall};
+use tandem_store::codec::{self, Versioned};
+use tandem_store::{Document, Put, Revision, Space, StoreError};
 
-/// How many nodes there are.
-#[derive(Debug)]
+/// What this release knows of the cluster's common language; a node refuses to join one that has been raised beyond.
+pub(crate) const FEATURE_LEVEL: u16 = 1;
+
+/// The longest mark and memo, in bytes.
+pub const MAX_NOTE_BYTES: usize = 256;
+
+/// What a node says of itself with each beat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Says {
+    pub(crate) boot: u64,
+    pub(crate) counter: u64,
+    pub(crate) left: bool,
+    pub(crate) at: Wall,
+    pub(crate) started: Wall,
+    /// Where it takes SIP, as peers know it.
+    pub(crate) addresses: Vec<String>,
+    pub(crate) admin: String,
+    pub(crate) version: String,
+    pub(crate) feature_level: u16,
+    pub(crate) calls: u32,
+    pub(crate) calls_started: u64,
+}
+
+impl Versioned for Says {
+    const SCHEMA: u16 = 1;
+    type Previous = Self;
+}
+
+/// What operators have assigned to a node, which outlives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// When a node of that name joined first.
+    pub(crate) created: Wall,
+    pub(crate) mark: String,
+    pub(crate) memo: String,
+}
+
+impl Versioned for Note {
+    const SCHEMA: u16 = 1;
+    type Previous = Self;
+}
+
+/// What an operator is shown of a node.
+#[derive(Clone, Debug)]
+pub struct NodeReport {
+    /// Its name (access name).
+    pub name: Arc<str>,
+    /// The mark that an operator has given it.
+    pub mark: String,
+    /// What an operator has noted.
+    pub memo: String,
+    /// Whether it lives.
+    pub standing: Standing,
+    /// Whether it is the one that was asked.
+    pub is_this: bool,
+    /// When a node of that name joined first.
+    pub created: Wall,
+    /// When it was heard of last (access time).
+    pub accessed: Wall,
+    /// When it was started.
+    pub started: Wall,
+    /// Where it takes SIP.
+    pub addresses: Vec<String>,
+    /// Where its API is.
+    pub admin: String,
+    /// Its release.
+    pub version: String,
+    /// Which language of the cluster it speaks.
+    pub feature_level: u16,
+    /// Calls in progress.
+    pub calls: u32,
+    /// Calls that it has admitted in the last second or so, per second.
+    pub calls_per_second: f64,
+}
+
+/// A node that has been heard of.
+struct Known {
+    says: Says,
+    /// Calls per second between its last two beats.
+    rate: f64,
+}
+
+/// All nodes.
 pub(crate) struct Nodes {
     alive: AtomicUsize,
+    seen: Mutex<SeenNodes>,
+}
+
+#[derive(Default)]
+struct SeenNodes {
+    liveness: Liveness,
+    known: BTreeMap<Arc<str>, Known>,
 }
 
 impl Default for Nodes {
     /// This one alone, as far as is known.
     fn default() -> Self {
-        Self { alive: AtomicUsize::new(1) }
+        Self { alive: AtomicUsize::new(1), seen: Mutex::default() }
     }
 }
 
@@ -20,4 +117,159 @@ impl Nodes {
     pub(crate) fn alive(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
     }
+
+    /// Takes note of what all nodes have said last. What has become of some.
+    pub(crate) fn note(&self, all: Vec<(Arc<str>, Says)>, now: Mono) -> Vec<Change> {
+        let mut seen = self.seen.lock();
+        let looks: Vec<_> = all.iter().map(|(name, says)| seen_of(name, says)).collect();
+        let changes = seen.liveness.look(now, &looks);
+        let mut known = std::mem::take(&mut seen.known);
+        for (name, says) in all {
+            let before = known.remove(&name);
+            let rate = before.as_ref().map_or(0.0, |before| rate(before, &says));
+            seen.known.insert(name, Known { says, rate });
+        }
+        self.alive.store(seen.liveness.alive().max(1), Ordering::Relaxed);
+        changes
+    }
+}
+
+/// What the judge of liveness is shown of a node.
+pub(crate) fn seen_of(name: &Arc<str>, says: &Says) -> Seen {
+    Seen { name: name.clone(), boot: says.boot, counter: says.counter, left: says.left }
+}
+
+/// Calls per second since the beat before; between two looks at one beat as it was.
+fn rate(before: &Known, says: &Says) -> f64 {
+    let ms = says.at.0.saturating_sub(before.says.at.0);
+    if before.says.boot != says.boot || ms == 0 {
+        return before.rate;
+    }
+    says.calls_started.saturating_sub(before.says.calls_started) as f64 * 1000.0 / ms as f64
+}
+
+impl Shared {
+    /// All nodes of the cluster, by name.
+    ///
+    /// # Errors
+    /// The store cannot be asked what operators have noted.
+    pub(crate) async fn node_reports(&self) -> Result<Vec<NodeReport>, StoreError> {
+        let notes = self.store.scan(Space::Nodes, None, usize::from(u16::MAX)).await?;
+        let notes: BTreeMap<Arc<str>, Note> =
+            notes.into_iter().filter_map(|(name, document)| Some((name, note_of(&document)?))).collect();
+        if !self.store.is_shared() {
+            let says = self.says(0, false);
+            return Ok(vec![self.report(&self.name, &notes, (&says, 0.0), Standing::Alive)]);
+        }
+        let seen = self.nodes.seen.lock();
+        let report = |(name, known): (&Arc<str>, &Known)| {
+            let standing = seen.liveness.standing(name).unwrap_or(Standing::Dead);
+            self.report(name, &notes, (&known.says, known.rate), standing)
+        };
+        Ok(seen.known.iter().map(report).collect())
+    }
+
+    fn report(
+        &self,
+        name: &Arc<str>,
+        notes: &BTreeMap<Arc<str>, Note>,
+        (says, rate): (&Says, f64),
+        standing: Standing,
+    ) -> NodeReport {
+        let note = notes.get(name).cloned().unwrap_or_default();
+        NodeReport {
+            name: name.clone(),
+            mark: note.mark,
+            memo: note.memo,
+            standing,
+            is_this: *name == self.name,
+            created: if note.created == Wall(0) { says.started } else { note.created },
+            accessed: says.at,
+            started: says.started,
+            addresses: says.addresses.clone(),
+            admin: says.admin.clone(),
+            version: says.version.clone(),
+            feature_level: says.feature_level,
+            calls: says.calls,
+            calls_per_second: rate,
+        }
+    }
+
+    /// What this node says of itself.
+    pub(crate) fn says(&self, counter: u64, left: bool) -> Says {
+        let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 5060));
+        let places = 0..u16::try_from(self.listeners.len()).unwrap_or(u16::MAX);
+        Says {
+            boot: self.owner.boot,
+            counter,
+            left,
+            at: self.clock.now().wall,
+            started: self.started,
+            addresses: places.map(|place| self.local_name(place, anywhere).to_string()).collect(),
+            admin: self.admin.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            feature_level: FEATURE_LEVEL,
+            calls: u32::try_from(self.admission.calls()).unwrap_or(u32::MAX),
+            calls_started: self.metrics.calls_started.get(),
+        }
+    }
+
+    /// Notes when a node of this name joined first.
+    pub(crate) async fn note_created(&self) -> Result<(), StoreError> {
+        self.change_note(&self.name, |_| {}).await.map(drop)
+    }
+
+    /// Changes what is noted of a node. `false` if there is no such node.
+    pub(crate) async fn annotate_node(
+        &self,
+        name: &str,
+        mark: Option<String>,
+        memo: Option<String>,
+    ) -> Result<bool, StoreError> {
+        let is_known = *name == *self.name || self.nodes.seen.lock().known.contains_key(name);
+        if !is_known {
+            return Ok(false);
+        }
+        self.change_note(name, |note| {
+            note.mark = mark.clone().unwrap_or(std::mem::take(&mut note.mark));
+            note.memo = memo.clone().unwrap_or(std::mem::take(&mut note.memo));
+        })
+        .await?;
+        Ok(true)
+    }
+
+    async fn change_note(&self, name: &str, change: impl Fn(&mut Note)) -> Result<Revision, StoreError> {
+        loop {
+            let document = self.store.get(Space::Nodes, name).await?;
+            let mut note = document.as_ref().and_then(note_of).unwrap_or_default();
+            if note.created == Wall(0) {
+                note.created = self.clock.now().wall;
+            }
+            change(&mut note);
+            let value = codec::encode(&note).map_err(|_| StoreError::Away { step: "encode" })?;
+            let seen = document.map(|document| document.revision);
+            let (space, key, value) = (Space::Nodes, name.into(), Some(value));
+            match self.store.put(Put { space, key, seen, value, lapses: None }).await {
+                Err(StoreError::Conflict { .. }) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Forgets a node that does not live. `None`: it lives.
+    pub(crate) async fn forget_node(&self, name: &str) -> Result<Option<bool>, StoreError> {
+        if *name == *self.name || self.nodes.seen.lock().liveness.standing(name) == Some(Standing::Alive) {
+            return Ok(None);
+        }
+        let was_there = self.store.forget_node(name.into()).await?;
+        if let Some(document) = self.store.get(Space::Nodes, name).await? {
+            let (space, key, seen) = (Space::Nodes, name.into(), Some(document.revision));
+            self.store.put(Put { space, key, seen, value: None, lapses: None }).await?;
+        }
+        Ok(Some(was_there))
+    }
+}
+
+fn note_of(document: &Document) -> Option<Note> {
+    codec::decode(&document.value).ok()
 }

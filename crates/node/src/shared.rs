@@ -32,6 +32,7 @@ use std::time::Duration;
 use tandem_sip::Uri;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::locate::{self, Wanted};
+use tandem_sip::time::Wall;
 use tandem_store::{Owner, Store};
 use tandem_switch::call::{CallId, Candidate, Looked, Reach, Sought, Target, TokenKeys};
 use tandem_switch::emergency::EmergencyNumbers;
@@ -77,6 +78,10 @@ pub(crate) struct Shared {
     pub(crate) registrar: Registrar,
     pub(crate) nat: Nat,
     pub(crate) nodes: Nodes,
+    /// When the node was started.
+    pub(crate) started: Wall,
+    /// Where its API is.
+    pub(crate) admin: String,
     pub(crate) draining: AtomicBool,
     pub(crate) tap: Option<Tap>,
     /// Supervisors of calls; each call is linked to one of them.

@@ -386,6 +386,7 @@ impl Gateway {
                 prepend: self.prepend.to_owned(),
                 rewrite: Vec::new(),
             },
+            when_store_away: Default::default(),
             disabled: self.disabled,
             health: Default::default(),
             parameters,

@@ -7,7 +7,8 @@
 
 use crate::{
     CDR_GROUPS_MAX, CallEnd, CallKey, CallWrite, Committed, Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES,
-    Owner, Put, Revision, SNAPSHOT_MAX_BYTES, Space, Store, StoreError, StoredCall, TOMBSTONE_LIFE,
+    Owner, Put, Revision, SLOT_GRACE, SLOT_LEASE, SNAPSHOT_MAX_BYTES, SlotTake, Space, Store, StoreError,
+    StoredCall, TOMBSTONE_LIFE, Taken,
 };
 use bytes::Bytes;
 use std::future::Future;
@@ -72,6 +73,13 @@ macro_rules! store_contract {
             documents_are_scanned_by_key_page_by_page
             changes_of_documents_are_told
             a_document_over_the_limit_is_refused
+            of_many_holders_never_more_have_a_slot_than_the_limit_says
+            a_slot_is_taken_and_given_back_once
+            a_slot_that_is_not_renewed_lapses_after_its_lease
+            a_renewed_slot_is_held_whatever_the_limit
+            calls_per_second_are_counted_over_any_second
+            what_nodes_say_of_themselves_stays_until_they_are_forgotten
+            slots_are_unsure_when_they_have_just_begun_to_be_counted
         }
     };
     ($fixture:path => $($rule:ident)+) => {
@@ -510,6 +518,135 @@ mod rules {
         }
         let told: Vec<_> = told.iter().map(|change| (&*change.key, change.revision)).collect();
         assert_eq!(told, [("a", first), ("a", None), ("b", last)]);
+    }
+
+    /// Lets a gateway's slots be counted for long enough to be sure of them. `false` without a way to let time pass.
+    async fn is_sure(store: &Arc<dyn Store>, let_pass: &Option<LetPass>, gateways: &[&str]) -> bool {
+        let Some(let_pass) = let_pass else { return false };
+        for gateway in gateways {
+            store.renew_slots((*gateway).into(), Vec::new()).await.expect("begun");
+        }
+        let_pass(SLOT_GRACE + Duration::from_millis(1)).await;
+        true
+    }
+
+    fn slot(gateway: &str, holder: &str, max_calls: Option<u32>, cps: Option<u32>) -> SlotTake {
+        SlotTake { gateway: gateway.into(), holder: holder.into(), max_calls, cps, burst: u32::MAX }
+    }
+
+    pub async fn of_many_holders_never_more_have_a_slot_than_the_limit_says(fixture: Fixture) {
+        let Fixture { store, let_pass, .. } = fixture;
+        if !is_sure(&store, &let_pass, &["a", "b"]).await {
+            return;
+        }
+        let mut racing = tokio::task::JoinSet::new();
+        for number in 0..40 {
+            racing.spawn(store.take_slot(slot("a", &number.to_string(), Some(7), None)));
+        }
+        let taken = racing.join_all().await;
+        let of = |wanted: fn(&Taken) -> bool| taken.iter().flatten().filter(|taken| wanted(taken)).count();
+        assert_eq!(of(|taken| matches!(taken, Taken::Yes { .. })), 7);
+        assert_eq!(of(|taken| matches!(taken, Taken::AtMaxCalls { held: 7 })), 33);
+        assert_eq!(store.renew_slots("a".into(), Vec::new()).await, Ok(7));
+        let other = store.take_slot(slot("b", "0", Some(1), None)).await;
+        assert_eq!(other, Ok(Taken::Yes { held: 1 }), "each gateway has its own");
+    }
+
+    pub async fn a_slot_is_taken_and_given_back_once(Fixture { store, let_pass, .. }: Fixture) {
+        if !is_sure(&store, &let_pass, &["a"]).await {
+            return;
+        }
+        assert_eq!(store.take_slot(slot("a", "1", Some(2), None)).await, Ok(Taken::Yes { held: 1 }));
+        assert_eq!(store.take_slot(slot("a", "1", Some(2), None)).await, Ok(Taken::Yes { held: 1 }));
+        assert_eq!(store.take_slot(slot("a", "2", Some(2), None)).await, Ok(Taken::Yes { held: 2 }));
+        for _ in 0..2 {
+            assert_eq!(store.release_slot("a".into(), "1".into()).await, Ok(()));
+            assert_eq!(store.renew_slots("a".into(), Vec::new()).await, Ok(1));
+        }
+        assert_eq!(store.release_slot("a".into(), "2".into()).await, Ok(()));
+        assert_eq!(store.renew_slots("a".into(), Vec::new()).await, Ok(0), "never negative");
+    }
+
+    pub async fn a_slot_that_is_not_renewed_lapses_after_its_lease(fixture: Fixture) {
+        let Fixture { store, let_pass, .. } = fixture;
+        if !is_sure(&store, &let_pass, &["a"]).await {
+            return;
+        }
+        let Some(let_pass) = let_pass else { return };
+        for holder in ["stays", "goes"] {
+            let taken = store.take_slot(slot("a", holder, Some(2), None)).await;
+            assert!(matches!(taken, Ok(Taken::Yes { .. })), "{taken:?}");
+        }
+        let_pass(SLOT_LEASE / 2).await;
+        assert_eq!(store.renew_slots("a".into(), vec!["stays".into()]).await, Ok(2));
+        let_pass(SLOT_LEASE / 2 + Duration::from_millis(1)).await;
+        assert_eq!(store.renew_slots("a".into(), Vec::new()).await, Ok(1));
+        let next = store.take_slot(slot("a", "next", Some(2), None)).await;
+        assert_eq!(next, Ok(Taken::Yes { held: 2 }), "there is room again");
+    }
+
+    pub async fn a_renewed_slot_is_held_whatever_the_limit(Fixture { store, let_pass, .. }: Fixture) {
+        if !is_sure(&store, &let_pass, &["a"]).await {
+            return;
+        }
+        let holders = ["1", "2", "3"].map(Arc::from).to_vec();
+        assert_eq!(store.renew_slots("a".into(), holders).await, Ok(3), "the store had lost them");
+        let beyond = store.take_slot(slot("a", "4", Some(2), None)).await;
+        assert_eq!(beyond, Ok(Taken::AtMaxCalls { held: 3 }));
+        assert_eq!(
+            store.take_slot(slot("a", "3", Some(2), None)).await,
+            Ok(Taken::Yes { held: 3 }),
+            "what is held stays so"
+        );
+    }
+
+    pub async fn calls_per_second_are_counted_over_any_second(Fixture { store, let_pass, .. }: Fixture) {
+        if !is_sure(&store, &let_pass, &["a", "b"]).await {
+            return;
+        }
+        let mut taken = 0;
+        for number in 0..10 {
+            let one = store.take_slot(slot("a", &number.to_string(), None, Some(4))).await;
+            taken += u32::from(matches!(one, Ok(Taken::Yes { .. })));
+        }
+        assert_eq!(taken, 4);
+        let burst = |holder| SlotTake { burst: 2, ..slot("b", holder, None, Some(4)) };
+        for holder in ["1", "2"] {
+            assert!(matches!(store.take_slot(burst(holder)).await, Ok(Taken::Yes { .. })));
+        }
+        assert_eq!(store.take_slot(burst("3")).await, Ok(Taken::AtCps { held: 2 }), "a crowd waits its turn");
+    }
+
+    pub async fn what_nodes_say_of_themselves_stays_until_they_are_forgotten(
+        Fixture { store, let_pass, .. }: Fixture,
+    ) {
+        let says = |text: &'static [u8]| Bytes::from_static(text);
+        let node = |name: &str, text: &'static [u8]| (Arc::from(name), says(text));
+        assert_eq!(store.beat(Some(node("b", b"1"))).await, Ok(vec![node("b", b"1")]));
+        let both = vec![node("a", b"\xff\0"), node("b", b"1")];
+        assert_eq!(store.beat(Some(node("a", b"\xff\0"))).await, Ok(both));
+        if let Some(let_pass) = &let_pass {
+            let_pass(Duration::from_secs(3_600)).await;
+        }
+        let both = vec![node("a", b"2"), node("b", b"1")];
+        assert_eq!(store.beat(Some(node("a", b"2"))).await, Ok(both));
+        assert_eq!(store.beat(None).await.map(|all| all.len()), Ok(2));
+        assert_eq!(store.forget_node("b".into()).await, Ok(true));
+        assert_eq!(store.forget_node("b".into()).await, Ok(false));
+        assert_eq!(store.beat(Some(node("a", b"3"))).await, Ok(vec![node("a", b"3")]));
+    }
+
+    pub async fn slots_are_unsure_when_they_have_just_begun_to_be_counted(
+        Fixture { store, let_pass, .. }: Fixture,
+    ) {
+        let first = store.take_slot(slot("a", "1", Some(2), None)).await;
+        assert_eq!(first, Ok(Taken::Unsure { held: 0 }));
+        let held = store.renew_slots("a".into(), vec!["1".into()]).await;
+        assert_eq!(held, Ok(1), "what was given otherwise is told");
+        assert_eq!(store.take_slot(slot("a", "2", Some(2), None)).await, Ok(Taken::Unsure { held: 1 }));
+        let Some(let_pass) = let_pass else { return };
+        let_pass(SLOT_GRACE + Duration::from_millis(1)).await;
+        assert_eq!(store.take_slot(slot("a", "2", Some(2), None)).await, Ok(Taken::Yes { held: 2 }));
     }
 
     pub async fn a_document_over_the_limit_is_refused(Fixture { store, .. }: Fixture) {

@@ -12,9 +12,11 @@ mod document;
 mod memory;
 pub mod redis;
 mod schema;
+mod slot;
 
 pub use document::{Changed, Document, MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, Put, Revision, Space};
 pub use memory::{Clock, MemoryLimits, MemoryStore};
+pub use slot::{CPS_WINDOW, SLOT_GRACE, SLOT_LEASE, SlotTake, Taken};
 
 use bytes::Bytes;
 use std::fmt;
@@ -267,6 +269,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether other processes may use it, too.
     fn is_shared(&self) -> bool;
+
+    /// Takes a slot of a gateway for one of its holders, if its limits allow that over the whole cluster. It lapses after
+    /// [`SLOT_LEASE`] by the store's clock unless it is renewed. Taking again what is held takes nothing, and renews it.
+    ///
+    /// # Errors
+    /// Those of any step; a limit that is reached is no error.
+    fn take_slot(&self, take: SlotTake) -> StoreFuture<Taken>;
+
+    /// Renews what a node holds of a gateway, also what has lapsed or is not known (any more), whatever the limits. How many
+    /// slots are held over the whole cluster then.
+    fn renew_slots(&self, gateway: Arc<str>, holders: Vec<Arc<str>>) -> StoreFuture<u32>;
+
+    /// Gives a slot back; what is not held is ignored.
+    fn release_slot(&self, gateway: Arc<str>, holder: Arc<str>) -> StoreFuture<()>;
+
+    /// Writes what a node says of itself, if it says anything, and reads what all of them have said last, by name. What is written stays until the
+    /// node is forgotten: whether it is old is for readers to judge.
+    fn beat(&self, says: Option<(Arc<str>, Bytes)>) -> StoreFuture<Vec<(Arc<str>, Bytes)>>;
+
+    /// Forgets what a node has said. `false` if it has said nothing.
+    fn forget_node(&self, node: Arc<str>) -> StoreFuture<bool>;
 
     /// How it stands with the store, now and from now on.
     fn contact(&self) -> watch::Receiver<Contact>;

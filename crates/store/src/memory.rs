@@ -2,15 +2,17 @@
 
 mod cdrs;
 mod documents;
+mod slots;
 
 use crate::{
     CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put, Revision,
-    SNAPSHOT_MAX_BYTES, Space, Store, StoreError, StoreFuture, StoredCall, TOMBSTONE_LIFE,
+    SNAPSHOT_MAX_BYTES, SlotTake, Space, Store, StoreError, StoreFuture, StoredCall, TOMBSTONE_LIFE, Taken,
 };
 use bytes::Bytes;
 use cdrs::CdrStream;
 use documents::Documents;
 use parking_lot::Mutex;
+use slots::Slots;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub struct MemoryStore {
     /// Locked after a bucket, never before one: ending a call is one step in both.
     cdrs: Mutex<CdrStream>,
     documents: [Documents; Space::ALL.len()],
+    slots: Mutex<BTreeMap<Arc<str>, Slots>>,
+    nodes: Mutex<BTreeMap<Arc<str>, Bytes>>,
     calls: AtomicUsize,
     limits: MemoryLimits,
     clock: Clock,
@@ -82,6 +86,8 @@ impl MemoryStore {
             buckets: (0..BUCKETS).map(|_| Mutex::default()).collect(),
             cdrs: Mutex::new(CdrStream::new(limits.cdrs_max)),
             documents: std::array::from_fn(|_| Documents::new(limits.documents_max)),
+            slots: Mutex::default(),
+            nodes: Mutex::default(),
             calls: AtomicUsize::new(0),
             limits,
             clock,
@@ -105,6 +111,12 @@ impl MemoryStore {
         let mut bucket = self.buckets[usize::from(key.bucket)].lock();
         bucket.tombstones.purge(now);
         step(&mut bucket)
+    }
+
+    fn in_slots<T>(&self, gateway: &Arc<str>, step: impl FnOnce(&mut Slots, Mono) -> T) -> T {
+        let now = (self.clock)().mono;
+        let mut all = self.slots.lock();
+        step(all.entry(gateway.clone()).or_insert_with(|| Slots::new(now)), now)
     }
 
     fn documents(&self, space: Space) -> &Documents {
@@ -265,6 +277,29 @@ impl Store for MemoryStore {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn take_slot(&self, take: SlotTake) -> StoreFuture<Taken> {
+        ready(Ok(self.in_slots(&take.gateway, |slots, now| slots.take(&take, now))))
+    }
+
+    fn renew_slots(&self, gateway: Arc<str>, holders: Vec<Arc<str>>) -> StoreFuture<u32> {
+        ready(Ok(self.in_slots(&gateway, |slots, now| slots.renew(holders, now))))
+    }
+
+    fn release_slot(&self, gateway: Arc<str>, holder: Arc<str>) -> StoreFuture<()> {
+        self.in_slots(&gateway, |slots, _| slots.release(&holder));
+        ready(Ok(()))
+    }
+
+    fn beat(&self, says: Option<(Arc<str>, Bytes)>) -> StoreFuture<Vec<(Arc<str>, Bytes)>> {
+        let mut nodes = self.nodes.lock();
+        nodes.extend(says);
+        ready(Ok(nodes.iter().map(|(node, says)| (node.clone(), says.clone())).collect()))
+    }
+
+    fn forget_node(&self, node: Arc<str>) -> StoreFuture<bool> {
+        ready(Ok(self.nodes.lock().remove(&node).is_some()))
     }
 
     fn contact(&self) -> watch::Receiver<Contact> {

@@ -112,6 +112,7 @@ mod tests {
             account: None,
             redirects: crate::gateway::Redirects::Refuse,
             number_rules: NumberRules::default(),
+            when_store_away: Default::default(),
             disabled: false,
             health: Default::default(),
             parameters: Arc::new(Parameters::default().attempt(&Overrides::default(), Vec::new())),

@@ -89,6 +89,45 @@ struct RemoveRegistration {
 }
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Nodes {
+    #[command(flatten)]
+    api: Api,
+    #[command(subcommand)]
+    action: Option<NodesAction>,
+}
+
+#[derive(clap::Subcommand)]
+enum NodesAction {
+    /// Assign a mark or a memo to a node.
+    Set(SetNode),
+    /// Forget a node that is dead or has left.
+    Forget(ForgetNode),
+}
+
+#[derive(clap::Args)]
+struct SetNode {
+    #[command(flatten)]
+    api: Api,
+    /// The node's name.
+    name: String,
+    /// What it is marked with, at most 256 bytes.
+    #[arg(long)]
+    mark: Option<String>,
+    /// What is noted of it, at most 256 bytes.
+    #[arg(long)]
+    memo: Option<String>,
+}
+
+#[derive(clap::Args)]
+struct ForgetNode {
+    #[command(flatten)]
+    api: Api,
+    /// The node's name.
+    name: String,
+}
+
+#[derive(clap::Args)]
 pub(crate) struct Suspensions {
     #[command(flatten)]
     api: Api,
@@ -99,6 +138,11 @@ pub(crate) struct Suspensions {
 
 impl Api {
     fn request(&self, method: &str, path: &str) -> anyhow::Result<Value> {
+        self.send(method, path, None)
+    }
+
+    /// Asks the API, with a JSON document if there is one.
+    fn send(&self, method: &str, path: &str, document: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.api.trim_end_matches('/'));
         let config = ureq::Agent::config_builder().http_status_as_error(false);
         let agent: ureq::Agent =
@@ -107,7 +151,11 @@ impl Api {
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
-        let request = request.body(()).with_context(|| format!("'{url}' is no URL"))?;
+        if document.is_some() {
+            request = request.header("Content-Type", "application/json");
+        }
+        let text = document.map(Value::to_string).unwrap_or_default();
+        let request = request.body(text).with_context(|| format!("'{url}' is no URL"))?;
         let mut response =
             agent.run(request).with_context(|| format!("no answer from {url}; is the switch running?"))?;
         let body = response.body_mut().read_to_string().context("the answer cannot be read")?;
@@ -194,6 +242,7 @@ impl Gateways {
             "state",
             "why",
             "calls",
+            "cluster_calls",
             "max_calls",
             "attempts",
             "answered",
@@ -256,6 +305,44 @@ impl RemoveRegistration {
         }
         self.api.request("DELETE", &path)?;
         output::print(&format!("removed {}\n", self.contact.as_ref().unwrap_or(&self.aor)))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Nodes {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        match self.action {
+            Some(NodesAction::Set(set)) => {
+                anyhow::ensure!(set.mark.is_some() || set.memo.is_some(), "nothing to set: --mark or --memo");
+                let mut note = serde_json::Map::new();
+                note.extend(set.mark.map(|mark| ("mark".to_owned(), Value::String(mark))));
+                note.extend(set.memo.map(|memo| ("memo".to_owned(), Value::String(memo))));
+                let path = format!("/api/v1/nodes/{}", escape(&set.name));
+                set.api.send("PATCH", &path, Some(&Value::Object(note)))?;
+                output::print(&format!("noted of {}\n", set.name))?;
+            }
+            Some(NodesAction::Forget(forget)) => {
+                forget.api.request("DELETE", &format!("/api/v1/nodes/{}", escape(&forget.name)))?;
+                output::print(&format!("forgot {}\n", forget.name))?;
+            }
+            None => {
+                let answer = self.api.request("GET", "/api/v1/nodes")?;
+                let columns = [
+                    "name",
+                    "mark",
+                    "state",
+                    "addresses",
+                    "version",
+                    "feature_level",
+                    "calls",
+                    "cps",
+                    "started_at",
+                    "accessed_at",
+                    "memo",
+                ];
+                self.api.print(&answer, "nodes", &columns)?;
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_admin::{
-    BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView, GatewayBindingView,
-    GatewayKind, GatewayState, GatewayView, HangUp, OurRegistrationView, ProbeView, PublicationView,
-    Readiness, RegisteredView, RegistrationFilter, RegistrationPage, RegistrationView, Removal,
-    SuspensionKind, SuspensionView, TargetView, Timestamp,
+    Annotation, BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView,
+    Forgetting, GatewayBindingView, GatewayKind, GatewayState, GatewayView, HangUp, NodeNote, NodeState,
+    NodeView, OurRegistrationView, ProbeView, PublicationView, Readiness, RegisteredView, RegistrationFilter,
+    RegistrationPage, RegistrationView, Removal, SuspensionKind, SuspensionView, TargetView, Timestamp,
 };
-use tandem_node::{GatewayReport, GatewayTarget, MappingReport, NatReport, Node, Registered};
+use tandem_node::{GatewayReport, GatewayTarget, MappingReport, NatReport, Node, NodeReport, Registered};
 use tandem_sip::time::{Mono, Now, Wall};
 use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Stage};
@@ -121,6 +121,31 @@ impl Control for NodeControl {
         self.node.lift_suspension(name)
     }
 
+    fn nodes(&self) -> BoxFuture<'_, Option<Vec<NodeView>>> {
+        Box::pin(async move { Some(self.node.nodes().await.ok()?.iter().map(node_view).collect()) })
+    }
+
+    fn annotate_node(&self, name: String, note: NodeNote) -> BoxFuture<'_, Annotation> {
+        Box::pin(async move {
+            match self.node.annotate_node(&name, note.mark, note.memo).await {
+                Ok(true) => Annotation::Assigned,
+                Ok(false) => Annotation::NotFound,
+                Err(_) => Annotation::Away,
+            }
+        })
+    }
+
+    fn forget_node(&self, name: String) -> BoxFuture<'_, Forgetting> {
+        Box::pin(async move {
+            match self.node.forget_node(&name).await {
+                Ok(Some(true)) => Forgetting::Forgotten,
+                Ok(Some(false)) => Forgetting::NotFound,
+                Ok(None) => Forgetting::Lives,
+                Err(_) => Forgetting::Away,
+            }
+        })
+    }
+
     fn ready(&self) -> Readiness {
         if self.node.is_draining() {
             return Readiness::NotReady { why: "draining".to_owned() };
@@ -139,6 +164,29 @@ impl Control for NodeControl {
     fn panic_call<'a>(&'a self, id: &'a str) -> BoxFuture<'a, HangUp> {
         let told = CallId::parse(id).is_some_and(|id| self.node.panic_call(id));
         Box::pin(std::future::ready(if told { HangUp::Accepted } else { HangUp::NotFound }))
+    }
+}
+
+fn node_view(node: &NodeReport) -> NodeView {
+    NodeView {
+        name: node.name.to_string(),
+        mark: node.mark.clone(),
+        state: match node.standing {
+            tandem_node::Standing::Alive => NodeState::Alive,
+            tandem_node::Standing::Dead => NodeState::Dead,
+            tandem_node::Standing::Left => NodeState::Left,
+        },
+        this: node.is_this,
+        created_at: timestamp(node.created),
+        accessed_at: timestamp(node.accessed),
+        started_at: timestamp(node.started),
+        addresses: node.addresses.clone(),
+        admin: node.admin.clone(),
+        version: node.version.clone(),
+        feature_level: node.feature_level,
+        calls: node.calls,
+        cps: node.calls_per_second,
+        memo: node.memo.clone(),
     }
 }
 
@@ -228,6 +276,7 @@ fn routing_view(report: &GatewayReport) -> GatewayView {
         probe: health.probe.map(probe_view),
         registration: health.registration.as_ref().map(our_registration_view),
         registered: health.bindings.as_deref().map(registered_view),
+        cluster_calls: report.cluster_calls,
         ..view
     }
 }
@@ -348,6 +397,7 @@ fn view(
         registration: None,
         registered: None,
         calls: u32::try_from(load.calls).unwrap_or(u32::MAX),
+        cluster_calls: None,
         max_calls: load.limits.max_calls,
         cps: load.limits.cps,
         attempts: statistics.attempts,

@@ -48,6 +48,8 @@ enum Command {
     Bans(client::Bans),
     /// List the bindings of endpoints of a running switch, or remove some.
     Registrations(client::Registrations),
+    /// List the nodes of a cluster: state, version, load; or assign a mark or a memo to one, or forget one.
+    Nodes(client::Nodes),
     /// List the sources and accounts that are suspended for wrong credentials, or lift a suspension.
     Suspensions(client::Suspensions),
 }
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Gateways(gateways) => gateways.execute(),
         Command::Bans(bans) => bans.execute(),
         Command::Registrations(registrations) => registrations.execute(),
+        Command::Nodes(nodes) => nodes.execute(),
         Command::Suspensions(suspensions) => suspensions.execute(),
     };
     result.unwrap_or_else(|error| {

@@ -204,6 +204,10 @@ metric_table! {
     gateway_slots: GaugeByGateway = "tandem_gateway_slots";
     /// The limit of a gateway's slots; 0 without a limit.
     gateway_slots_limit: GaugeByGateway = "tandem_gateway_slots_limit";
+    /// Slots of a gateway in use over the whole cluster, as this node has heard last; 0 where nothing has to be counted.
+    gateway_cluster_slots: GaugeByGateway = "tandem_gateway_cluster_slots";
+    /// Calls to a gateway with limits that were admitted while the store could not say how many it has.
+    gateway_admitted_unsure: CounterByGateway = "tandem_gateway_admitted_unsure_total";
     /// Whether a gateway takes calls: 1 or 0.
     gateway_available: GaugeByGateway = "tandem_gateway_available";
     /// Pauses that a gateway asked for (503 with Retry-After).
@@ -228,6 +232,10 @@ metric_table! {
     /// Our REGISTERs that a gateway refused or did not answer; challenges do not count.
     gateway_registration_failures: CounterByGateway = "tandem_gateway_registration_failures_total";
 
+    /// Nodes of the cluster that are alive, this one included; 0 for a node by itself.
+    pub nodes_alive: Gauge = "tandem_nodes_alive";
+    /// Beats of this node that the store did not take.
+    pub beats_failed: Counter = "tandem_beats_failed_total";
     /// Time from handing a commit to the store until its answer.
     pub commit_seconds: Seconds<CommitBuckets> = "tandem_store_commit_seconds";
     /// Commits that the store refused because the call has another owner.
@@ -260,6 +268,10 @@ pub struct GatewayMetrics {
     pub slots: Gauge,
     /// The limit of slots; 0 without a limit.
     pub slots_limit: Gauge,
+    /// Slots in use over the whole cluster.
+    pub cluster_slots: Gauge,
+    /// Calls that were admitted while nobody could say how many it has.
+    pub admitted_unsure: Counter,
     /// 1 if it takes calls, else 0.
     pub available: Gauge,
     /// Pauses that it asked for.
@@ -312,6 +324,8 @@ impl Metrics {
             calls: self.gateway_calls.of(label),
             slots: self.gateway_slots.of(label),
             slots_limit: self.gateway_slots_limit.of(label),
+            cluster_slots: self.gateway_cluster_slots.of(label),
+            admitted_unsure: self.gateway_admitted_unsure.of(label),
             available: self.gateway_available.of(label),
             pauses: self.gateway_pauses.of(label),
             attempts: self.gateway_attempts.of(label),

@@ -138,7 +138,7 @@ fn document(reply: &mut Reply) -> Result<Document, StoreError> {
 }
 
 /// The bucket of a key: the same on every node, and in every release (FNV-1a).
-fn bucket_of(key: &str) -> u8 {
+pub(super) fn bucket_of(key: &str) -> u8 {
     let hash =
         key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (hash ^ (hash >> 8) ^ (hash >> 16) ^ (hash >> 24)) as u8

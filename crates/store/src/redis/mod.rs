@@ -10,17 +10,19 @@ mod calls;
 mod cdrs;
 mod documents;
 mod link;
+mod nodes;
 mod pulse;
 mod reply;
 mod scripts;
+mod slots;
 mod writer;
 
 pub use ::redis::RedisError as ClientError;
 pub use address::{Address, AddressError};
 
 use crate::{
-    CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put, Revision, Space, Store,
-    StoreFuture, StoredCall,
+    CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put, Revision, SlotTake,
+    Space, Store, StoreFuture, StoredCall, Taken,
 };
 use bytes::Bytes;
 use calls::all_buckets;
@@ -261,6 +263,26 @@ impl Store for RedisStore {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn take_slot(&self, take: SlotTake) -> StoreFuture<Taken> {
+        with!(self, |shared| shared.take_slot(take))
+    }
+
+    fn renew_slots(&self, gateway: Arc<str>, holders: Vec<Arc<str>>) -> StoreFuture<u32> {
+        with!(self, |shared| shared.renew_slots(&gateway, holders))
+    }
+
+    fn release_slot(&self, gateway: Arc<str>, holder: Arc<str>) -> StoreFuture<()> {
+        with!(self, |shared| shared.release_slot(&gateway, &holder))
+    }
+
+    fn beat(&self, says: Option<(Arc<str>, Bytes)>) -> StoreFuture<Vec<(Arc<str>, Bytes)>> {
+        with!(self, |shared| shared.beat(says))
+    }
+
+    fn forget_node(&self, node: Arc<str>) -> StoreFuture<bool> {
+        with!(self, |shared| shared.forget_node(&node))
     }
 
     fn contact(&self) -> watch::Receiver<Contact> {

@@ -67,4 +67,9 @@ scripts! {
     GET = "get";
     SCAN = "scan";
     PULSE = "pulse";
+    BEAT = "beat";
+    FORGET = "forget";
+    SLOT_TAKE = "slots" "slot_take";
+    SLOT_RENEW = "slots" "slot_renew";
+    SLOT_RELEASE = "slots" "slot_release";
 }

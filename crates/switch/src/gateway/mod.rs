@@ -9,6 +9,7 @@ mod health;
 mod health_tests;
 mod probe;
 mod registering;
+mod share;
 mod sources;
 mod state;
 
@@ -21,6 +22,7 @@ pub use health::{
 };
 pub use probe::{DOWN_AFTER, ProbeReport};
 pub use registering::{Registering, RegistrationReport};
+pub use share::{Share, WhenStoreAway};
 pub use sources::SourceTable;
 
 pub use state::{
@@ -101,6 +103,8 @@ pub struct RoutingGateway {
     pub redirects: Redirects,
     /// What is done to the called number on the way to it.
     pub number_rules: NumberRules,
+    /// What becomes of its calls while nobody knows how many the whole cluster has.
+    pub when_store_away: WhenStoreAway,
     /// Not called while set.
     pub disabled: bool,
     /// How its state is found out.
@@ -128,6 +132,13 @@ pub struct Limits {
     pub max_calls: Option<u32>,
     /// New calls per second.
     pub cps: Option<u32>,
+}
+
+impl Limits {
+    /// Whether there is any bound.
+    pub fn is_bounded(&self) -> bool {
+        self.max_calls.is_some() || self.cps.is_some()
+    }
 }
 
 /// Bounds on what each address of a mapping gateway may send; `None` is no bound.

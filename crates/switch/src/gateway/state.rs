@@ -236,6 +236,21 @@ impl GatewayState {
         }
     }
 
+    /// Who holds its slots.
+    pub fn holders(&self) -> impl Iterator<Item = &Holder> {
+        self.slots.iter()
+    }
+
+    /// Whether that one holds a slot.
+    pub fn holds(&self, holder: &Holder) -> bool {
+        self.slots.contains(holder)
+    }
+
+    /// How many calls may begin at once, where calls per second are limited.
+    pub fn burst(&self) -> u32 {
+        self.limits.cps.map_or(u32::MAX, burst)
+    }
+
     /// Slots in use.
     pub fn calls(&self) -> usize {
         self.slots.len()

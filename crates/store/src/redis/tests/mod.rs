@@ -63,6 +63,13 @@ async fn age(port: u16, by: Duration) {
         "for _, key in ipairs(redis.call('KEYS', '*')) do
              local left = redis.call('PTTL', key)
              if left >= 0 then redis.call('PEXPIRE', key, left - ARGV[1]) end
+             if string.find(key, ':slots:', 1, true) then
+                 for _, holder in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+                     redis.call('ZINCRBY', key, -ARGV[1], holder)
+                 end
+             elseif string.find(key, ':slots-since:', 1, true) then
+                 redis.call('DECRBY', key, ARGV[1])
+             end
          end",
     );
     let mut client = client(port).await;

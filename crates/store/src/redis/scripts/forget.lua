@@ -1,0 +1,2 @@
+-- KEYS[1] is a bucket; ARGV: node
+return { 'forgotten', redis.call('HDEL', KEYS[1] .. ':nodes', ARGV[1]) }

@@ -1,0 +1,3 @@
+-- ARGV further: holder
+redis.call('ZREM', slots, ARGV[3])
+return { 'released' }
