@@ -3,9 +3,11 @@
 use crate::nodes::Cluster;
 use crate::phones::Phones;
 use crate::place::Place;
+use crate::sipp::{Scenario, Sipp};
 use crate::switch::binary;
 use crate::until::{SOON, until};
 use serde_json::Value;
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 /// How many phones there are, of three nodes.
@@ -139,4 +141,73 @@ fn a_redis_that_stalls_makes_no_node_dead_and_none_not_ready() {
     });
     assert!(are(&states(&cluster, 0), &["alive", "alive"]));
     assert!(!cluster.switch(0).log().contains("has stopped beating"));
+}
+
+/// The most calls of each of the ten gateways.
+const SLOTS: usize = 4;
+
+/// Ten gateways, all of them played by one host.
+fn ten_gateways(host: SocketAddrV4) -> String {
+    let gateway = |number: usize| {
+        format!(
+            "[[routing_gateway]]\nname = \"gateway-{number}\"\naddress = \"{host}\"\nmax_calls = {SLOTS}\n"
+        )
+    };
+    (0..10).map(gateway).collect()
+}
+
+/// How many slots of each gateway the store holds that have not lapsed.
+fn slots_held(cluster: &Cluster) -> Vec<usize> {
+    let script = "local time = redis.call('TIME')
+        local now, held = time[1] * 1000 + math.floor(time[2] / 1000), {}
+        for _, key in ipairs(redis.call('KEYS', '*:slots:*')) do
+            held[#held + 1] = redis.call('ZCOUNT', key, '(' .. now, '+inf')
+        end
+        return held";
+    cluster.redis.eval(script).iter().filter_map(|line| line.parse().ok()).collect()
+}
+
+#[test]
+fn nodes_that_race_for_slots_never_exceed_a_limit_and_those_of_a_killed_one_come_back_within_a_lease() {
+    let place = Place::new();
+    let host = place.gateway_port();
+    let mut cluster = Cluster::start(place, 3, &ten_gateways(host));
+    // Until the store is sure of what it counts, nodes share what is free.
+    let patience = Duration::from_secs(60);
+    let answers =
+        Scenario::of("gateway_answers").times(100_000, 1_000, patience).talking(Duration::from_secs(1));
+    let _gateways = Sipp::gateway(&cluster.place, "gateways", host, &answers);
+    let calls = || {
+        let calls = Scenario::of("caller_is_answered_or_refused").times(240, 40, patience);
+        calls.talking(Duration::from_secs(1))
+    };
+    let call = |cluster: &Cluster, node| {
+        Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(node), &calls())
+    };
+    let mut callers = [0, 1, 2].map(|node| call(&cluster, node));
+    let (began, mut most, mut killed) = (Instant::now(), 0, None);
+    while !callers[..2].iter_mut().all(|caller| caller.has_ended()) {
+        let held = slots_held(&cluster);
+        most = most.max(held.iter().copied().max().unwrap_or(0));
+        assert!(held.iter().all(|held| *held <= SLOTS), "{held:?}");
+        if killed.is_none() && began.elapsed() > Duration::from_millis(2_500) {
+            assert!(held.iter().sum::<usize>() > 3 * SLOTS, "most slots are taken: {held:?}");
+            cluster.kill(2);
+            killed = Some(Instant::now());
+        }
+        assert!(began.elapsed() < patience, "callers do not end");
+    }
+    assert_eq!(most, SLOTS, "the limit was reached");
+    let killed = killed.expect("there was time to kill it");
+    until("all slots are back", Duration::from_secs(35), || {
+        slots_held(&cluster).iter().all(|held| *held == 0).then_some(())
+    });
+    println!("the slots of a killed node were back {:?} after its death", killed.elapsed());
+    for node in 0..2 {
+        let gateways = cluster.switch(node).ask("GET", "/api/v1/gateways").json();
+        let list = gateways["gateways"].as_array().expect("a list").clone();
+        for gateway in list.iter().filter(|gateway| gateway["kind"] == "routing") {
+            assert_eq!(gateway["calls"], 0, "{gateway}");
+        }
+    }
 }

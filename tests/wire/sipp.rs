@@ -170,6 +170,11 @@ impl Sipp {
         assert!(status.success(), "{} failed: {status}", self.label);
     }
 
+    /// Whether it has ended, however that was.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.ended().is_some()
+    }
+
     /// The messages it has received so far whose first line starts like that.
     pub(crate) fn received(&self, start: &str) -> Vec<Traced> {
         self.traced(false, start)

@@ -93,7 +93,7 @@ fn run(config: &Config, shared: &Arc<Shared>, stop: &AtomicBool, leave: &AtomicB
             counter += 1;
             match say(&*store, shared, counter, leaves).await {
                 Ok(all) => {
-                    let changes = shared.nodes.note(all, shared.clock.mono());
+                    let changes = shared.nodes.note(&shared.name, all, shared.clock.mono());
                     shared.metrics.nodes_alive.set(i64::try_from(shared.nodes.alive()).unwrap_or(i64::MAX));
                     changes.iter().for_each(|change| log(change, &shared.name));
                 }
@@ -165,6 +165,7 @@ async fn name_is_free(shared: &Shared) -> Result<(), StartError> {
 /// Another life of this name that has not ended yet, as far as is known.
 async fn other_of_this_name(shared: &Shared, liveness: &mut Liveness, now: Mono) -> Option<Says> {
     let all = decoded(timeout(LIMIT, shared.store.beat(None)).await.ok()?.ok()?);
+    shared.nodes.join(all.iter().filter(|(name, says)| *name != shared.name && !says.left).count());
     let looks: Vec<_> = all.iter().map(|(name, says)| seen_of(name, says)).collect();
     liveness.look(now, &looks);
     let (_, other) = all.into_iter().find(|(name, _)| *name == shared.name)?;

@@ -234,10 +234,8 @@ impl GatewayActor {
             Ok(Taken::AtMaxCalls { held }) => (held, Err(Refusal::Calls)),
             Ok(Taken::AtCps { held }) => (held, Err(Refusal::Cps)),
             Ok(Taken::Unsure { held }) => {
-                slots.cluster.note(&self.handle, held);
-                self.answer_unsure(slots, now, (holder, &reply_to));
-                // The store is there to be told.
-                return slots::renew(&self.shared, &self.handle, slots.state.holders());
+                slots.cluster.note(&self.handle, held.saturating_sub(1));
+                return self.answer_unsure(slots, now, (holder, &reply_to));
             }
             Err(_) => return self.answer_unsure(slots, now, (holder, &reply_to)),
         };

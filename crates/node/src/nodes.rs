@@ -118,8 +118,13 @@ impl Nodes {
         self.alive.load(Ordering::Relaxed)
     }
 
+    /// This node joins these others.
+    pub(crate) fn join(&self, others: usize) {
+        self.alive.store(others + 1, Ordering::Relaxed);
+    }
+
     /// Takes note of what all nodes have said last. What has become of some.
-    pub(crate) fn note(&self, all: Vec<(Arc<str>, Says)>, now: Mono) -> Vec<Change> {
+    pub(crate) fn note(&self, this: &Arc<str>, all: Vec<(Arc<str>, Says)>, now: Mono) -> Vec<Change> {
         let mut seen = self.seen.lock();
         let looks: Vec<_> = all.iter().map(|(name, says)| seen_of(name, says)).collect();
         let changes = seen.liveness.look(now, &looks);
@@ -129,7 +134,9 @@ impl Nodes {
             let rate = before.as_ref().map_or(0.0, |before| rate(before, &says));
             seen.known.insert(name, Known { says, rate });
         }
-        self.alive.store(seen.liveness.alive().max(1), Ordering::Relaxed);
+        // Before its first beat this node is not among them.
+        let is_shown = seen.known.keys().any(|name| **name == **this);
+        self.alive.store(seen.liveness.alive() + usize::from(!is_shown), Ordering::Relaxed);
         changes
     }
 }

@@ -639,14 +639,15 @@ mod rules {
     pub async fn slots_are_unsure_when_they_have_just_begun_to_be_counted(
         Fixture { store, let_pass, .. }: Fixture,
     ) {
-        let first = store.take_slot(slot("a", "1", Some(2), None)).await;
-        assert_eq!(first, Ok(Taken::Unsure { held: 0 }));
-        let held = store.renew_slots("a".into(), vec!["1".into()]).await;
-        assert_eq!(held, Ok(1), "what was given otherwise is told");
-        assert_eq!(store.take_slot(slot("a", "2", Some(2), None)).await, Ok(Taken::Unsure { held: 1 }));
+        let take = |holder| store.take_slot(slot("a", holder, Some(3), None));
+        assert_eq!(take("1").await, Ok(Taken::Unsure { held: 1 }));
+        assert_eq!(store.renew_slots("a".into(), vec!["2".into()]).await, Ok(2), "told by whoever holds it");
+        assert_eq!(take("3").await, Ok(Taken::Unsure { held: 3 }));
+        assert_eq!(take("4").await, Ok(Taken::AtMaxCalls { held: 3 }), "no more than that in any case");
         let Some(let_pass) = let_pass else { return };
         let_pass(SLOT_GRACE + Duration::from_millis(1)).await;
-        assert_eq!(store.take_slot(slot("a", "2", Some(2), None)).await, Ok(Taken::Yes { held: 2 }));
+        assert_eq!(store.release_slot("a".into(), "3".into()).await, Ok(()));
+        assert_eq!(take("4").await, Ok(Taken::Yes { held: 3 }));
     }
 
     pub async fn a_document_over_the_limit_is_refused(Fixture { store, .. }: Fixture) {

@@ -46,9 +46,10 @@ pub enum Taken {
         /// How many are held.
         held: u32,
     },
-    /// Since [`SLOT_GRACE`] or less the store counts this gateway's slots: there may be more.
+    /// It is the holder's as far as the store knows, which counts this gateway's slots since [`SLOT_GRACE`] or less: others may
+    /// hold some that it does not know of.
     Unsure {
-        /// How many are known.
+        /// How many are known, this one included.
         held: u32,
     },
 }

@@ -76,6 +76,17 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// What a script says, in lines; nothing while it does not answer.
+    ///
+    /// # Panics
+    /// Where there is no `redis-cli`.
+    pub fn eval(&self, script: &str) -> Vec<String> {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string(), "--raw", "EVAL", script, "0"]);
+        let output = command.output().expect("redis-cli is installed (tests/run does that)");
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
     /// How many of its keys match a pattern; 0 while it does not answer.
     ///
     /// # Panics

@@ -29,9 +29,6 @@ impl Slots {
             *lapses = now + SLOT_LEASE;
             return Taken::Yes { held };
         }
-        if now.since(self.since) < SLOT_GRACE {
-            return Taken::Unsure { held };
-        }
         if take.max_calls.is_some_and(|limit| held >= limit) {
             return Taken::AtMaxCalls { held };
         }
@@ -43,7 +40,10 @@ impl Slots {
             self.taken.push_back(now);
         }
         self.lapses.insert(take.holder.clone(), now + SLOT_LEASE);
-        Taken::Yes { held: held + 1 }
+        match now.since(self.since) < SLOT_GRACE {
+            true => Taken::Unsure { held: held + 1 },
+            false => Taken::Yes { held: held + 1 },
+        }
     }
 
     pub(super) fn renew(&mut self, holders: Vec<Arc<str>>, now: Mono) -> u32 {

@@ -5,8 +5,9 @@ if redis.call('ZSCORE', slots, holder) then
     redis.call('ZADD', slots, now + ARGV[2], holder)
     return { 'taken', held }
 end
+local word = 'taken'
 if now - redis.call('GET', since) < tonumber(ARGV[7]) then
-    return { 'unsure', held }
+    word = 'unsure'
 end
 if max_calls and held >= max_calls then
     return { 'calls', held }
@@ -24,4 +25,4 @@ if cps then
 end
 redis.call('ZADD', slots, now + ARGV[2], holder)
 redis.call('PEXPIRE', slots, ARGV[2] * 2)
-return { 'taken', held + 1 }
+return { word, held + 1 }
