@@ -73,12 +73,11 @@ impl Cluster {
     }
 
     fn configuration(&self, node: &Node) -> String {
-        let Node { name, folder, sip, admin, .. } = node;
+        let Node { name, sip, admin, .. } = node;
         let (url, source, sections) = (self.redis.url(), self.place.caller, &self.sections);
-        let cdrs = folder.join("cdr.jsonl").display().to_string();
         format!(
             "[node]\nname = {name:?}\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n[store]\nurl = {url:?}\n\
-             [admin]\nbind = \"{admin}\"\n[cdr]\nsinks = [{{ type = \"jsonl\", path = {cdrs:?} }}]\n\
+             [admin]\nbind = \"{admin}\"\n[cdr]\nsinks = [{{ type = \"jsonl\", path = \"cdr.jsonl\" }}]\n\
              [[mapping_gateway]]\nname = \"customer\"\nsources = [\"{source}/32\"]\n{sections}"
         )
     }

@@ -7,6 +7,7 @@ use crate::sipp::{Scenario, Sipp};
 use crate::switch::binary;
 use crate::until::{SOON, until};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -210,4 +211,82 @@ fn nodes_that_race_for_slots_never_exceed_a_limit_and_those_of_a_killed_one_come
             assert_eq!(gateway["calls"], 0, "{gateway}");
         }
     }
+}
+
+/// Calls that are up while something happens to the store.
+const CALLS: u32 = 60;
+
+/// So many calls through the first node that last for some seconds, and their vendor.
+fn with_calls(sections: &str, seconds: u64) -> (Cluster, [Sipp; 2]) {
+    let place = Place::new();
+    let host = place.gateway_port();
+    let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n{sections}\n");
+    let cluster = Cluster::start(place, 2, &vendor);
+    let patience = Duration::from_secs(60);
+    let scenario =
+        |name| Scenario::of(name).times(CALLS, 100, patience).talking(Duration::from_secs(seconds));
+    let vendor = Sipp::gateway(&cluster.place, "vendor", host, &scenario("gateway_answers"));
+    let caller =
+        Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(0), &scenario("caller_hangs_up"));
+    until("all calls are answered", SOON, || {
+        (cluster.switch(0).metric("tandem_calls_active", "answered") == f64::from(CALLS)).then_some(())
+    });
+    (cluster, [caller, vendor])
+}
+
+/// Calls whose state the store has.
+fn stored_calls(cluster: &Cluster) -> usize {
+    cluster.redis.count_keys("{tandem:b??}:call:*")
+}
+
+#[test]
+fn calls_in_progress_do_not_notice_a_redis_that_comes_back_empty_and_are_in_it_again_within_five_seconds() {
+    let (mut cluster, [mut caller, mut vendor]) = with_calls("", 12);
+    assert_eq!(stored_calls(&cluster), CALLS as usize);
+    cluster.redis.restart_empty();
+    let answers_again = Instant::now();
+    until("all calls are in the store again", SOON, || {
+        (stored_calls(&cluster) == CALLS as usize).then_some(())
+    });
+    let took = answers_again.elapsed();
+    println!("{CALLS} calls were whole again {took:?} after Redis answered");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    caller.succeeds();
+    vendor.succeeds();
+    let cdrs = [cluster.stop(0), cluster.stop(1)];
+    let cdrs: Vec<_> = cdrs.iter().flat_map(|cdrs| &cdrs.calls).collect();
+    let ids: BTreeSet<&str> = cdrs.iter().map(|cdr| cdr.text("id")).collect();
+    assert_eq!((cdrs.len(), ids.len()), (CALLS as usize, CALLS as usize), "one record for each call");
+    assert!(cdrs.iter().all(|cdr| cdr.text("end_reason") == "normal"));
+}
+
+#[test]
+fn a_redis_that_stalls_with_a_full_gateway_touches_no_call_and_lets_none_beyond_the_limit_in() {
+    let (cluster, [mut caller, mut vendor]) = with_calls(&format!("max_calls = {CALLS}"), 20);
+    let known = |node: usize| {
+        let gateways = cluster.switch(node).ask("GET", "/api/v1/gateways").json();
+        let list = gateways["gateways"].as_array().expect("a list").clone();
+        list.iter().find(|gateway| gateway["name"] == "vendor").expect("the vendor")["cluster_calls"].clone()
+    };
+    for node in 0..2 {
+        until("a node knows how many calls there are", SOON, || (known(node) == CALLS).then_some(()));
+    }
+    cluster.redis.signal("STOP");
+    // A call through each node: the gateway is full, whoever is asked.
+    for node in 0..2 {
+        let refused = Scenario::of("caller_is_refused").with("STATUS", 503);
+        Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(node), &refused).succeeds();
+    }
+    assert_eq!(cluster.switch(0).metric("tandem_calls_active", "answered"), f64::from(CALLS));
+    cluster.redis.signal("CONT");
+    until("the store answers again", SOON, || {
+        cluster.switch(0).log().contains("the store answers again").then_some(())
+    });
+    for node in 0..2 {
+        let refused = Scenario::of("caller_is_refused").with("STATUS", 503);
+        Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(node), &refused).succeeds();
+    }
+    caller.succeeds();
+    vendor.succeeds();
+    until("all slots are back", SOON, || slots_held(&cluster).iter().all(|held| *held == 0).then_some(()));
 }

@@ -703,6 +703,19 @@ mod tests {
     }
 
     #[test]
+    fn a_call_whose_state_the_store_has_lost_commits_it_again_and_sends_nothing() {
+        let mut world = World::hunting();
+        let ((epoch, first), _) = world.snapshot();
+        world.stored((epoch, first), WriteResult::Stored, 1);
+        world.sent();
+        world.input(Input::StoreLost, 2);
+        let ((again, second), _) = world.snapshot();
+        assert_eq!(again, epoch, "it is the same owner's");
+        assert!(second > first, "and newer");
+        assert_eq!(world.sent(), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_call_that_is_another_nodes_is_let_go_of_without_a_word() {
         let mut world = World::hunting();
         let (place, _) = world.snapshot();

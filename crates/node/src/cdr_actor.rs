@@ -2,8 +2,10 @@
 
 #[cfg(feature = "fault-injection")]
 use crate::faults::Fault;
+use crate::lease::Lease;
 use crate::shared::Shared;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -55,6 +57,8 @@ pub(crate) struct Sink {
     target: Target,
     /// The consumer group that it reads the stream as.
     group: String,
+    /// Which of the nodes that share the stream writes.
+    lease: Lease,
     /// Serialises its writes: a node that stops writes beside the actor.
     writing: Mutex<()>,
     /// Records it has not confirmed, when last looked.
@@ -78,14 +82,15 @@ enum DrainError {
 }
 
 impl Sinks {
-    /// The sinks of a configuration. One that is named twice is one: each record is written to it once.
-    pub(crate) fn of(configured: &[CdrSink]) -> Self {
+    /// The sinks of a configuration. One that is named twice is one: each record is written to it once, by one of the nodes
+    /// that share the stream.
+    pub(crate) fn of(configured: &[CdrSink], is_shared: bool) -> Self {
         let mut sinks: Vec<Sink> = Vec::new();
         for CdrSink::Jsonl { target } in configured {
             let sink = match target {
-                JsonlTarget::Stdout => Sink::new(Target::Stdout, "jsonl:-".to_owned()),
+                JsonlTarget::Stdout => Sink::new(Target::Stdout, "jsonl:-".to_owned(), is_shared),
                 JsonlTarget::File(path) => {
-                    Sink::new(Target::File(path.clone()), format!("jsonl:{}", path.display()))
+                    Sink::new(Target::File(path.clone()), format!("jsonl:{}", path.display()), is_shared)
                 }
             };
             if sinks.iter().all(|other| other.group != sink.group) {
@@ -93,7 +98,7 @@ impl Sinks {
             }
         }
         if sinks.is_empty() {
-            sinks.push(Sink::new(Target::Nowhere, "nowhere".to_owned()));
+            sinks.push(Sink::new(Target::Nowhere, "nowhere".to_owned(), is_shared));
         }
         Self(sinks)
     }
@@ -118,7 +123,20 @@ impl Sinks {
             // One that hangs has not counted what came after.
             self.count_backlog(shared, sink).await;
         }
-        self.backlog()
+        // What a shared stream holds is written by others, or after the next start.
+        if shared.store.is_shared() { 0 } else { self.backlog() }
+    }
+
+    /// Keeps the leases of sinks, as long as the node runs.
+    pub(crate) async fn keep_leases(&self, shared: &Shared) {
+        if shared.store.is_shared() {
+            join_all(self.0.iter().map(|sink| sink.lease.keep(shared, || 0, |_| {}))).await;
+        }
+    }
+
+    /// Has another node write from now on.
+    pub(crate) async fn give_leases_back(&self, shared: &Shared) {
+        join_all(self.0.iter().map(|sink| sink.lease.give_back(shared, 0))).await;
     }
 
     async fn close_one(&self, shared: &Shared, place: usize) {
@@ -134,6 +152,9 @@ impl Sinks {
 
     /// Writes what the stream holds for a sink; what cannot be written stays.
     async fn drain(&self, shared: &Shared, sink: &Sink) -> Result<(), DrainError> {
+        if !sink.lease.is_ours(shared.clock.mono()) {
+            return Ok(());
+        }
         let _writing = sink.writing.lock().await;
         // Before as well: a write to a disk that hangs does not come back.
         self.count_backlog_in_turn(shared, sink).await;
@@ -166,8 +187,9 @@ impl Sinks {
 }
 
 impl Sink {
-    fn new(target: Target, group: String) -> Self {
+    fn new(target: Target, group: String, is_shared: bool) -> Self {
         Self {
+            lease: Lease::new(&format!("cdr:{group}"), is_shared),
             target,
             group,
             writing: Mutex::default(),
@@ -390,8 +412,8 @@ mod tests {
     #[test]
     fn a_sink_that_is_named_twice_is_one_sink() {
         let target = |path: &str| CdrSink::Jsonl { target: JsonlTarget::File(path.into()) };
-        let sinks = Sinks::of(&[target("/a"), target("/b"), target("/a")]);
+        let sinks = Sinks::of(&[target("/a"), target("/b"), target("/a")], false);
         assert_eq!(sinks.count(), 2);
-        assert_eq!(Sinks::of(&[]).count(), 1);
+        assert_eq!(Sinks::of(&[], false).count(), 1);
     }
 }

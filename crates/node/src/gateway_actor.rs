@@ -35,8 +35,8 @@ pub(crate) enum GatewayMessage {
     Hold(Duration),
     /// What the store has said of a slot that was asked for.
     Slot(SlotAnswer),
-    /// Time to renew what is held in the store, which may have lost it.
-    RenewSlots { lost: bool },
+    /// Time to ask the store how many slots are held, and to renew all that this node holds; it may have lost them.
+    RenewSlots { all: bool, lost: bool },
     /// So many slots are held over the whole cluster.
     SlotsHeld(u32),
     /// A call has a slot, whatever the limits: said to an actor that was started anew.
@@ -358,12 +358,12 @@ impl Actor for GatewayActor {
                 self.release(&mut slots.state, now, holder, outcome);
             }
             GatewayMessage::Slot(answer) => self.on_slot(slots, now, answer),
-            GatewayMessage::RenewSlots { lost } => {
+            GatewayMessage::RenewSlots { all, lost } => {
                 if lost {
                     slots.cluster.begin_grace(now.mono);
                 }
                 if slots::are_counted(&self.shared, &slots.state) {
-                    slots::renew(&self.shared, &self.handle, slots.state.holders());
+                    slots::renew(&self.shared, &self.handle, slots.state.holders().filter(|_| all));
                 }
             }
             GatewayMessage::SlotsHeld(held) => slots.cluster.note(&self.handle, held),

@@ -36,6 +36,7 @@ mod registrar;
 mod registrar_actor;
 mod registrar_follow;
 mod registration;
+mod republish;
 mod shared;
 mod slots;
 mod stateless;

@@ -28,6 +28,7 @@ use crate::publications;
 use crate::registrants;
 use crate::registrar::Registrar;
 use crate::registrar_follow;
+use crate::republish;
 use crate::shared::Shared;
 use crate::slots;
 use crate::supervisors::{Child, Keeper, NodeSupervisor, Supervisor};
@@ -246,10 +247,10 @@ impl Node {
             faults: Faults::default(),
         });
         let beats = Beats::start(config, &shared).await?;
-        let sinks = Arc::new(Sinks::of(&config.cdr.sinks));
+        let sinks = Arc::new(Sinks::of(&config.cdr.sinks, shared.store.is_shared()));
         let (alive, root_lives) = watch::channel(());
         let root = start_tree(&shared, &sinks, alive).await?;
-        let tasks = start_tasks(&shared);
+        let tasks = start_tasks(&shared, &sinks);
         let beats = Mutex::new(beats);
         Ok(Self { shared, root, root_lives, sinks, tasks, beats })
     }
@@ -522,6 +523,7 @@ impl Node {
         }
         // Without that others wait until it stands still.
         let _ = tokio::time::timeout(FAREWELL, self.shared.give_nat_leases_back()).await;
+        let _ = tokio::time::timeout(FAREWELL, self.sinks.give_leases_back(&self.shared)).await;
         let beats = self.beats.lock().take();
         if let Some(mut beats) = beats {
             // A last beat, of its own thread.
@@ -636,7 +638,11 @@ async fn start_tree(
     Ok(root)
 }
 
-fn start_tasks(shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
+fn start_tasks(shared: &Arc<Shared>, sinks: &Arc<Sinks>) -> Vec<JoinHandle<()>> {
+    let cdr_leases = {
+        let (shared, sinks) = (shared.clone(), sinks.clone());
+        async move { sinks.keep_leases(&shared).await }
+    };
     let look_ups = {
         let shared = shared.clone();
         async move { shared.locations.run().await }
@@ -654,7 +660,9 @@ fn start_tasks(shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
         tokio::spawn(registrants::follow(shared.clone())),
         tokio::spawn(registrar_follow::follow(shared.clone())),
         tokio::spawn(leases),
+        tokio::spawn(cdr_leases),
         tokio::spawn(slots::keep(shared.clone())),
+        tokio::spawn(republish::keep(shared.clone())),
     ]
 }
 

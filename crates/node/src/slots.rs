@@ -11,8 +11,11 @@ use tandem_store::{SLOT_GRACE, SLOT_LEASE, SlotTake, StoreError, StoreFuture, Ta
 use tandem_switch::gateway::{GatewayState, Holder, Share, WhenStoreAway};
 use tokio::time::timeout;
 
-/// How often what a node holds is renewed: three times in a lease.
-const RENEW: Duration = Duration::from_secs(SLOT_LEASE.as_secs() / 3);
+/// How often a node asks how many slots are held: what it goes by should the store fall silent.
+const COUNT: Duration = Duration::from_secs(2);
+
+/// How often, of these, it renews what it holds itself: three times in a lease.
+const RENEW_EVERY: u64 = SLOT_LEASE.as_secs() / 3 / COUNT.as_secs();
 
 /// How long the store may take.
 const STORE_LIMIT: Duration = Duration::from_secs(2);
@@ -141,12 +144,13 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     }
     let mut contact = shared.store.contact();
     let mut lives = contact.borrow_and_update().lives;
-    loop {
+    for turn in 0_u64.. {
         let lost = std::mem::replace(&mut lives, contact.borrow_and_update().lives) != lives;
+        let all = lost || turn.is_multiple_of(RENEW_EVERY);
         for handle in shared.gateways.values() {
-            handle.tell(GatewayMessage::RenewSlots { lost });
+            handle.tell(GatewayMessage::RenewSlots { all, lost });
         }
-        let changed = timeout(RENEW, contact.wait_for(|contact| contact.lives != lives)).await;
+        let changed = timeout(COUNT, contact.wait_for(|contact| contact.lives != lives)).await;
         if changed.is_ok_and(|changed| changed.is_err()) {
             return;
         }

@@ -238,6 +238,8 @@ metric_table! {
     pub beats_failed: Counter = "tandem_beats_failed_total";
     /// Time from handing a commit to the store until its answer.
     pub commit_seconds: Seconds<CommitBuckets> = "tandem_store_commit_seconds";
+    /// Calls whose state was committed again because the store may have lost it.
+    pub calls_republished: Counter = "tandem_calls_republished_total";
     /// Commits that the store refused because the call has another owner.
     pub commits_fenced: Counter = "tandem_store_commits_fenced_total";
     /// Store requests that failed or were not answered in time.

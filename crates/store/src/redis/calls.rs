@@ -101,7 +101,7 @@ impl Shared {
                 while !reply.is_over() {
                     ids.push(CallKey {
                         bucket: *bucket,
-                        id: id_of(&reply.text()?).ok_or(reply.unreadable())?,
+                        id: id_of(&reply.text()?).ok_or_else(|| reply.unreadable())?,
                     });
                 }
                 ids.sort();
@@ -145,7 +145,7 @@ impl Shared {
         let mut records = Vec::new();
         check_groups(&reply.text()?)?;
         while !reply.is_over() {
-            let id = id_of(&reply.text()?).ok_or(reply.unreadable())?;
+            let id = id_of(&reply.text()?).ok_or_else(|| reply.unreadable())?;
             records.push((CallKey { bucket, id }, reply.bytes()?));
         }
         Ok(records)

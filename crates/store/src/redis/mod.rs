@@ -43,7 +43,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const CHANGES_MAX: usize = 4_096;
 
 /// How often readers of CDRs look for records of other nodes.
-const CDR_LOOK: Duration = Duration::from_secs(5);
+const CDR_LOOK: Duration = Duration::from_secs(2);
 
 /// How long it takes until a lost subscription is tried again.
 const SUBSCRIBE_PAUSE: Duration = Duration::from_millis(500);

@@ -30,7 +30,7 @@ impl Reply {
             Value::BulkString(digits) => std::str::from_utf8(&digits).ok().and_then(|text| text.parse().ok()),
             _ => None,
         };
-        number.ok_or(unreadable(self.step))
+        number.ok_or_else(|| unreadable(self.step))
     }
 
     /// The next value as it is.
@@ -53,7 +53,7 @@ impl Reply {
     }
 
     fn next(&mut self) -> Result<Value, StoreError> {
-        self.values.next().ok_or(unreadable(self.step))
+        self.values.next().ok_or_else(|| unreadable(self.step))
     }
 }
 

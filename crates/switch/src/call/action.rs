@@ -94,6 +94,8 @@ pub enum Input {
     HangUp(EndReason),
     /// A deadline may have passed.
     Timer,
+    /// The store may have lost the call's state: it is to be committed again.
+    StoreLost,
 }
 
 /// Where a call may go, and on what terms.

@@ -184,9 +184,24 @@ impl Call {
             Input::Resolved { attempt, of, targets } => self.on_resolved(attempt, (of, targets), now),
             Input::Authorized { serial, authorization } => self.on_authorized(serial, authorization, now),
             Input::HangUp(cause) => self.hang_up(cause, now),
+            Input::StoreLost => self.commit_again(now),
             Input::Timer => self.on_timer(now),
         }
         self.drain()
+    }
+
+    /// Commits the state as it is. What is not committed yet will be before anything depends on it, and what has ended has
+    /// nothing to be taken over.
+    fn commit_again(&mut self, now: Now) {
+        match &self.state {
+            State::Calling(calling) => {
+                calling.commit(&mut self.context, now);
+            }
+            State::Connected(connected) => {
+                connected.commit(&mut self.context, now);
+            }
+            State::Routing(_) | State::Admitting(_) | State::Clearing(_) | State::Over => {}
+        }
     }
 
     fn on_admitted(&mut self, gateway: GatewayName, attempt: u16, result: Result<(), Refusal>, now: Now) {

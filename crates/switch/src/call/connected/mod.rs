@@ -109,7 +109,7 @@ impl Connected {
     }
 
     /// Writes the call's state.
-    fn commit(&self, context: &mut Context, now: Now) -> Seq {
+    pub(super) fn commit(&self, context: &mut Context, now: Now) -> Seq {
         if context.caller.offer.is_some() && context.caller.offer != self.descriptions.caller {
             // Of no use any more, and a snapshot would carry both.
             context.caller.offer = self.descriptions.caller.clone();
