@@ -29,5 +29,7 @@ test_tools() {
     need ip iproute2
     need redis-server redis-server
     need redis-cli redis-tools
+    # Debian has the server's programs beside no path.
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || RUNLEVEL=1 need postgres-server-of-debian postgresql
     cargo_tool nextest
 }

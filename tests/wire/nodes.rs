@@ -14,7 +14,10 @@ pub(crate) struct Cluster {
     pub(crate) place: Place,
     /// The store.
     pub(crate) redis: Server,
+    /// Where the nodes look for it.
+    url: String,
     sections: String,
+    sink: String,
     nodes: Vec<Node>,
 }
 
@@ -31,7 +34,23 @@ struct Node {
 impl Cluster {
     /// So many nodes, each with these sections besides its own.
     pub(crate) fn start(place: Place, count: usize, sections: &str) -> Cluster {
+        Cluster::writing(place, count, sections, "type = \"jsonl\", path = \"cdr.jsonl\"")
+    }
+
+    /// The same, with another CDR sink.
+    pub(crate) fn writing(place: Place, count: usize, sections: &str, sink: &str) -> Cluster {
         let redis = Server::start(&[]);
+        let url = redis.url();
+        Cluster::at(place, (redis, url), count, (sections, sink))
+    }
+
+    /// The same, with the store at a URL that leads to that server, at least at first.
+    pub(crate) fn at(
+        place: Place,
+        (redis, url): (Server, String),
+        count: usize,
+        (sections, sink): (&str, &str),
+    ) -> Cluster {
         let node = |number: usize| {
             let name = format!("node-{number}");
             let folder = place.folder.join(&name);
@@ -40,7 +59,8 @@ impl Cluster {
             Node { name, folder, sip: address(), admin: address(), switch: None }
         };
         let nodes = (1..=count).map(node).collect();
-        let mut cluster = Cluster { place, redis, sections: sections.to_owned(), nodes };
+        let (sections, sink) = (sections.to_owned(), sink.to_owned());
+        let mut cluster = Cluster { place, redis, url, sections, sink, nodes };
         (0..count).for_each(|number| cluster.start_again(number));
         cluster
     }
@@ -53,6 +73,11 @@ impl Cluster {
     /// Where a node takes SIP.
     pub(crate) fn sip(&self, number: usize) -> SocketAddrV4 {
         self.nodes[number].sip
+    }
+
+    /// The file that a node writes its records to.
+    pub(crate) fn records(&self, number: usize) -> PathBuf {
+        self.nodes[number].folder.join("cdr.jsonl")
     }
 
     /// Starts a node that is down, at the address that it had.
@@ -74,10 +99,11 @@ impl Cluster {
 
     fn configuration(&self, node: &Node) -> String {
         let Node { name, sip, admin, .. } = node;
-        let (url, source, sections) = (self.redis.url(), self.place.caller, &self.sections);
+        let source = self.place.caller;
+        let Cluster { url, sections, sink, .. } = self;
         format!(
             "[node]\nname = {name:?}\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n[store]\nurl = {url:?}\n\
-             [admin]\nbind = \"{admin}\"\n[cdr]\nsinks = [{{ type = \"jsonl\", path = \"cdr.jsonl\" }}]\n\
+             [admin]\nbind = \"{admin}\"\n[cdr]\nsinks = [{{ {sink} }}]\n\
              [[mapping_gateway]]\nname = \"customer\"\nsources = [\"{source}/32\"]\n{sections}"
         )
     }

@@ -1,5 +1,6 @@
 //! State that nodes share in Redis.
 
+use crate::cdr::Cdr;
 use crate::nodes::Cluster;
 use crate::phones::Phones;
 use crate::place::Place;
@@ -10,6 +11,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
+use tandem_testpostgres::Server as Postgres;
+use tandem_testredis::Server as Redis;
 
 /// How many phones there are, of three nodes.
 const PHONES: usize = 20_000;
@@ -218,10 +221,17 @@ const CALLS: u32 = 60;
 
 /// So many calls through the first node that last for some seconds, and their vendor.
 fn with_calls(sections: &str, seconds: u64) -> (Cluster, [Sipp; 2]) {
+    let redis = Redis::start(&[]);
+    let url = redis.url();
+    with_calls_at((redis, url), sections, seconds)
+}
+
+/// The same, with the store at that URL.
+fn with_calls_at(redis: (Redis, String), sections: &str, seconds: u64) -> (Cluster, [Sipp; 2]) {
     let place = Place::new();
     let host = place.gateway_port();
     let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n{sections}\n");
-    let cluster = Cluster::start(place, 2, &vendor);
+    let cluster = Cluster::at(place, redis, 2, (&vendor, JSONL));
     let patience = Duration::from_secs(60);
     let scenario =
         |name| Scenario::of(name).times(CALLS, 100, patience).talking(Duration::from_secs(seconds));
@@ -233,6 +243,9 @@ fn with_calls(sections: &str, seconds: u64) -> (Cluster, [Sipp; 2]) {
     });
     (cluster, [caller, vendor])
 }
+
+/// A sink that writes into a node's folder.
+const JSONL: &str = "type = \"jsonl\", path = \"cdr.jsonl\"";
 
 /// Calls whose state the store has.
 fn stored_calls(cluster: &Cluster) -> usize {
@@ -289,4 +302,84 @@ fn a_redis_that_stalls_with_a_full_gateway_touches_no_call_and_lets_none_beyond_
     caller.succeeds();
     vendor.succeeds();
     until("all slots are back", SOON, || slots_held(&cluster).iter().all(|held| *held == 0).then_some(()));
+}
+
+#[test]
+fn records_go_to_postgresql_once_each_though_it_is_killed_under_load_and_a_writing_node_too() {
+    let mut postgres = Postgres::start();
+    let place = Place::new();
+    let host = place.gateway_port();
+    let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n");
+    let sink = format!("type = \"postgresql\", url = {:?}", postgres.url());
+    let mut cluster = Cluster::writing(place, 3, &vendor, &sink);
+    let (calls, rate, patience) = (120, 15, Duration::from_secs(120));
+    let answers = Scenario::of("gateway_answers").times(2 * calls, 1_000, patience);
+    let _vendor = Sipp::gateway(&cluster.place, "vendor", host, &answers);
+    let call = |cluster: &Cluster, node| {
+        let calls = Scenario::of("caller_hangs_up").times(calls, rate, patience);
+        Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(node), &calls)
+    };
+    let mut callers = [call(&cluster, 0), call(&cluster, 1)];
+    let count = |postgres: &Postgres, what: &str| -> Option<usize> {
+        postgres.query(&format!("SELECT count({what}) FROM cdr"))?.first()?.parse().ok()
+    };
+    let comes_to = |postgres: &Postgres, least: usize| {
+        until(&format!("{least} records are in the table"), Duration::from_secs(30), || {
+            count(postgres, "*").filter(|count| *count >= least)
+        })
+    };
+    comes_to(&postgres, 20);
+    postgres.kill();
+    // The third node carries no calls: it may be the one that writes.
+    cluster.kill(2);
+    let away = Instant::now();
+    until("calls go on for a while without a table", SOON, || {
+        (away.elapsed() > Duration::from_secs(4)).then_some(())
+    });
+    postgres.start_again();
+    callers.iter_mut().for_each(Sipp::succeeds);
+    let all = 2 * calls as usize;
+    comes_to(&postgres, all);
+    assert_eq!((count(&postgres, "*"), count(&postgres, "DISTINCT call_id")), (Some(all), Some(all)));
+    let normal = "SELECT count(*) FROM cdr WHERE end_reason = 'normal' AND answered_at >= started_at
+        AND ended_at - answered_at >= interval '100 milliseconds' AND routing_gateway = 'vendor' AND sip_status = 200";
+    assert_eq!(postgres.query(normal), Some(vec![all.to_string()]));
+}
+
+#[test]
+fn calls_go_on_through_a_failover_by_sentinel_and_are_at_the_new_master_within_five_seconds() {
+    let master = Redis::start(&[]);
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+    let sentinel = Redis::sentinel_of(master.port);
+    let url = format!("redis+sentinel://127.0.0.1:{}/tandem", sentinel.port);
+    until("the sentinel knows the replica", Duration::from_secs(30), || {
+        sentinel.knows_a_replica().then_some(())
+    });
+    let (mut cluster, [mut caller, mut vendor]) = with_calls_at((master, url), "", 20);
+    cluster.redis.kill();
+    let keys = || replica.count_keys("{tandem:b??}:call:*");
+    until("the replica is the master", Duration::from_secs(15), || replica.is_master().then_some(()));
+    let answers = Instant::now();
+    until("all calls are at the new master", SOON, || {
+        (keys() == CALLS as usize && cluster.switch(0).metric("tandem_calls_republished_total", "") > 0.0)
+            .then_some(())
+    });
+    println!("{CALLS} calls were at the new master {:?} after it was promoted", answers.elapsed());
+    caller.succeeds();
+    vendor.succeeds();
+    until("nothing is left of them", SOON, || (keys() == 0).then_some(()));
+}
+
+#[test]
+fn calls_of_a_killed_node_get_their_records_when_it_starts_again() {
+    let (mut cluster, [caller, vendor]) = with_calls("", 60);
+    assert_eq!(stored_calls(&cluster), CALLS as usize);
+    cluster.kill(0);
+    drop((caller, vendor));
+    cluster.start_again(0);
+    until("nothing is left of them", SOON, || (stored_calls(&cluster) == 0).then_some(()));
+    let records = || -> Vec<Cdr> { (0..2).flat_map(|node| Cdr::read(&cluster.records(node))).collect() };
+    let lost =
+        until("each has its record", SOON, || Some(records()).filter(|lost| lost.len() == CALLS as usize));
+    assert!(lost.iter().all(|cdr| cdr.text("end_reason") == "node lost"), "{:?}", lost.first());
 }

@@ -182,6 +182,15 @@ pub enum CdrSink {
         /// `path`.
         target: JsonlTarget,
     },
+    /// A table in PostgreSQL.
+    PostgreSql {
+        /// `url`: `postgresql://user:password@host:port/database`, with `?sslmode=…`.
+        url: Secret,
+        /// `table`, default `cdr`; with a schema before it if that is not the first of the search path.
+        table: String,
+        /// `ca`: who signs the server's certificate, if the system does not trust them.
+        ca: Option<PathBuf>,
+    },
 }
 
 /// The `path` of a JSON Lines sink.

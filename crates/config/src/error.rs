@@ -239,7 +239,7 @@ pub enum Feature {
     /// OpenTelemetry.
     #[error("exporting traces is not in this release")]
     Traces,
-    /// CDR sinks other than JSON Lines.
-    #[error("this release writes CDRs as jsonl only")]
+    /// CDR sinks other than JSON Lines and PostgreSQL.
+    #[error("this release writes CDRs as jsonl and to postgresql only")]
     CdrSink,
 }

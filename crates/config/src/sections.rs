@@ -190,25 +190,71 @@ pub(crate) fn cdr(root: &mut Section) -> Cdr {
         return cdr;
     };
     for mut sink in section.sections("sinks") {
-        let kind = sink.need("type", "jsonl", |node| match text(node)?.as_str() {
-            "jsonl" => Ok(()),
-            "csv" | "postgresql" | "webhook" => Err(Problem::NotInRelease(Feature::CdrSink)),
+        let kind = sink.need("type", "jsonl or postgresql", |node| match text(node)?.as_str() {
+            "jsonl" => Ok(SinkKind::Jsonl),
+            "postgresql" => Ok(SinkKind::PostgreSql),
+            "csv" | "webhook" => Err(Problem::NotInRelease(Feature::CdrSink)),
             _ => Err(Problem::NotA { expected: "jsonl, csv, postgresql or webhook" }),
         });
-        if kind.is_some() {
-            let target =
-                sink.need("path", "a file, or - for standard output", |node| match text(node)?.as_str() {
-                    "" => Err(Problem::NotA { expected: "a file, or - for standard output" }),
-                    "-" => Ok(JsonlTarget::Stdout),
-                    path => Ok(JsonlTarget::File(PathBuf::from(path))),
-                });
-            cdr.sinks.extend(target.map(|target| CdrSink::Jsonl { target: target.value }));
-        } else {
+        match kind.map(|kind| kind.value) {
+            Some(SinkKind::Jsonl) => cdr.sinks.extend(jsonl(&mut sink)),
+            Some(SinkKind::PostgreSql) => cdr.sinks.extend(postgresql(&mut sink)),
             // The other keys belong to the type that was refused.
-            sink.take_all();
+            None => drop(sink.take_all()),
         }
         section.adopt(sink);
     }
     root.adopt(section);
     cdr
+}
+
+/// The `type` of a sink.
+#[derive(Clone, Copy)]
+enum SinkKind {
+    Jsonl,
+    PostgreSql,
+}
+
+fn jsonl(sink: &mut Section) -> Option<CdrSink> {
+    let target = sink.need("path", "a file, or - for standard output", |node| match text(node)?.as_str() {
+        "" => Err(Problem::NotA { expected: "a file, or - for standard output" }),
+        "-" => Ok(JsonlTarget::Stdout),
+        path => Ok(JsonlTarget::File(PathBuf::from(path))),
+    });
+    Some(CdrSink::Jsonl { target: target?.value })
+}
+
+fn postgresql(sink: &mut Section) -> Option<CdrSink> {
+    const URL: &str = "a URL of PostgreSQL (postgresql://…)";
+    let is_there = sink.is_there("url");
+    // It may hold a password.
+    let url = sink.read_secret("url", |node| {
+        let url = text(node)?;
+        let is_one = ["postgresql://", "postgres://"].iter().any(|scheme| url.starts_with(scheme));
+        if is_one { Ok(Secret::new(url)) } else { Err(Problem::NotA { expected: URL }) }
+    });
+    if !is_there {
+        sink.missing("url", URL);
+    }
+    let table = sink.read("table", |node| {
+        let table = text(node)?;
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && !name.starts_with(|first: char| first.is_ascii_digit())
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        };
+        if table.split('.').count() <= 2 && table.split('.').all(is_name) {
+            Ok(table)
+        } else {
+            Err(Problem::NotA {
+                expected: "a table, as in cdr or billing.cdr: lower case letters, digits and _",
+            })
+        }
+    });
+    let ca = sink.read("ca", |node| Ok(PathBuf::from(text(node)?)));
+    Some(CdrSink::PostgreSql {
+        url: url?.value,
+        table: table.map_or_else(|| "cdr".to_owned(), |table| table.value),
+        ca: ca.map(|ca| ca.value),
+    })
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "fault-injection")]
 use crate::faults::Fault;
 use crate::lease::Lease;
+use crate::postgres::{Postgres, PostgresError};
 use crate::shared::Shared;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -48,6 +49,8 @@ enum Target {
     File(PathBuf),
     /// Standard output.
     Stdout,
+    /// A table.
+    Table(Box<Postgres>),
     /// Nowhere: no sink is configured, and records are not to pile up.
     Nowhere,
 }
@@ -70,13 +73,22 @@ pub(crate) struct Sink {
 /// All sinks of a node; at least one, so that the stream is read.
 pub(crate) struct Sinks(Vec<Sink>);
 
+/// Why records could not be written.
+#[derive(Debug, Error)]
+enum WriteError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+}
+
 /// Why records stay in the stream.
 #[derive(Debug, Error)]
 enum DrainError {
     #[error("cannot read the stream: {0}")]
     Read(StoreError),
     #[error("cannot write: {0}")]
-    Write(io::Error),
+    Write(WriteError),
     #[error("cannot confirm what was written: {0}")]
     Confirm(StoreError),
 }
@@ -84,12 +96,22 @@ enum DrainError {
 impl Sinks {
     /// The sinks of a configuration. One that is named twice is one: each record is written to it once, by one of the nodes
     /// that share the stream.
-    pub(crate) fn of(configured: &[CdrSink], is_shared: bool) -> Self {
+    ///
+    /// # Errors
+    /// A URL that is none.
+    pub(crate) fn of(configured: &[CdrSink], is_shared: bool) -> Result<Self, PostgresError> {
         let mut sinks: Vec<Sink> = Vec::new();
-        for CdrSink::Jsonl { target } in configured {
-            let sink = match target {
-                JsonlTarget::Stdout => Sink::new(Target::Stdout, "jsonl:-".to_owned(), is_shared),
-                JsonlTarget::File(path) => {
+        for configured in configured {
+            let sink = match configured {
+                CdrSink::PostgreSql { url, table, ca } => {
+                    let table = Postgres::new(url.expose(), table, ca.clone())?;
+                    let group = table.name();
+                    Sink::new(Target::Table(Box::new(table)), group, is_shared)
+                }
+                CdrSink::Jsonl { target: JsonlTarget::Stdout } => {
+                    Sink::new(Target::Stdout, "jsonl:-".to_owned(), is_shared)
+                }
+                CdrSink::Jsonl { target: JsonlTarget::File(path) } => {
                     Sink::new(Target::File(path.clone()), format!("jsonl:{}", path.display()), is_shared)
                 }
             };
@@ -100,7 +122,7 @@ impl Sinks {
         if sinks.is_empty() {
             sinks.push(Sink::new(Target::Nowhere, "nowhere".to_owned(), is_shared));
         }
-        Self(sinks)
+        Ok(Self(sinks))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -216,7 +238,10 @@ impl Sink {
         }
     }
 
-    async fn write(&self, records: &[(CallKey, Bytes)]) -> io::Result<()> {
+    async fn write(&self, records: &[(CallKey, Bytes)]) -> Result<(), WriteError> {
+        if let Target::Table(table) = &self.target {
+            return Ok(table.write(records).await?);
+        }
         let mut lines = Vec::new();
         for (_, record) in records {
             lines.extend_from_slice(record);
@@ -225,19 +250,22 @@ impl Sink {
         match &self.target {
             Target::File(path) => {
                 let path = path.clone();
-                tokio::task::spawn_blocking(move || append(&path, &lines)).await?
+                tokio::task::spawn_blocking(move || append(&path, &lines))
+                    .await
+                    .map_err(io::Error::from)??;
             }
             Target::Stdout => {
                 let mut stdout = tokio::io::stdout();
                 stdout.write_all(&lines).await?;
-                stdout.flush().await
+                stdout.flush().await?;
             }
-            Target::Nowhere => Ok(()),
+            Target::Table(_) | Target::Nowhere => {}
         }
+        Ok(())
     }
 
     /// Tells at the start, and not after the first call, that records cannot be written.
-    async fn try_out(&self) -> io::Result<()> {
+    async fn try_out(&self) -> Result<(), WriteError> {
         self.write(&[]).await
     }
 }
@@ -412,8 +440,8 @@ mod tests {
     #[test]
     fn a_sink_that_is_named_twice_is_one_sink() {
         let target = |path: &str| CdrSink::Jsonl { target: JsonlTarget::File(path.into()) };
-        let sinks = Sinks::of(&[target("/a"), target("/b"), target("/a")], false);
+        let sinks = Sinks::of(&[target("/a"), target("/b"), target("/a")], false).expect("sinks");
         assert_eq!(sinks.count(), 2);
-        assert_eq!(Sinks::of(&[], false).count(), 1);
+        assert_eq!(Sinks::of(&[], false).expect("none").count(), 1);
     }
 }

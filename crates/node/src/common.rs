@@ -1,5 +1,6 @@
 //! What the nodes of a cluster have in common, and the store that they find it in.
 
+use crate::cdr_actor::Sinks;
 use crate::clock::Clock;
 use crate::node::{StartError, random_key};
 use bytes::Bytes;
@@ -89,11 +90,12 @@ pub(crate) fn open_store(config: &Config, clock: Clock) -> Result<Arc<dyn Store>
     }
 }
 
-/// Whether the store's URL is one, without asking anybody.
+/// Whether the URLs of the store and of CDR sinks are some, without asking anybody.
 ///
 /// # Errors
-/// Says what is wrong with it, and never repeats it: it may hold a password.
+/// Says what is wrong with one, and never repeats it: it may hold a password.
 pub fn check_store(config: &Config) -> Result<(), StartError> {
+    Sinks::of(&config.cdr.sinks, false)?;
     match &config.store.address {
         StoreAddress::Memory => Ok(()),
         StoreAddress::Shared(url) => url.expose().parse::<Address>().map(drop).map_err(StartError::from),

@@ -19,6 +19,7 @@ use crate::lease::Lease;
 use crate::listeners::{self, Listener};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
+use crate::lost_calls;
 use crate::nat::Nat;
 use crate::nat_endpoint::NatReport;
 use crate::nodes::{NodeReport, Nodes};
@@ -126,6 +127,9 @@ pub enum StartError {
     /// No thread for beats.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// A CDR sink.
+    #[error("cdr.sinks: {0}")]
+    Sink(#[from] crate::postgres::PostgresError),
     /// The cluster's keys cannot be read or written.
     #[error("the cluster's keys in the store: {0}")]
     Keys(tandem_store::codec::CodecError),
@@ -247,7 +251,7 @@ impl Node {
             faults: Faults::default(),
         });
         let beats = Beats::start(config, &shared).await?;
-        let sinks = Arc::new(Sinks::of(&config.cdr.sinks, shared.store.is_shared()));
+        let sinks = Arc::new(Sinks::of(&config.cdr.sinks, shared.store.is_shared())?);
         let (alive, root_lives) = watch::channel(());
         let root = start_tree(&shared, &sinks, alive).await?;
         let tasks = start_tasks(&shared, &sinks);
@@ -663,6 +667,7 @@ fn start_tasks(shared: &Arc<Shared>, sinks: &Arc<Sinks>) -> Vec<JoinHandle<()>> 
         tokio::spawn(cdr_leases),
         tokio::spawn(slots::keep(shared.clone())),
         tokio::spawn(republish::keep(shared.clone())),
+        tokio::spawn(lost_calls::end(shared.clone())),
     ]
 }
 

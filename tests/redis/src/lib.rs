@@ -81,10 +81,32 @@ impl Server {
     /// # Panics
     /// Where there is no `redis-cli`.
     pub fn eval(&self, script: &str) -> Vec<String> {
-        let mut command = Command::new("redis-cli");
-        command.args(["-p", &self.port.to_string(), "--raw", "EVAL", script, "0"]);
-        let output = command.output().expect("redis-cli is installed (tests/run does that)");
-        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+        self.says(&["EVAL", script, "0"]).lines().map(str::to_owned).collect()
+    }
+
+    /// Whether it is a master, and answers.
+    ///
+    /// # Panics
+    /// Where there is no `redis-cli`.
+    pub fn is_master(&self) -> bool {
+        self.says(&["ROLE"]).starts_with("master")
+    }
+
+    /// Whether it is a sentinel that could have a replica take its master's place.
+    ///
+    /// # Panics
+    /// Where there is no `redis-cli`.
+    pub fn knows_a_replica(&self) -> bool {
+        let replicas = self.says(&["SENTINEL", "REPLICAS", "tandem"]);
+        let mut lines = replicas.lines().skip_while(|line| *line != "master-link-status");
+        lines.nth(1) == Some("ok")
+    }
+
+    fn says(&self, command: &[&str]) -> String {
+        let mut client = Command::new("redis-cli");
+        client.args(["-p", &self.port.to_string(), "--raw"]).args(command);
+        let output = client.output().expect("redis-cli is installed (tests/run does that)");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// How many of its keys match a pattern; 0 while it does not answer.
@@ -92,10 +114,7 @@ impl Server {
     /// # Panics
     /// Where there is no `redis-cli`.
     pub fn count_keys(&self, pattern: &str) -> usize {
-        let mut command = Command::new("redis-cli");
-        command.args(["-p", &self.port.to_string(), "--raw", "KEYS", pattern]);
-        let output = command.output().expect("redis-cli is installed (tests/run does that)");
-        String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.starts_with('{')).count()
+        self.says(&["KEYS", pattern]).lines().filter(|line| line.starts_with('{')).count()
     }
 
     /// Sends it a signal by name: STOP, CONT.

@@ -187,7 +187,7 @@ fn what_is_not_in_this_release_is_refused() {
         ("[telemetry]\nsampling = 0.1", "tandem.toml:1: telemetry: exporting traces is not in this release"),
         (
             "[cdr]\nsinks = [{ type = \"webhook\", url = \"https://example.com\" }]",
-            "tandem.toml:2: cdr.sinks[0].type = \"webhook\": this release writes CDRs as jsonl only",
+            "tandem.toml:2: cdr.sinks[0].type = \"webhook\": this release writes CDRs as jsonl and to postgresql only",
         ),
     ];
     for (text, message) in cases {
@@ -403,4 +403,28 @@ fn dns_settings_out_of_range_are_refused() {
     let nine: Vec<_> = (1..=9).map(|last| format!("\"192.0.2.{last}\"")).collect();
     let errors = dns(&format!("servers = [{}]", nine.join(", ")));
     assert_eq!(errors, ["tandem.toml:2: dns.servers[8] = \"192.0.2.9\": is not one of at most 8 servers"]);
+}
+
+#[test]
+fn records_go_to_postgresql_by_a_url_that_is_never_shown() {
+    let sink = |lines: &str| format!("[[cdr.sinks]]\ntype = \"postgresql\"\n{lines}");
+    let url = "url = \"postgresql://tandem:s3cret@db:5432/billing?sslmode=require\"\n";
+    let sinks = load(&sink(url)).cdr.sinks;
+    let [CdrSink::PostgreSql { url: read, table, ca: None }] = &sinks[..] else { panic!("{sinks:?}") };
+    assert!(read.expose().ends_with("sslmode=require"));
+    assert_eq!(table, "cdr");
+    assert!(!format!("{sinks:?}").contains("s3cret"));
+    let sinks = load(&sink(&format!("{url}table = \"billing.cdr_2\"\nca = \"/etc/ca.pem\""))).cdr.sinks;
+    let [CdrSink::PostgreSql { table, ca: Some(_), .. }] = &sinks[..] else { panic!("{sinks:?}") };
+    assert_eq!(table, "billing.cdr_2");
+    assert_eq!(
+        errors(&sink("")),
+        ["tandem.toml:1: cdr.sinks[0].url: is missing; needed is a URL of PostgreSQL (postgresql://…)"]
+    );
+    let wrong = errors(&sink("url = \"mysql://u:s3cret@db\""));
+    assert_eq!(wrong, ["tandem.toml:3: cdr.sinks[0].url: is not a URL of PostgreSQL (postgresql://…)"]);
+    for table in ["1cdr", "cdr;drop", "a.b.c", "CDR", ""] {
+        let errors = errors(&sink(&format!("{url}table = {table:?}")));
+        assert!(errors[0].contains("is not a table"), "{errors:?}");
+    }
 }
