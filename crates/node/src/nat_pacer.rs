@@ -4,7 +4,8 @@
 use crate::faults::Fault;
 use crate::nat::{NatHandle, is_kept_alive};
 use crate::nat_endpoint::{NatEndpoint, NatMessage};
-use crate::registrar::{Change, PAGE};
+use crate::registrar::Change;
+use crate::registrar_actor::RegistrarMessage;
 use crate::shared::Shared;
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime, RpcReplyPort, call_t};
 use std::collections::HashMap;
@@ -34,7 +35,7 @@ pub(crate) enum PacerMessage {
     Wake,
     /// Bindings have changed; an answer asks for more.
     Changed(Vec<Arc<Change>>, RpcReplyPort<()>),
-    /// Changes were missed: the store has all bindings.
+    /// Changes were missed: the registrar has all bindings.
     Missed(RpcReplyPort<()>),
     /// The socket had no room for an endpoint's keep-alive.
     Again(Flow),
@@ -177,21 +178,18 @@ impl Pacing {
         }
     }
 
-    /// Reads all bindings from the store. When the last of them was registered.
+    /// Asks the registrar for all bindings. When the last of them was registered.
     async fn read_all(&mut self, at_the_start: bool) -> Result<Option<Wall>, ActorProcessingErr> {
-        let (mut after, mut latest) = (None, None);
-        loop {
-            let page =
-                self.shared.registrations(after.take(), PAGE, |_, binding| is_kept_alive(binding)).await?;
-            let Some((last, _)) = page.last() else { return Ok(latest) };
-            after = Some(last.clone());
-            for (aor, bindings) in page {
+        let mut latest = None;
+        for shard in self.shared.clone().registrar.shards() {
+            let actor = shard.actor().ok_or("a shard of the registrar is not there")?;
+            let list = |reply| RegistrarMessage::List { wanted: is_kept_alive, reply };
+            for (aor, bindings) in call_t!(actor, list, NOTE_LIMIT_MS)? {
                 latest = latest.max(bindings.iter().map(|binding| binding.refreshed).max());
-                if let Some(aor) = Aor::parse(&aor) {
-                    self.take(&aor, &bindings, at_the_start).await?;
-                }
+                self.take(&aor, &bindings, at_the_start).await?;
             }
         }
+        Ok(latest)
     }
 
     async fn on_change(&mut self, change: &Change) -> Result<(), ActorProcessingErr> {

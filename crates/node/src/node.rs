@@ -127,6 +127,9 @@ pub enum StartError {
     /// No thread for beats.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// The registrations cannot be read.
+    #[error("the registrations in the store: {0}")]
+    Registrations(StoreError),
     /// A CDR sink.
     #[error("cdr.sinks: {0}")]
     Sink(#[from] crate::postgres::PostgresError),
@@ -604,6 +607,9 @@ fn hint_of(name: &str) -> u16 {
     (hash & 0xFFFF) as u16
 }
 
+/// What registrars are called.
+const REGISTRAR: &str = "registrar";
+
 async fn start_tree(
     shared: &Arc<Shared>,
     sinks: &Arc<Sinks>,
@@ -628,16 +634,14 @@ async fn start_tree(
     let registrar = (0..shared.registrar.shards().len()).map(Child::Registrar).collect();
     let nat = shared.nat.rules.clone().filter(|_| shared.registrar.is_open());
     let nat = nat.map(Child::NatPacer).into_iter().collect();
-    let all = [
-        ("gateway", gateways),
-        ("CDR sink", cdr),
-        ("registrar", registrar),
-        ("NAT", nat),
-        ("listener", edge),
-    ];
+    let all =
+        [("gateway", gateways), ("CDR sink", cdr), (REGISTRAR, registrar), ("NAT", nat), ("listener", edge)];
     for (what, children) in all {
         let keeper = Keeper { shared: shared.clone(), what };
         ActorRuntime::spawn_linked(None, keeper, children, root.get_cell()).await?;
+        if what == REGISTRAR {
+            registrar_follow::load(shared).await.map_err(StartError::Registrations)?;
+        }
     }
     Ok(root)
 }

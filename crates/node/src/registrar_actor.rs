@@ -75,6 +75,8 @@ pub(crate) enum RegistrarMessage {
     Read { aor: Aor, seen: Option<Revision>, result: Result<Option<Document>, StoreError> },
     /// Part of all that the store has.
     Found(Found),
+    /// Which bindings are like that?
+    List { wanted: fn(&Binding) -> bool, reply: RpcReplyPort<Vec<(Aor, Vec<Binding>)>> },
     /// Time for those that have lapsed to go.
     Sweep,
 }
@@ -160,7 +162,10 @@ impl Actor for RegistrarActor {
             writing: HashMap::new(),
             following: Following::default(),
         });
-        shard.load(self.place).await?;
+        // The first of all shards are given what the store has by one reading for all of them.
+        if !self.shared.store.is_shared() || self.handle.actor().is_some() {
+            shard.load(self.place).await?;
+        }
         myself.send_interval(SWEEP, || RegistrarMessage::Sweep);
         self.handle.install(myself);
         Ok(shard)
@@ -199,6 +204,10 @@ impl Actor for RegistrarActor {
             RegistrarMessage::Found(found) => {
                 self.handle.took_one();
                 shard.on_found(found, now);
+            }
+            RegistrarMessage::List { wanted, reply } => {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(shard.list(wanted, now.wall));
             }
             RegistrarMessage::Sweep => {
                 shard.sweep(now.wall);
@@ -512,6 +521,15 @@ impl Shard {
         for flow in missing {
             entry.holds.extend(self.shared.hold(flow).map(|hold| (flow, hold)));
         }
+    }
+
+    fn list(&self, wanted: fn(&Binding) -> bool, now: Wall) -> Vec<(Aor, Vec<Binding>)> {
+        let of = |entry: &Entry| -> Vec<Binding> {
+            let bindings = entry.bindings.bindings.iter();
+            bindings.filter(|binding| binding.lives(now) && wanted(binding)).cloned().collect()
+        };
+        let all = self.entries.iter().map(|(aor, entry)| (aor.clone(), of(entry)));
+        all.filter(|(_, bindings)| !bindings.is_empty()).collect()
     }
 
     fn living(&self, aor: &Aor, now: Wall) -> Vec<Binding> {

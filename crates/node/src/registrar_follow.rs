@@ -4,7 +4,6 @@
 //! a node knows its own echo. Where changes may have been missed the whole store is read; where the store may have lost
 //! something, what memory has is merged with what is there and written again.
 
-use crate::registrar::PAGE;
 use crate::registrar_actor::{RegistrarMessage, Shard, Whose};
 use crate::shared::Shared;
 use ractor::RpcReplyPort;
@@ -19,10 +18,16 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// How long the store may take over one request.
-const STORE_LIMIT: Duration = Duration::from_secs(2);
+const STORE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long after a failure it is read again, and how long a shard without room is waited for.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How often a node that starts tries to read the registrations.
+const LOAD_TRIES: u32 = 40;
+
+/// Documents that are read at a time where all are read.
+const READ_PAGE: usize = 10_000;
 
 /// How long a shard may take over a page.
 const PAGE_LIMIT: Duration = Duration::from_secs(10);
@@ -224,13 +229,35 @@ impl Shard {
     }
 }
 
+/// Gives the shards what the store has, when the node starts.
+///
+/// # Errors
+/// The store does not say, or a shard has failed.
+pub(crate) async fn load(shared: &Shared) -> Result<(), StoreError> {
+    if !shared.store.is_shared() || !shared.registrar.is_open() {
+        return Ok(());
+    }
+    let mut tries = LOAD_TRIES;
+    loop {
+        match read_all(shared, 1, false).await {
+            Ok(()) => return Ok(()),
+            Err(error) if tries == 0 => return Err(error),
+            Err(_) => {
+                tries -= 1;
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+}
+
 /// Tells the shards of what other nodes write, and sees to it that the store has what it may have lost.
 pub(crate) async fn follow(shared: Arc<Shared>) {
     if !shared.store.is_shared() || !shared.registrar.is_open() {
         return;
     }
     let (mut changes, mut contact) = (shared.store.changes(Space::Registrations), shared.store.contact());
-    let (mut lives, mut reading) = (contact.borrow().lives, 0);
+    // The first was made when the node started.
+    let (mut lives, mut reading) = (contact.borrow().lives, 1);
     loop {
         let missed = tokio::select! {
             changed = changes.recv() => match changed {
@@ -281,7 +308,7 @@ async fn tell(shared: &Shared, changed: Changed) {
 async fn read_all(shared: &Shared, reading: u64, lost: bool) -> Result<(), StoreError> {
     let mut after = None;
     loop {
-        let read = shared.store.scan(Space::Registrations, after.take(), PAGE);
+        let read = shared.store.scan(Space::Registrations, after.take(), READ_PAGE);
         let away = Err(StoreError::Away { step: "scan" });
         let page = timeout(STORE_LIMIT, read).await.unwrap_or(away)?;
         let is_over = page.is_empty();
