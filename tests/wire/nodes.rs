@@ -7,6 +7,9 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use tandem_testredis::Server;
 
+/// A sink that writes into a node's folder.
+pub(crate) const JSONL: &str = "type = \"jsonl\", path = \"cdr.jsonl\"";
+
 /// A cluster of nodes `node-1`, `node-2` and so on. The customer at [`Place::caller`] may call through each of them.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -16,6 +19,7 @@ pub(crate) struct Cluster {
     pub(crate) redis: Server,
     /// Where the nodes look for it.
     url: String,
+    listen: String,
     sections: String,
     sink: String,
     nodes: Vec<Node>,
@@ -34,7 +38,7 @@ struct Node {
 impl Cluster {
     /// So many nodes, each with these sections besides its own.
     pub(crate) fn start(place: Place, count: usize, sections: &str) -> Cluster {
-        Cluster::writing(place, count, sections, "type = \"jsonl\", path = \"cdr.jsonl\"")
+        Cluster::writing(place, count, sections, JSONL)
     }
 
     /// The same, with another CDR sink.
@@ -44,6 +48,16 @@ impl Cluster {
         Cluster::at(place, (redis, url), count, (sections, sink))
     }
 
+    /// Nodes that peers know by one address, as behind a load balancer.
+    pub(crate) fn behind(place: Place, address: &str, count: usize, sections: &str) -> Cluster {
+        let redis = Server::start(&[]);
+        let url = redis.url();
+        let mut cluster = Cluster::at(place, (redis, url), 0, (sections, JSONL));
+        cluster.listen = format!("advertise = {address:?}");
+        cluster.add(count);
+        cluster
+    }
+
     /// The same, with the store at a URL that leads to that server, at least at first.
     pub(crate) fn at(
         place: Place,
@@ -51,18 +65,25 @@ impl Cluster {
         count: usize,
         (sections, sink): (&str, &str),
     ) -> Cluster {
-        let node = |number: usize| {
-            let name = format!("node-{number}");
+        let (sections, sink) = (sections.to_owned(), sink.to_owned());
+        let (listen, nodes) = (String::new(), Vec::new());
+        let mut cluster = Cluster { place, redis, url, listen, sections, sink, nodes };
+        cluster.add(count);
+        cluster
+    }
+
+    /// Starts so many further nodes.
+    fn add(&mut self, count: usize) {
+        for _ in 0..count {
+            let place = &self.place;
+            let name = format!("node-{}", self.nodes.len() + 1);
             let folder = place.folder.join(&name);
             fs::create_dir_all(&folder).expect("the test's folder is writable");
             let address = || SocketAddrV4::new(place.switch, place.port());
-            Node { name, folder, sip: address(), admin: address(), switch: None }
-        };
-        let nodes = (1..=count).map(node).collect();
-        let (sections, sink) = (sections.to_owned(), sink.to_owned());
-        let mut cluster = Cluster { place, redis, url, sections, sink, nodes };
-        (0..count).for_each(|number| cluster.start_again(number));
-        cluster
+            let (sip, admin) = (address(), address());
+            self.nodes.push(Node { name, folder, sip, admin, switch: None });
+            self.start_again(self.nodes.len() - 1);
+        }
     }
 
     /// A node that is up.
@@ -100,9 +121,9 @@ impl Cluster {
     fn configuration(&self, node: &Node) -> String {
         let Node { name, sip, admin, .. } = node;
         let source = self.place.caller;
-        let Cluster { url, sections, sink, .. } = self;
+        let Cluster { url, listen, sections, sink, .. } = self;
         format!(
-            "[node]\nname = {name:?}\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n[store]\nurl = {url:?}\n\
+            "[node]\nname = {name:?}\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n{listen}\n[store]\nurl = {url:?}\n\
              [admin]\nbind = \"{admin}\"\n[cdr]\nsinks = [{{ {sink} }}]\n\
              [[mapping_gateway]]\nname = \"customer\"\nsources = [\"{source}/32\"]\n{sections}"
         )

@@ -1,9 +1,9 @@
 //! Many phones on one socket: they register, and ask where they are registered.
 
-use crate::until::SOON;
+use crate::until::{SOON, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// Requests that are under way at a time.
@@ -16,6 +16,8 @@ const RESEND: Duration = Duration::from_millis(500);
 pub(crate) struct Phones {
     socket: UdpSocket,
     at: SocketAddrV4,
+    /// Where they say that they are.
+    contact: SocketAddrV4,
     cseq: u32,
 }
 
@@ -24,7 +26,23 @@ impl Phones {
     pub(crate) fn at(at: SocketAddrV4) -> Phones {
         let socket = UdpSocket::bind(at).expect("a free address");
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a socket");
-        Phones { socket, at, cseq: 0 }
+        Phones { socket, at, contact: at, cseq: 0 }
+    }
+
+    /// The same phones, whose own addresses are private.
+    pub(crate) fn behind_a_nat(mut self) -> Phones {
+        self.contact = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 5060);
+        self
+    }
+
+    /// Waits for a keep-alive: from where it came, and when.
+    pub(crate) fn keep_alive(&self, at_most: Duration) -> (SocketAddrV4, Instant) {
+        until("a keep-alive", at_most, || {
+            let mut buffer = [0; 4_096];
+            let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
+            let SocketAddr::V4(from) = from else { return None };
+            (buffer[..length] == *b"HELLO").then(|| (from, Instant::now()))
+        })
     }
 
     /// The sections of a configuration that knows so many of them.
@@ -39,7 +57,7 @@ impl Phones {
 
     /// All of these register at a node.
     pub(crate) fn register(&mut self, node: SocketAddrV4, numbers: impl Iterator<Item = usize>) {
-        let contact = format!("Contact: <sip:phone@{}>\r\nExpires: 3600\r\n", self.at);
+        let contact = format!("Contact: <sip:phone@{}>\r\nExpires: 3600\r\n", self.contact);
         let answers = self.ask(node, numbers, &contact);
         let refused: Vec<_> = answers.iter().filter(|(_, answer)| !is_found(answer)).take(3).collect();
         assert!(refused.is_empty(), "{refused:?}");

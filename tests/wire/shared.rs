@@ -1,7 +1,7 @@
 //! State that nodes share in Redis.
 
 use crate::cdr::Cdr;
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, JSONL};
 use crate::phones::Phones;
 use crate::place::Place;
 use crate::sipp::{Scenario, Sipp};
@@ -244,9 +244,6 @@ fn with_calls_at(redis: (Redis, String), sections: &str, seconds: u64) -> (Clust
     (cluster, [caller, vendor])
 }
 
-/// A sink that writes into a node's folder.
-const JSONL: &str = "type = \"jsonl\", path = \"cdr.jsonl\"";
-
 /// Calls whose state the store has.
 fn stored_calls(cluster: &Cluster) -> usize {
     cluster.redis.count_keys("{tandem:b??}:call:*")
@@ -382,4 +379,29 @@ fn calls_of_a_killed_node_get_their_records_when_it_starts_again() {
     let lost =
         until("each has its record", SOON, || Some(records()).filter(|lost| lost.len() == CALLS as usize));
     assert!(lost.iter().all(|cdr| cdr.text("end_reason") == "node lost"), "{:?}", lost.first());
+}
+
+#[test]
+fn nodes_that_share_an_address_send_each_endpoint_one_keep_alive_per_period_and_one_goes_on_for_another() {
+    const PERIOD: Duration = Duration::from_secs(10);
+    let sections = "[parameters]\nSS_SIP_NAT_KEEP_ALIVE_PERIOD = 10\n".to_owned() + &Phones::sections(1);
+    let place = Place::new();
+    let phone = place.gateway_port();
+    let mut cluster = Cluster::behind(place, "198.51.100.1:5060", 2, &sections);
+    let mut phones = Phones::at(phone).behind_a_nat();
+    phones.register(cluster.sip(0), 0..1);
+    // The first shows whose turn it is; then one per period.
+    let first = phones.keep_alive(PERIOD * 2);
+    let second = phones.keep_alive(PERIOD * 2);
+    let gap = second.1.duration_since(first.1);
+    assert!(gap > PERIOD - Duration::from_secs(1), "by one node, and not by both: {gap:?}");
+    assert_eq!(second.0, first.0, "the same node goes on");
+    let sender = (0..2).find(|node| cluster.sip(*node) == second.0).expect("one of the nodes");
+    cluster.kill(sender);
+    let third = phones.keep_alive(PERIOD * 3);
+    let gap = third.1.duration_since(second.1);
+    assert_ne!(third.0, second.0, "the other node goes on");
+    println!("{gap:?} from the last keep-alive of one node to the first of another");
+    // A period, the life of a lease, and what it takes to see that it stands still.
+    assert!(gap < PERIOD + Duration::from_secs(10), "{gap:?}");
 }
