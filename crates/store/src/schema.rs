@@ -79,6 +79,11 @@ impl From<BindingV1> for Binding {
     }
 }
 
+impl Versioned for Publication {
+    const SCHEMA: u16 = 1;
+    type Previous = Self;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,9 +116,4 @@ mod tests {
         assert_eq!((binding.flow.listener, binding.nat, binding.elsewhere), (1, true, false));
         assert_eq!(decode::<Bindings>(&encode(&read).expect("encoded")).expect("readable"), read);
     }
-}
-
-impl Versioned for Publication {
-    const SCHEMA: u16 = 1;
-    type Previous = Self;
 }

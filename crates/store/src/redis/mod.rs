@@ -32,6 +32,7 @@ use futures_util::StreamExt;
 use link::Link;
 use pulse::Pulse;
 use redis::RedisResult;
+pub use scripts::NEEDED_COMMANDS;
 use scripts::{Invocation, Lua};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

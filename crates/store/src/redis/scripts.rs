@@ -54,6 +54,47 @@ macro_rules! scripts {
     };
 }
 
+/// The commands that a user of Redis has to be allowed, by the names of its access lists: those of the client, and then those
+/// of the scripts.
+pub const NEEDED_COMMANDS: [&str; 36] = [
+    "eval",
+    "evalsha",
+    "hello",
+    "ping",
+    "subscribe",
+    "unsubscribe",
+    "del",
+    "exists",
+    "get",
+    "hdel",
+    "hexists",
+    "hget",
+    "hgetall",
+    "hlen",
+    "hmget",
+    "hset",
+    "incr",
+    "info",
+    "persist",
+    "pexpire",
+    "publish",
+    "sadd",
+    "scard",
+    "set",
+    "sismember",
+    "smembers",
+    "srem",
+    "time",
+    "zadd",
+    "zcard",
+    "zcount",
+    "zrange",
+    "zrem",
+    "zremrangebyscore",
+    "zscore",
+    "zunionstore",
+];
+
 scripts! {
     COMMIT = "call" "commit";
     LOAD = "call" "load";

@@ -2,6 +2,8 @@
 
 mod away;
 mod cluster;
+mod differential;
+mod secure;
 mod sentinel;
 
 use super::{RedisSettings, RedisStore};
