@@ -168,10 +168,19 @@ impl Default for Admin {
 }
 
 /// `[cdr]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cdr {
     /// `sinks`: where records are written, by default nowhere.
     pub sinks: Vec<CdrSink>,
+    /// `max_backlog`: records that wait for a sink; when nine tenths of them do, new calls are refused. Default 1 000 000, which
+    /// is what the store holds.
+    pub max_backlog: u32,
+}
+
+impl Default for Cdr {
+    fn default() -> Self {
+        Self { sinks: Vec::new(), max_backlog: 1_000_000 }
+    }
 }
 
 /// Where call detail records are written.

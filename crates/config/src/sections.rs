@@ -3,7 +3,7 @@
 use crate::config::{Admin, Cdr, CdrSink, Dns, JsonlTarget, Node, Store, StoreAddress};
 use crate::error::{ConfigError, Feature, Problem};
 use crate::place::Place;
-use crate::section::{Section, list, text};
+use crate::section::{Section, list, text, whole};
 use crate::tree::{self, Value};
 use crate::values::{bind, dns_server, duration, name};
 use crate::{PARAMETERS, Secret};
@@ -25,6 +25,9 @@ const SERVE_STALE: RangeInclusive<u32> = 0..=86_400;
 
 /// The most DNS servers.
 const MAX_DNS_SERVERS: usize = 8;
+
+/// Bounds of the records that wait for a sink.
+const BACKLOG: RangeInclusive<u32> = 10..=1_000_000;
 
 /// Bounds of the wait for the store, in seconds.
 const STORE_TIMEOUT: RangeInclusive<u32> = 1..=5;
@@ -189,6 +192,9 @@ pub(crate) fn cdr(root: &mut Section) -> Cdr {
     let Some(mut section) = root.section("cdr") else {
         return cdr;
     };
+    if let Some(max_backlog) = section.read("max_backlog", whole(BACKLOG, "records")) {
+        cdr.max_backlog = max_backlog.value;
+    }
     for mut sink in section.sections("sinks") {
         let kind = sink.need("type", "jsonl or postgresql", |node| match text(node)?.as_str() {
             "jsonl" => Ok(SinkKind::Jsonl),

@@ -77,7 +77,7 @@ fn run(config: &Config, shared: &Arc<Shared>, stop: &AtomicBool, leave: &AtomicB
         return;
     };
     runtime.block_on(async {
-        let store = match open_store(config, shared.clock) {
+        let store = match open_store(config, shared.clock, false) {
             Ok(store) => store,
             Err(error) => return tracing::error!(%error, "no connection for beats"),
         };

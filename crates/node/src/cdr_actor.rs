@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tandem_config::{CdrSink, JsonlTarget};
 use tandem_sip::time::Mono;
@@ -68,10 +68,68 @@ pub(crate) struct Sink {
     backlog: AtomicUsize,
     /// When that was, in milliseconds of the monotonic clock.
     counted: AtomicU64,
+    /// When it had written all there was, or was not the one to write.
+    caught_up_at: AtomicU64,
 }
 
 /// All sinks of a node; at least one, so that the stream is read.
 pub(crate) struct Sinks(Vec<Sink>);
+
+/// How much the records press that wait for sinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Pressure {
+    /// There is room.
+    Calm,
+    /// Half of what may wait does: an operator is told.
+    High,
+    /// Nine tenths do: no new call begins, so that those in progress can end.
+    Full,
+}
+
+impl Pressure {
+    fn of(backlog: usize, most: usize) -> Self {
+        match backlog {
+            full if full >= most - most / 10 => Self::Full,
+            high if high >= most / 2 => Self::High,
+            _ => Self::Calm,
+        }
+    }
+}
+
+/// Whether records press so much that no new call begins.
+#[derive(Debug)]
+pub(crate) struct Records {
+    most: usize,
+    is_full: AtomicBool,
+    is_high: AtomicBool,
+}
+
+impl Records {
+    pub(crate) fn new(most: u32) -> Self {
+        Self { most: most as usize, is_full: AtomicBool::new(false), is_high: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn press(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, backlog: usize) {
+        let pressure = Pressure::of(backlog, self.most);
+        let most = self.most;
+        if !self.is_high.swap(pressure >= Pressure::High, Ordering::Relaxed) && pressure >= Pressure::High {
+            tracing::warn!(backlog, most, "half of the CDRs that may wait for a sink do");
+        }
+        match (self.is_full.swap(pressure == Pressure::Full, Ordering::Relaxed), pressure) {
+            (false, Pressure::Full) => {
+                tracing::error!(backlog, most, "too many CDRs wait for a sink: new calls are refused");
+            }
+            (true, Pressure::Calm | Pressure::High) => {
+                tracing::info!(backlog, "new calls are admitted again")
+            }
+            (false, Pressure::Calm | Pressure::High) | (true, Pressure::Full) => {}
+        }
+    }
+}
 
 /// Why records could not be written.
 #[derive(Debug, Error)]
@@ -174,13 +232,17 @@ impl Sinks {
 
     /// Writes what the stream holds for a sink; what cannot be written stays.
     async fn drain(&self, shared: &Shared, sink: &Sink) -> Result<(), DrainError> {
+        // Before as well: a write to a disk that hangs does not come back.
+        self.count_backlog_in_turn(shared, sink).await;
         if !sink.lease.is_ours(shared.clock.mono()) {
+            sink.caught_up(shared);
             return Ok(());
         }
         let _writing = sink.writing.lock().await;
-        // Before as well: a write to a disk that hangs does not come back.
-        self.count_backlog_in_turn(shared, sink).await;
         let result = sink.drain(shared).await;
+        if result.is_ok() {
+            sink.caught_up(shared);
+        }
         self.count_backlog_in_turn(shared, sink).await;
         result
     }
@@ -199,7 +261,17 @@ impl Sinks {
         if let Ok(backlog) = shared.store.cdr_backlog(&sink.group).await {
             sink.backlog.store(backlog, Ordering::Relaxed);
             shared.metrics.cdr_backlog.set(i64::try_from(self.backlog()).unwrap_or(i64::MAX));
+            shared.records.note(self.backlog());
         }
+    }
+
+    /// How long the sink furthest behind has not written all there was.
+    pub(crate) fn lag(&self, now: Mono) -> Duration {
+        let behind = self.0.iter().filter(|sink| sink.backlog.load(Ordering::Relaxed) > 0);
+        behind
+            .map(|sink| now.since(Mono(sink.caught_up_at.load(Ordering::Relaxed))))
+            .max()
+            .unwrap_or_default()
     }
 
     /// Records that the sink furthest behind has not confirmed.
@@ -217,7 +289,12 @@ impl Sink {
             writing: Mutex::default(),
             backlog: AtomicUsize::new(0),
             counted: AtomicU64::new(0),
+            caught_up_at: AtomicU64::new(0),
         }
+    }
+
+    fn caught_up(&self, shared: &Shared) {
+        self.caught_up_at.store(shared.clock.mono().0, Ordering::Relaxed);
     }
 
     async fn drain(&self, shared: &Shared) -> Result<(), DrainError> {
@@ -435,6 +512,17 @@ mod tests {
         append(Path::new("/dev/null"), b"{}\n").expect("it takes all");
         let full = append(Path::new("/dev/full"), b"{}\n").expect_err("it takes nothing");
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn an_operator_is_told_at_half_of_the_backlog_and_calls_are_refused_at_nine_tenths() {
+        let of = |backlog| Pressure::of(backlog, 100);
+        assert_eq!(
+            (of(0), of(49), of(50), of(89)),
+            (Pressure::Calm, Pressure::Calm, Pressure::High, Pressure::High)
+        );
+        assert_eq!((of(90), of(1_000)), (Pressure::Full, Pressure::Full));
+        assert_eq!(Pressure::of(9, 10), Pressure::Full);
     }
 
     #[test]

@@ -76,15 +76,21 @@ async fn agree(store: &dyn Store, value: &Bytes) -> Result<Option<Document>, Sto
     }
 }
 
-/// The store that the configuration names. Whether it answers shows when it is asked.
-pub(crate) fn open_store(config: &Config, clock: Clock) -> Result<Arc<dyn Store>, StartError> {
+/// The store that the configuration names. Whether it answers shows when it is asked. Without `is_watched` it tells of
+/// nothing by itself.
+pub(crate) fn open_store(
+    config: &Config,
+    clock: Clock,
+    is_watched: bool,
+) -> Result<Arc<dyn Store>, StartError> {
     match &config.store.address {
         StoreAddress::Memory => {
             Ok(Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::new(move || clock.now()))))
         }
         StoreAddress::Shared(url) => {
             let address: Address = url.expose().parse()?;
-            let settings = RedisSettings { timeout: config.store.timeout, ..RedisSettings::default() };
+            let settings =
+                RedisSettings { timeout: config.store.timeout, is_watched, ..RedisSettings::default() };
             Ok(Arc::new(RedisStore::open(&address, &config.node.cluster, settings)?))
         }
     }

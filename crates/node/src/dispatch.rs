@@ -406,6 +406,9 @@ impl Dispatcher {
         if self.shared.is_draining() {
             return Err(AdmissionRefusal::Draining);
         }
+        if self.shared.records.press() {
+            return Err(AdmissionRefusal::Records);
+        }
         if self.shared.overload.shedding().sheds(id) {
             return Err(AdmissionRefusal::Overload);
         }

@@ -4,7 +4,7 @@ use crate::admission::Admission;
 use crate::authenticator::Authenticator;
 use crate::beats::Beats;
 use crate::call_actor::CallMessage;
-use crate::cdr_actor::Sinks;
+use crate::cdr_actor::{Records, Sinks};
 use crate::clock::Clock;
 use crate::common::{CommonKeys, open_store};
 use crate::complaints::Complaints;
@@ -189,7 +189,7 @@ impl Node {
     /// A socket cannot be bound, or an actor does not start.
     pub async fn start(config: &Config, name: &str, tap: Option<Tap>) -> Result<Self, StartError> {
         let clock = Clock::start();
-        let store = open_store(config, clock)?;
+        let store = open_store(config, clock, true)?;
         let common = CommonKeys::of_cluster(&*store).await?;
         let mut listeners = Vec::new();
         for (place, listen) in config.listen.iter().enumerate() {
@@ -237,6 +237,7 @@ impl Node {
             endpoint_parameters: Arc::new(config.parameters.attempt(&Overrides::default(), Vec::new())),
             emergency: config.routing.emergency.clone(),
             admission: Admission::new(limits, &mapping, &metrics),
+            records: Records::new(config.cdr.max_backlog),
             guards: Guards::new(config, &metrics),
             overload: Overload::default(),
             authenticator: Authenticator::new(config, hint, digest_keys, clock.now(), &metrics),
@@ -256,8 +257,9 @@ impl Node {
         let beats = Beats::start(config, &shared).await?;
         let sinks = Arc::new(Sinks::of(&config.cdr.sinks, shared.store.is_shared())?);
         let (alive, root_lives) = watch::channel(());
+        let heard = registrar_follow::Heard::from_now(&*shared.store);
         let root = start_tree(&shared, &sinks, alive).await?;
-        let tasks = start_tasks(&shared, &sinks);
+        let tasks = start_tasks(&shared, &sinks, heard);
         let beats = Mutex::new(beats);
         Ok(Self { shared, root, root_lives, sinks, tasks, beats })
     }
@@ -292,6 +294,8 @@ impl Node {
         // Counts those that hold.
         self.shared.guards.bans(self.shared.clock.mono());
         self.suspensions();
+        let lag = self.sinks.lag(self.shared.clock.mono()).as_secs();
+        metrics.cdr_lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
         metrics.encode()
     }
 
@@ -646,7 +650,11 @@ async fn start_tree(
     Ok(root)
 }
 
-fn start_tasks(shared: &Arc<Shared>, sinks: &Arc<Sinks>) -> Vec<JoinHandle<()>> {
+fn start_tasks(
+    shared: &Arc<Shared>,
+    sinks: &Arc<Sinks>,
+    heard: registrar_follow::Heard,
+) -> Vec<JoinHandle<()>> {
     let cdr_leases = {
         let (shared, sinks) = (shared.clone(), sinks.clone());
         async move { sinks.keep_leases(&shared).await }
@@ -666,7 +674,7 @@ fn start_tasks(shared: &Arc<Shared>, sinks: &Arc<Sinks>) -> Vec<JoinHandle<()>> 
         tokio::spawn(watch_certificates(shared.clone())),
         tokio::spawn(publications::follow(shared.clone())),
         tokio::spawn(registrants::follow(shared.clone())),
-        tokio::spawn(registrar_follow::follow(shared.clone())),
+        tokio::spawn(registrar_follow::follow(shared.clone(), heard)),
         tokio::spawn(leases),
         tokio::spawn(cdr_leases),
         tokio::spawn(slots::keep(shared.clone())),

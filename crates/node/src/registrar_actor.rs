@@ -211,7 +211,7 @@ impl Actor for RegistrarActor {
             }
             RegistrarMessage::Sweep => {
                 shard.sweep(now.wall);
-                shard.restore_some(now);
+                shard.catch_up(now);
             }
         }
         Ok(())

@@ -11,10 +11,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::time::Now;
-use tandem_store::{Changed, Document, Revision, Space, StoreError};
+use tandem_store::{Changed, Document, Revision, Space, Store, StoreError};
 use tandem_switch::registrar::{Aor, Bindings};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 use tokio::time::timeout;
 
 /// How long the store may take over one request.
@@ -40,8 +40,10 @@ const RESTORED_AT_ONCE: usize = 64;
 pub(crate) struct Found {
     /// Which reading of the whole store this is.
     reading: u64,
-    /// Whether the store may have lost something.
+    /// Whether the store may have lost something since the last reading.
     lost: bool,
+    /// How often it may have by now ([`Contact::lives`](tandem_store::Contact::lives)).
+    lives: u64,
     documents: Vec<(Aor, Document)>,
     /// Whether this is all.
     is_over: bool,
@@ -54,8 +56,12 @@ pub(crate) struct Found {
 pub(crate) struct Following {
     /// The last reading of the whole store.
     pub(crate) reading: u64,
+    /// How often the store may have lost something, as far as this shard has seen to it.
+    lives: u64,
     /// Addresses of record that are being read.
     asked: HashSet<Aor>,
+    /// Those of which the store has not said what it has.
+    to_read: Vec<Aor>,
     /// Those to be written again.
     to_restore: VecDeque<Aor>,
     /// Of these, how many are being written.
@@ -103,26 +109,38 @@ impl Shard {
         if self.writing.contains_key(&aor) {
             return;
         }
-        // Read again when the store is: it says then that anything may have changed.
-        let Ok(document) = result else { return };
+        let Ok(document) = result else {
+            self.following.to_read.push(aor);
+            return;
+        };
         let known = self.entries.get(&aor).and_then(|entry| entry.revision);
         if known != seen {
             // Written here meanwhile: what was read may be older.
             return self.read(aor);
         }
-        let revision = document.as_ref().map(|document| document.revision);
-        let bindings = document.map(|document| self.shared.decoded(aor.as_str(), &document.value, now.wall));
-        self.replace(&aor, bindings.unwrap_or_default(), revision);
+        // What the store has lost is no removal: the next reading of the whole store tells them apart.
+        if self.shared.store.contact().borrow().lives != self.following.lives {
+            self.following.to_read.push(aor);
+            return;
+        }
+        let is_unstored = known.is_none() && self.entries.contains_key(&aor);
+        match document {
+            // It is to be written again.
+            None if is_unstored => {}
+            None => self.replace(&aor, Bindings::default(), None),
+            Some(document) => self.on_found_one(aor, document, is_unstored, now),
+        }
     }
 
     /// Takes note of a part of all that the store has.
     pub(crate) fn on_found(&mut self, found: Found, now: Now) {
-        let Found { reading, lost, documents, is_over, reply } = found;
+        let Found { reading, lost, lives, documents, is_over, reply } = found;
         self.following.reading = reading;
         for (aor, document) in documents {
             self.on_found_one(aor, document, lost, now);
         }
         if is_over {
+            self.following.lives = lives;
             self.on_not_found(lost);
             self.restore_some(now);
         }
@@ -139,6 +157,8 @@ impl Shard {
             return;
         };
         entry.reading = self.following.reading;
+        // One that waits to be written was lost.
+        let lost = lost || entry.revision.is_none();
         if self.writing.contains_key(&aor) || entry.revision == Some(document.revision) {
             return;
         }
@@ -164,17 +184,28 @@ impl Shard {
         let missing = self.entries.iter().filter(|(_, entry)| entry.reading < reading);
         let missing: Vec<Aor> = missing.map(|(aor, _)| aor.clone()).collect();
         for aor in missing {
-            if !lost {
-                self.read(aor);
-            } else if let Some(entry) = self.entries.get_mut(&aor) {
-                entry.revision = None;
-                self.following.to_restore.push_back(aor);
+            let Some(entry) = self.entries.get_mut(&aor) else { continue };
+            match entry.revision {
+                Some(_) if lost => {
+                    entry.revision = None;
+                    self.following.to_restore.push_back(aor);
+                }
+                Some(_) => self.read(aor),
+                // It waits to be written already.
+                None => {}
             }
         }
     }
 
-    /// Writes some of what the store has lost.
-    pub(crate) fn restore_some(&mut self, now: Now) {
+    /// Reads again what could not be read, and writes some of what the store has lost.
+    pub(crate) fn catch_up(&mut self, now: Now) {
+        if !self.following.to_read.is_empty() && self.shared.store.contact().borrow().answers {
+            std::mem::take(&mut self.following.to_read).into_iter().for_each(|aor| self.read(aor));
+        }
+        self.restore_some(now);
+    }
+
+    fn restore_some(&mut self, now: Now) {
         if self.following.to_restore.is_empty() || !self.shared.store.contact().borrow().answers {
             return;
         }
@@ -219,7 +250,8 @@ impl Shard {
             let Ok(Some(document)) = timeout(STORE_LIMIT, get).await.unwrap_or(away) else { return };
             let documents = vec![(aor, document)];
             let (reply, _) = oneshot::channel();
-            let found = Found { reading, lost: true, documents, is_over: false, reply: reply.into() };
+            let found =
+                Found { reading, lost: true, lives: 0, documents, is_over: false, reply: reply.into() };
             // Counted as any other: taken up by the handler.
             if let Some((aor, _)) = found.documents.first() {
                 shared.registrar.shard(aor).count_one();
@@ -239,7 +271,8 @@ pub(crate) async fn load(shared: &Shared) -> Result<(), StoreError> {
     }
     let mut tries = LOAD_TRIES;
     loop {
-        match read_all(shared, 1, false).await {
+        let lives = shared.store.contact().borrow().lives;
+        match read_all(shared, 1, false, lives).await {
             Ok(()) => return Ok(()),
             Err(error) if tries == 0 => return Err(error),
             Err(_) => {
@@ -250,14 +283,25 @@ pub(crate) async fn load(shared: &Shared) -> Result<(), StoreError> {
     }
 }
 
+/// What is heard from before a node reads the registrations: what comes meanwhile is not missed.
+pub(crate) struct Heard {
+    changes: broadcast::Receiver<Changed>,
+    lives: u64,
+}
+
+impl Heard {
+    pub(crate) fn from_now(store: &dyn Store) -> Self {
+        Self { changes: store.changes(Space::Registrations), lives: store.contact().borrow().lives }
+    }
+}
+
 /// Tells the shards of what other nodes write, and sees to it that the store has what it may have lost.
-pub(crate) async fn follow(shared: Arc<Shared>) {
+pub(crate) async fn follow(shared: Arc<Shared>, Heard { mut changes, mut lives }: Heard) {
     if !shared.store.is_shared() || !shared.registrar.is_open() {
         return;
     }
-    let (mut changes, mut contact) = (shared.store.changes(Space::Registrations), shared.store.contact());
     // The first was made when the node started.
-    let (mut lives, mut reading) = (contact.borrow().lives, 1);
+    let (mut contact, mut reading) = (shared.store.contact(), 1);
     loop {
         let missed = tokio::select! {
             changed = changes.recv() => match changed {
@@ -272,16 +316,17 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
                 if changed.is_err() {
                     return;
                 }
-                contact.borrow().lives != lives
+                false
             }
         };
-        if !missed {
+        let lost = contact.borrow_and_update().lives != lives;
+        if !missed && !lost {
             continue;
         }
         loop {
             let lives_now = contact.borrow_and_update().lives;
             reading += 1;
-            match read_all(&shared, reading, lives_now != lives).await {
+            match read_all(&shared, reading, lives_now != lives, lives_now).await {
                 Ok(()) => {
                     lives = lives_now;
                     break;
@@ -305,7 +350,7 @@ async fn tell(shared: &Shared, changed: Changed) {
 }
 
 /// Reads the whole store, and has the shards look at it page by page.
-async fn read_all(shared: &Shared, reading: u64, lost: bool) -> Result<(), StoreError> {
+async fn read_all(shared: &Shared, reading: u64, lost: bool, lives: u64) -> Result<(), StoreError> {
     let mut after = None;
     loop {
         let read = shared.store.scan(Space::Registrations, after.take(), READ_PAGE);
@@ -325,7 +370,7 @@ async fn read_all(shared: &Shared, reading: u64, lost: bool) -> Result<(), Store
                 continue;
             }
             let (reply, looked_at) = oneshot::channel();
-            let found = Found { reading, lost, documents, is_over, reply: reply.into() };
+            let found = Found { reading, lost, lives, documents, is_over, reply: reply.into() };
             let gone = StoreError::Away { step: "hand over to a shard" };
             if !shard.tell(RegistrarMessage::Found(found)) {
                 return Err(gone);

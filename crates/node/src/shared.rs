@@ -2,6 +2,7 @@
 
 use crate::admission::Admission;
 use crate::authenticator::Authenticator;
+use crate::cdr_actor::Records;
 use crate::clock::Clock;
 use crate::complaints::Complaints;
 use crate::directory::Directory;
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     /// Numbers whose calls no limit on their length ends.
     pub(crate) emergency: EmergencyNumbers,
     pub(crate) admission: Admission,
+    pub(crate) records: Records,
     pub(crate) guards: Guards,
     pub(crate) overload: Overload,
     pub(crate) authenticator: Authenticator,

@@ -303,6 +303,8 @@ labels! {
         Overload = "overload",
         /// The limit of new calls per second of one address of a mapping gateway.
         SourceCps = "source_cps",
+        /// Too many CDRs wait for a sink: a call that began now might not be able to end.
+        Records = "records",
     }
 
     /// What came of credentials, or of their absence.

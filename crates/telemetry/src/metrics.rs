@@ -250,6 +250,8 @@ metric_table! {
     pub cdr_write_failures: Counter = "tandem_cdr_write_failures_total";
     /// CDRs that some sink has not confirmed.
     pub cdr_backlog: Gauge = "tandem_cdr_backlog";
+    /// Seconds since the sink furthest behind had written all there was; 0 at a node that does not write for the cluster.
+    pub cdr_lag: Gauge = "tandem_cdr_lag_seconds";
 
     /// How much later than asked for wake-ups of the timing wheel came.
     pub wheel_lateness: Seconds<LatenessBuckets> = "tandem_wheel_lateness_seconds";

@@ -428,3 +428,13 @@ fn records_go_to_postgresql_by_a_url_that_is_never_shown() {
         assert!(errors[0].contains("is not a table"), "{errors:?}");
     }
 }
+
+#[test]
+fn records_that_may_wait_are_a_million_unless_set() {
+    assert_eq!(load("").cdr.max_backlog, 1_000_000);
+    assert_eq!(load("[cdr]\nmax_backlog = 5000").cdr.max_backlog, 5_000);
+    assert_eq!(
+        errors("[cdr]\nmax_backlog = 9"),
+        ["tandem.toml:2: cdr.max_backlog = 9: out of range 10–1000000 records"]
+    );
+}

@@ -150,3 +150,26 @@ async fn records_that_are_too_long_together_do_not_keep_a_call_from_ending() {
     assert_eq!(record["attempts"].as_array().map(Vec::len), Some(16));
     assert_eq!(world.metric("tandem_store_failures_total", ""), 0.0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_calls_are_refused_while_nearly_as_many_records_wait_as_may() {
+    let mut plan = Plan::new();
+    plan.records = "max_backlog = 10".to_owned();
+    let folder = plan.folder.join("not-there-yet");
+    let path = folder.join("cdr.jsonl");
+    let (world, mut caller, mut vendor) = with_vendor(plan.writing(&[&path.display().to_string()])).await;
+    for _ in 0..9 {
+        talk(&world, &mut caller, &mut vendor).await;
+    }
+    world.counts("tandem_cdr_backlog", "", 9.0).await;
+    let behind = async || (world.metric("tandem_cdr_lag_seconds", "") >= 1.0).then_some(());
+    until("the sink lags", SOON, behind).await;
+    let refused = caller.dial(world.sip(), "4420").await;
+    caller.status_of(&refused, 503).await;
+    assert_eq!(world.metric("tandem_admission_refused_total", "records"), 1.0);
+    fs::create_dir(&folder).expect("target is writable");
+    world.counts("tandem_cdr_backlog", "", 0.0).await;
+    talk(&world, &mut caller, &mut vendor).await;
+    world.counts("tandem_cdrs_written_total", "", 10.0).await;
+    assert_eq!(world.metric("tandem_cdr_lag_seconds", ""), 0.0);
+}

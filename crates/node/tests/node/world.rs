@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     /// Whole sections.
     pub(crate) sections: String,
     vendors: String,
+    /// Further lines of `[cdr]`.
+    pub(crate) records: String,
     sinks: Vec<String>,
     /// For this test's files.
     pub(crate) folder: PathBuf,
@@ -58,6 +60,7 @@ impl Plan {
             parameters: "SS_CDR_RECORD_NONCONNECT = \"On\"\n".into(),
             sections: String::new(),
             vendors: String::new(),
+            records: String::new(),
             sinks,
             folder,
         }
@@ -84,7 +87,7 @@ impl Plan {
     }
 
     fn text(&self) -> String {
-        let Plan { sources, customer, parameters, sections, vendors, .. } = self;
+        let Plan { sources, customer, parameters, sections, vendors, records, .. } = self;
         let listen = |(number, place): (usize, &String)| {
             let (transport, bind) = match place.split_once(':') {
                 Some((transport @ ("tcp" | "tls"), bind)) => (transport, bind),
@@ -99,7 +102,7 @@ impl Plan {
         let sink = |path: &String| format!("{{ type = \"jsonl\", path = {path:?} }}");
         let sinks = self.sinks.iter().map(sink).collect::<Vec<_>>().join(", ");
         format!(
-            "{listen}\n{sections}\n[cdr]\nsinks = [{sinks}]\n[parameters]\n{parameters}\n[[mapping_gateway]]\n\
+            "{listen}\n{sections}\n[cdr]\nsinks = [{sinks}]\n{records}\n[parameters]\n{parameters}\n[[mapping_gateway]]\n\
              name = \"customer\"\nsources = [{sources}]\n{customer}\n{vendors}"
         )
     }

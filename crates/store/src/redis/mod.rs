@@ -59,12 +59,19 @@ pub struct RedisSettings {
     /// CDRs in one of 256 buckets that some group has not acknowledged. At the limit the bucket's calls cannot end in the
     /// store until a sink catches up.
     pub cdrs_per_bucket_max: usize,
+    /// Whether changes are told of, and losses noticed. Without it the store is only asked.
+    pub is_watched: bool,
 }
 
 impl Default for RedisSettings {
     /// One second, 16 384 requests, 4 096 CDRs a bucket (a million in all).
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(1), under_way_max: 16_384, cdrs_per_bucket_max: 4_096 }
+        Self {
+            timeout: Duration::from_secs(1),
+            under_way_max: 16_384,
+            cdrs_per_bucket_max: 4_096,
+            is_watched: true,
+        }
     }
 }
 
@@ -102,7 +109,10 @@ impl RedisStore {
             mark: mark_of_this_process(),
             settings,
         });
-        let mut tasks = vec![tokio::spawn(listen(shared.clone())).abort_handle()];
+        let mut tasks = Vec::new();
+        if settings.is_watched {
+            tasks.push(tokio::spawn(listen(shared.clone())).abort_handle());
+        }
         for (place, queue) in queues.into_iter().enumerate() {
             let shared = shared.clone();
             let writing = tokio::spawn(async move { writer::write(&shared.link, place, queue).await });
