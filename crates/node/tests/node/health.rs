@@ -5,6 +5,7 @@ use crate::until::{SOON, until};
 use crate::world::{Plan, Talk, World};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::time::Instant;
 #[cfg(feature = "fault-injection")]
 use tandem_node::Fault;
 use tandem_node::GatewayReport;
@@ -58,16 +59,22 @@ fn publish(from: SocketAddr, switch: SocketAddr, lines: &[(Name, &str)], body: &
 }
 
 impl Agent {
-    /// Publishes, and gives the answer.
+    /// Publishes, and gives the answer. A gateway whose publication is yet to be read from the store is told to come again.
     pub(crate) async fn publishes(
         &mut self,
         switch: SocketAddr,
         lines: &[(Name, &str)],
         body: &str,
     ) -> Message {
-        self.send(&publish(self.address, switch, lines, body), switch).await;
-        let is_answer = |message: &Message| message.method() == Some(Method::Publish);
-        self.wait("answer to a PUBLISH", is_answer).await.0
+        let give_up = Instant::now() + SOON;
+        loop {
+            self.send(&publish(self.address, switch, lines, body), switch).await;
+            let is_answer = |message: &Message| message.method() == Some(Method::Publish);
+            let (answer, _) = self.wait("answer to a PUBLISH", is_answer).await;
+            if answer.status() != Some(StatusCode::SERVICE_UNAVAILABLE) || Instant::now() > give_up {
+                return answer;
+            }
+        }
     }
 }
 
