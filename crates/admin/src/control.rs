@@ -1,5 +1,9 @@
 //! What the API asks of the node.
 
+use crate::audit::{AuditFilter, AuditView, Audited};
+use crate::configuration::{
+    ConfigurationView, ParameterChange, ParameterView, PushProblem, PushRequest, RevisionText, RevisionView,
+};
 use crate::nodes::{NodeNote, NodeView};
 use crate::registrations::{RegistrationFilter, RegistrationPage};
 use crate::suspensions::SuspensionView;
@@ -50,6 +54,34 @@ pub trait Control: Send + Sync + 'static {
 
     /// Forgets a node that does not live.
     fn forget_node(&self, name: String) -> BoxFuture<'_, Forgetting>;
+
+    /// Which revision of the configuration which node runs; `None` while the store does not answer.
+    fn configuration(&self) -> BoxFuture<'_, Option<ConfigurationView>>;
+
+    /// The revisions that are kept, newest first; `None` while the store does not answer.
+    fn revisions(&self) -> BoxFuture<'_, Option<Vec<RevisionView>>>;
+
+    /// A revision with its text, passwords only with `secrets`.
+    fn revision(&self, number: u64, secrets: bool) -> BoxFuture<'_, Result<RevisionText, PushProblem>>;
+
+    /// Has all nodes run a configuration, or none.
+    fn push(&self, request: PushRequest) -> BoxFuture<'_, Result<RevisionView, PushProblem>>;
+
+    /// The system's parameters.
+    fn parameters(&self) -> Vec<ParameterView>;
+
+    /// Changes a parameter for all nodes.
+    fn set_parameter(
+        &self,
+        name: String,
+        change: ParameterChange,
+    ) -> BoxFuture<'_, Result<RevisionView, PushProblem>>;
+
+    /// Who changed what, newest first; `None` while the store does not answer.
+    fn audit(&self, filter: AuditFilter) -> BoxFuture<'_, Option<Vec<AuditView>>>;
+
+    /// Notes that somebody has changed something, or was not let.
+    fn note_audit(&self, audited: Audited) -> BoxFuture<'_, ()>;
 
     /// Whether new calls may be sent here.
     fn ready(&self) -> Readiness;

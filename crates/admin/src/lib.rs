@@ -1,10 +1,12 @@
-//! The HTTP API: health, metrics, calls, gateways and registrations. JSON, described by the OpenAPI document it serves.
+//! The HTTP API: health, metrics, calls, gateways, registrations, nodes, configuration. JSON, described by the OpenAPI document it serves.
 //!
 //! The crate knows nothing of SIP. It asks a [`Control`], which the binary implements on the node.
 
+mod audit;
 mod auth;
 mod bans;
 mod calls;
+mod configuration;
 mod control;
 mod gateways;
 mod health;
@@ -16,7 +18,12 @@ mod suspensions;
 mod timestamp;
 mod view;
 
+pub use audit::{AuditFilter, AuditList, AuditView, Audited};
 pub use auth::{Token, Tokens};
+pub use configuration::{
+    ConfigurationView, ParameterChange, ParameterList, ParameterView, PushProblem, PushRequest,
+    RevisionFilter, RevisionList, RevisionText, RevisionView, RunView,
+};
 pub use control::{Annotation, BoxFuture, Control, Forgetting, HangUp, Readiness, Removal};
 pub use nodes::{NodeList, NodeNote, NodeState, NodeView};
 pub use problem::Problem;

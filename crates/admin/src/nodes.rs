@@ -42,6 +42,8 @@ pub struct NodeView {
     pub version: String,
     /// Which language of the cluster it speaks.
     pub feature_level: u16,
+    /// The revision of the configuration that it runs; 0 for that of its own file.
+    pub config_revision: u64,
     /// Calls in progress.
     pub calls: u32,
     /// Calls that it admits per second.

@@ -3,13 +3,14 @@
 use crate::auth::{Tokens, require_token};
 use crate::control::Control;
 use crate::problem::Problem;
-use crate::{bans, calls, gateways, health, nodes, registrations, suspensions};
-use axum::extract::{Request, State};
+use crate::{audit, bans, calls, configuration, gateways, health, nodes, registrations, suspensions};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -26,12 +27,15 @@ pub const MAX_REQUESTS_IN_FLIGHT: usize = 32;
 /// How long the node may take to answer a request to `/api`; then it gets 504.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest body of a request, in bytes: a configuration, its text escaped.
+const MAX_BODY_BYTES: usize = 16 << 20;
+
 /// The document's head; the routes fill in the rest.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Tandem",
-        description = "Health, metrics, calls, gateways and registrations of one node, and the nodes of its cluster.",
+        description = "Health, metrics, calls, gateways and registrations of one node; the nodes of its cluster and their configuration.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     modifiers(&Bearer)
@@ -56,6 +60,8 @@ pub fn router(control: Arc<dyn Control>, tokens: Tokens) -> Router {
     let guarded = guarded
         .route("/api/openapi.json", routing::get(async move || Json(document)))
         .layer(from_fn_with_state(Arc::new(Semaphore::new(MAX_REQUESTS_IN_FLIGHT)), bound_work))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(control.clone(), audit::note))
         .layer(from_fn_with_state(tokens, require_token));
     open.merge(guarded)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such path; see /api/openapi.json"))
@@ -74,6 +80,7 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
 
@@ -95,6 +102,12 @@ fn api_routes() -> OpenApiRouter<Arc<dyn Control>> {
         .routes(routes!(registrations::remove))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::annotate, nodes::forget))
+        .routes(routes!(configuration::status))
+        .routes(routes!(configuration::history, configuration::push))
+        .routes(routes!(configuration::show))
+        .routes(routes!(configuration::parameters))
+        .routes(routes!(configuration::set_parameter))
+        .routes(routes!(audit::list))
         .routes(routes!(suspensions::list))
         .routes(routes!(suspensions::lift));
     #[cfg(feature = "fault-injection")]

@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::listen::{self, Listen};
+use crate::origin::Origin;
 use crate::section::Section;
 use crate::warning::{self, Warning};
 use crate::{Secret, environment, gateways, later, limits, registrar, routing, sections, tree};
@@ -45,6 +46,8 @@ pub struct Config {
     pub mapping_gateways: Vec<ConfiguredMapping>,
     /// `[[routing_gateway]]`, in the file's order.
     pub routing_gateways: Vec<ConfiguredRouting>,
+    /// What it was read from.
+    pub(crate) origin: Arc<Origin>,
 }
 
 impl Default for Config {
@@ -63,6 +66,7 @@ impl Default for Config {
             parameters: Parameters::default(),
             mapping_gateways: Vec::new(),
             routing_gateways: Vec::new(),
+            origin: Arc::default(),
         }
     }
 }
@@ -135,6 +139,13 @@ pub struct Store {
     pub address: StoreAddress,
     /// `timeout`: how long a shared store may take over one request, connecting included; default 1 s.
     pub timeout: Duration,
+    /// `ca`: a file with who signs the store's certificate, if the system does not trust them (`rediss…:`).
+    pub ca: Option<PathBuf>,
+    /// `cert` and `key`: files with what this node shows a store that asks for certificates.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// `journal`: a directory of this node alone, for what must not be lost while a shared store is away; without one such
+    /// requests are refused meanwhile.
+    pub journal: Option<PathBuf>,
 }
 
 /// The `url` of `[store]`.
@@ -148,7 +159,13 @@ pub enum StoreAddress {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { address: StoreAddress::Memory, timeout: Duration::from_secs(1) }
+        Self {
+            address: StoreAddress::Memory,
+            timeout: Duration::from_secs(1),
+            ca: None,
+            identity: None,
+            journal: None,
+        }
     }
 }
 
@@ -321,7 +338,13 @@ impl Config {
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Loaded, Vec<ConfigError>> {
-        let (entries, mut errors) = environment::overlay(tree::parse(text)?, environment);
+        let origin = Arc::new(Origin::new(text, environment));
+        Self::read(tree::parse(text)?, origin)
+    }
+
+    /// Reads a tree, and the environment of its origin over it.
+    pub(crate) fn read(entries: tree::Table, origin: Arc<Origin>) -> Result<Loaded, Vec<ConfigError>> {
+        let (entries, mut errors) = environment::overlay(entries, origin.environment());
         let mut root = Section::root(entries);
         let parameters = sections::parameters(&mut root);
         let listen = listen::read(&mut root);
@@ -343,6 +366,7 @@ impl Config {
             endpoints: Arc::new(endpoints),
             listen,
             parameters,
+            origin,
         };
         later::refuse(&mut root);
         errors.extend(root.finish());

@@ -206,6 +206,14 @@ pub enum Problem {
     /// A gateway registers as nobody that there is.
     #[error("no [[endpoint]] is this user")]
     NoEndpoint,
+    /// What a password is shown as, where one should be.
+    #[error(
+        "is the mark of a password that is not shown; write the password, or fetch the text with its secrets"
+    )]
+    Hidden,
+    /// A section of a node in the configuration of its cluster.
+    #[error("belongs into each node's own file, not into the configuration of the cluster")]
+    NotOfCluster,
     /// Known, but not in this release.
     #[error("{0}")]
     NotInRelease(Feature),

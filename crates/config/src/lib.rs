@@ -20,6 +20,7 @@ mod later;
 mod limits;
 mod listen;
 mod numbers;
+mod origin;
 mod place;
 mod presets;
 mod registering;
@@ -40,6 +41,7 @@ pub use config::{
 };
 pub use error::{ConfigError, Feature, Problem};
 pub use listen::{Connections, Listen, Tls};
+pub use origin::{CLUSTER_SECTIONS, with_parameter, without_secrets};
 pub use place::Place;
 pub use presets::{Preset, init_text, presets};
 pub use tandem_switch::Secret;

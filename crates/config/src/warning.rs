@@ -29,6 +29,11 @@ pub enum Warning {
     },
     /// Whoever knows a user's name is called in its place.
     RegistrarOpen,
+    /// A section of the file that the configuration of the cluster takes the place of.
+    NotUsed {
+        /// Which.
+        section: &'static str,
+    },
     /// Whoever reaches the API may hang up calls.
     AdminOpen {
         /// `admin.bind`.
@@ -53,6 +58,9 @@ impl fmt::Display for Warning {
             Warning::RegistrarOpen => f.write_str(
                 "registrar.authenticate = false lets everybody register as any endpoint and take its calls",
             ),
+            Warning::NotUsed { section } => {
+                write!(f, "{section} of the file is not used: the cluster has a configuration in common")
+            }
             Warning::AdminOpen { bind } => {
                 write!(f, "admin.bind = {bind} is reachable from elsewhere and admin.tokens is empty")
             }

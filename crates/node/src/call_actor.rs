@@ -185,7 +185,7 @@ impl CallState {
                 Effect::Resolve(attempt, of) => self.resolve(attempt, &of, now),
                 Effect::Authorize(gateway, serial, request) => self.authorize(&gateway, serial, request, now),
                 Effect::Hold(gateway, pause) => {
-                    if let Some(handle) = self.shared.gateways.get(&gateway) {
+                    if let Some(handle) = self.shared.configured().gateways.get(&gateway) {
                         handle.tell(GatewayMessage::Hold(pause));
                     }
                     None
@@ -225,7 +225,7 @@ impl CallState {
 
     fn ask_gateway(&mut self, gateway: GatewayName, holder: Holder, now: Now) -> Option<Vec<Effect>> {
         let request = GatewayMessage::Admit { holder, reply_to: self.myself.clone() };
-        if self.shared.gateways.get(&gateway).is_some_and(|handle| handle.tell(request)) {
+        if self.shared.configured().gateways.get(&gateway).is_some_and(|handle| handle.tell(request)) {
             self.registration.ask(gateway, holder);
             return None;
         }
@@ -278,7 +278,7 @@ impl CallState {
         now: Now,
     ) -> Option<Vec<Effect>> {
         let message = GatewayMessage::Authorize { serial, request, reply_to: self.myself.clone() };
-        if self.shared.gateways.get(gateway).is_some_and(|handle| handle.tell(message)) {
+        if self.shared.configured().gateways.get(gateway).is_some_and(|handle| handle.tell(message)) {
             return None;
         }
         Some(self.host.handle(Input::Authorized { serial, authorization: None }, now))

@@ -99,7 +99,7 @@ impl Dispatcher {
     pub(crate) fn on_message(&self, flow: Flow, bytes: Bytes) -> Option<Box<Waiting>> {
         let now = self.shared.clock.mono();
         let (guards, source) = (&self.shared.guards, flow.remote.ip());
-        let sender = guards.admit(now, source, &self.shared.sources)?;
+        let sender = guards.admit(now, source, &self.shared.configured)?;
         if !flow.transport.is_reliable() && stun::is_stun(&bytes) {
             self.on_stun(flow, &bytes);
             return None;
@@ -209,11 +209,11 @@ impl Dispatcher {
         }
         let token =
             response.top_via().ok().and_then(|via| Token::of_branch(via.branch()?, &self.shared.keys));
-        if let Some(gateway) = token.and_then(|token| self.shared.gateways_by_id.get(&token.id)) {
+        if let Some(gateway) = token.and_then(|token| self.shared.gateway_by_id(token.id)) {
             if sender == Sender::Stranger {
                 self.shared.guards.vouch(flow.remote.ip());
             }
-            self.hand_to_gateway(gateway, CareMessage::Response(response));
+            self.hand_to_gateway(&gateway, CareMessage::Response(response));
             return None;
         }
         match token.and_then(|token| self.shared.calls.find(token.id)) {
@@ -302,12 +302,12 @@ impl Dispatcher {
             Some(Method::Register) if self.shared.overload.shedding().sheds_registrations() => {
                 Some(self.unavailable(request).response(request, flow.remote, &tag))
             }
-            Some(Method::Register) if self.shared.registrar.is_open() => {
+            Some(Method::Register) if self.shared.configured().is_open() => {
                 return self.shared.register(flow, request);
             }
             Some(_) | None => {
-                let sources = self.shared.sources.load();
-                let parameters = sources.find(flow.remote.ip()).map(|gateway| &gateway.parameters);
+                let configured = self.shared.configured();
+                let parameters = configured.sources.find(flow.remote.ip()).map(|gateway| &gateway.parameters);
                 respond_outside_dialog(request, flow.remote, &tag, parameters)
             }
         };
@@ -355,10 +355,10 @@ impl Dispatcher {
     /// Whose call an INVITE is: the mapping gateway's at its source, or an endpoint's, which is asked for credentials.
     /// `None` if it is nobody's; then it has been answered.
     fn caller_of(&self, flow: Flow, invite: &Message) -> Option<Caller> {
-        if let Some(gateway) = self.shared.sources.load().find(flow.remote.ip()) {
+        if let Some(gateway) = self.shared.configured().sources.find(flow.remote.ip()) {
             return Some(Caller { gateway: gateway.clone(), endpoint: None });
         }
-        if !self.shared.registrar.is_open() {
+        if !self.shared.configured().is_open() {
             self.shared.metrics.admission_refused.of(AdmissionRefusal::UnknownSource).inc();
             tracing::debug!(source = %flow.remote.ip(), "INVITE from a source that is no mapping gateway's");
             self.on_offence(flow);
@@ -378,7 +378,7 @@ impl Dispatcher {
             }
         };
         let name = endpoint.mapping_gateway.as_deref().unwrap_or(ENDPOINTS);
-        let gateway = self.shared.admission.mapping_gateway(name)?.clone();
+        let gateway = self.shared.admission.mapping_gateway(name)?;
         let number = endpoint.number.as_deref().unwrap_or(&endpoint.user).into();
         let contact = invite.contact().and_then(Result::ok).and_then(|contact| contact.parse_uri().ok());
         let is_behind_nat = contact.is_none_or(|contact| is_behind_nat(invite, flow.remote.ip(), &contact));
@@ -512,8 +512,8 @@ impl Dispatcher {
     fn undeliverable(&self, sent: &[u8]) -> Option<(CallHandle, Input)> {
         let branch = branch_of(sent).filter(|_| !sent.starts_with(b"SIP/2.0"))?;
         let (token, serial) = (Token::of_branch(branch, &self.shared.keys)?, Serial::of(branch)?);
-        if let Some(gateway) = self.shared.gateways_by_id.get(&token.id) {
-            self.hand_to_gateway(gateway, CareMessage::Undeliverable(serial));
+        if let Some(gateway) = self.shared.gateway_by_id(token.id) {
+            self.hand_to_gateway(&gateway, CareMessage::Undeliverable(serial));
             return None;
         }
         Some((self.shared.calls.find(token.id)?, Input::Undeliverable(serial)))

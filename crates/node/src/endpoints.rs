@@ -1,5 +1,6 @@
 //! Calls to endpoints: whose a number or URI is, and where its bindings lead.
 
+use crate::configured::Configured;
 use crate::listeners;
 use crate::nat::is_out_of_reach;
 use crate::registrar_actor::Reply;
@@ -58,21 +59,28 @@ pub(crate) struct ToEndpoint {
 
 impl Shared {
     /// The endpoint that is called by this number (after number rules), or by its user in a URI of ours.
-    pub(crate) fn endpoint_of(&self, called: &str, uri: &str) -> Option<&Arc<Endpoint>> {
-        if self.endpoints.is_empty() {
+    pub(crate) fn endpoint_of(
+        &self,
+        configured: &Configured,
+        called: &str,
+        uri: &str,
+    ) -> Option<Arc<Endpoint>> {
+        let endpoints = &configured.endpoints;
+        if endpoints.is_empty() {
             return None;
         }
-        self.endpoints.by_number(called).or_else(|| {
+        let found = endpoints.by_number(called).or_else(|| {
             let uri = Uri::parse(uri.as_bytes()).ok()?;
-            let aor = self.registrar.domains.aor_of(&uri, |address| self.is_our_address(address))?;
-            self.endpoints.by_user(aor.user())
-        })
+            let aor = configured.domains.aor_of(&uri, |address| self.is_our_address(address))?;
+            endpoints.by_user(aor.user())
+        });
+        found.cloned()
     }
 
     /// The route to an endpoint.
     pub(crate) async fn route_to(&self, call: CallId, to: ToEndpoint) -> Looked {
         let ToEndpoint { endpoint, mut looked } = to;
-        let aor = self.registrar.domains.aor(&endpoint.user);
+        let aor = self.configured().domains.aor(&endpoint.user);
         let Some(bindings) = self.bindings(&aor).await else { return looked };
         let branches = self.branches(call, &bindings).await;
         looked.absent = branches.is_empty();
@@ -123,12 +131,12 @@ impl Shared {
             gateway: ENDPOINTS.into(),
             reach: Reach::Bindings(Bindings { aor, branches }),
             called: called.to_owned(),
-            trusted: customer.is_some_and(|customer| customer.trusted),
+            trusted: customer.as_ref().is_some_and(|customer| customer.trusted),
             has_account: false,
             redirects: Redirects::Refuse,
-            pass_headers: customer.map_or(&[][..], |customer| &customer.pass_headers).into(),
-            pass_methods: customer.map(|customer| customer.pass_methods).unwrap_or_default(),
-            parameters: self.endpoint_parameters.clone(),
+            pass_headers: customer.as_ref().map_or(&[][..], |customer| &customer.pass_headers).into(),
+            pass_methods: customer.as_ref().map(|customer| customer.pass_methods).unwrap_or_default(),
+            parameters: self.configured().endpoint_parameters.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::locations::GatewayTarget;
 use crate::shared::Shared;
 use crate::slots::{self, ClusterSlots, SlotAnswer};
 use arc_swap::ArcSwap;
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorStatus, RpcReplyPort};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,8 +17,8 @@ use tandem_sip::time::Now;
 use tandem_store::Taken;
 use tandem_switch::call::{Authorization, Branch, Input, Serial, Unauthorized};
 use tandem_switch::gateway::{
-    GatewayState, HealthReport, Holder, LastFailure, MAX_HOLD, NonceCounts, Outcome, Refusal, RoutingGateway,
-    Statistics,
+    GatewayName, GatewayState, HealthReport, Holder, LastFailure, MAX_HOLD, NonceCounts, Outcome, Refusal,
+    RoutingGateway, Statistics,
 };
 use tandem_telemetry::{GatewayMetrics, HealthMetrics};
 
@@ -43,6 +43,8 @@ pub(crate) enum GatewayMessage {
     Reclaim(Holder),
     /// All calls have said which slots they have.
     Reclaimed,
+    /// Its configuration is another one, or it has gone from there.
+    Configured,
     /// Something about its health.
     Care(CareMessage),
     /// The same, from the network: there is room for so many only.
@@ -77,7 +79,8 @@ pub struct GatewayReport {
 /// How a gateway's actor is reached, also after it was started anew.
 #[derive(Debug)]
 pub(crate) struct GatewayHandle {
-    pub(crate) gateway: Arc<RoutingGateway>,
+    pub(crate) name: GatewayName,
+    gateway: ArcSwap<RoutingGateway>,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) health_metrics: HealthMetrics,
     actor: ArcSwap<Option<ActorRef<GatewayMessage>>>,
@@ -89,18 +92,21 @@ pub(crate) struct GatewayHandle {
     /// Where it is registered, best first, if it registers to us.
     branches: ArcSwap<Vec<Branch>>,
     has_left: AtomicBool,
+    /// Whether the configuration does not have it any more.
+    is_retired: AtomicBool,
 }
 
 impl GatewayHandle {
     pub(crate) fn new(
         gateway: Arc<RoutingGateway>,
         (metrics, health_metrics): (GatewayMetrics, HealthMetrics),
+        is_available: bool,
     ) -> Self {
         metrics.slots_limit.set(gateway.limits.max_calls.unwrap_or(0).into());
-        let is_available = !gateway.disabled;
         metrics.available.set(is_available.into());
         Self {
-            gateway,
+            name: gateway.name.clone(),
+            gateway: ArcSwap::new(gateway),
             metrics,
             health_metrics,
             actor: ArcSwap::default(),
@@ -109,7 +115,37 @@ impl GatewayHandle {
             is_available: AtomicBool::new(is_available),
             branches: ArcSwap::default(),
             has_left: AtomicBool::new(false),
+            is_retired: AtomicBool::new(false),
         }
+    }
+
+    /// Its configuration.
+    pub(crate) fn gateway(&self) -> Arc<RoutingGateway> {
+        self.gateway.load_full()
+    }
+
+    /// Goes by another configuration from now on.
+    pub(crate) fn configure(&self, gateway: Arc<RoutingGateway>) {
+        self.gateway.store(gateway);
+        self.is_retired.store(false, Ordering::Relaxed);
+        self.tell(GatewayMessage::Configured);
+    }
+
+    /// It gets no new calls, and its actor goes when those that it has are over.
+    pub(crate) fn retire(&self) {
+        if !self.is_retired.swap(true, Ordering::Relaxed) {
+            self.set_available(false);
+            self.tell(GatewayMessage::Configured);
+        }
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
+    }
+
+    /// Whether its actor runs, or is about to be started again.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.is_retired() || self.actor().is_some_and(|actor| actor.get_status() < ActorStatus::Stopping)
     }
 
     /// Whether it gets calls at all. Its limits are its actor's business.
@@ -190,6 +226,8 @@ pub(crate) struct Slots {
     /// Started anew: until the calls have said what they hold there is no telling whether one more fits.
     reclaiming: bool,
     care: Care,
+    /// Retired, it was told to leave its registrar.
+    has_left: bool,
 }
 
 impl Slots {
@@ -282,16 +320,35 @@ impl GatewayActor {
             self.handle.metrics.attempts.inc();
         }
         self.count(&slots.state);
-        let gateway = self.handle.gateway.name.clone();
+        let gateway = self.handle.name.clone();
         let answer = Input::Admitted { gateway, attempt: holder.attempt, result };
         if reply_to.cast(CallMessage::Result(answer)).is_err() && result.is_ok() {
             self.release(&mut slots.state, now, holder, None);
         }
     }
 
+    /// Goes by the configuration as it is now. Calls stay, and so do the figures.
+    fn configure(&self, slots: &mut Slots, now: Now, myself: &ActorRef<GatewayMessage>) {
+        if self.handle.is_retired() {
+            slots.has_left = true;
+            return slots.take_care(CareMessage::Leave, now);
+        }
+        let gateway = self.handle.gateway();
+        slots.state.set_limits(gateway.limits);
+        let came_back = std::mem::take(&mut slots.has_left);
+        if came_back || !slots.care.goes_by(&gateway) {
+            if !came_back && slots.care.registers_elsewhere(&gateway) {
+                slots.take_care(CareMessage::Leave, now);
+            }
+            slots.care = Care::start(self.shared.clone(), self.handle.clone(), myself.clone());
+        }
+        slots.care.settle(&mut slots.state, now);
+        self.count(&slots.state);
+    }
+
     fn authorize(&self, slots: &mut Slots, request: &Unauthorized) -> Option<Authorization> {
-        let account = self.handle.gateway.account.as_ref()?;
-        account.authorize(&mut slots.nonces, request)
+        let gateway = self.handle.gateway();
+        gateway.account.as_ref()?.authorize(&mut slots.nonces, request)
     }
 
     fn hold(&self, state: &mut GatewayState, now: Now, pause: Duration) {
@@ -299,7 +356,7 @@ impl GatewayActor {
         self.handle.metrics.pauses.inc();
         if self.shared.complaints.may_be_logged(now.mono) {
             let pause = pause.min(MAX_HOLD);
-            tracing::warn!(gateway = %self.handle.gateway.name, ?pause, "gateway asked for a pause (Retry-After)");
+            tracing::warn!(gateway = %self.handle.name, ?pause, "gateway asked for a pause (Retry-After)");
         }
     }
 
@@ -335,17 +392,17 @@ impl Actor for GatewayActor {
     ) -> Result<Self::State, ActorProcessingErr> {
         let reclaiming = self.handle.actor().is_some();
         self.handle.install(myself.clone());
-        let mut state = GatewayState::new(self.handle.gateway.limits);
+        let mut state = GatewayState::new(self.handle.gateway().limits);
         self.count(&state);
         let mut care = Care::start(self.shared.clone(), self.handle.clone(), myself);
         care.settle(&mut state, self.shared.clock.now());
         let cluster = ClusterSlots::default();
-        Ok(Slots { state, cluster, nonces: NonceCounts::default(), reclaiming, care })
+        Ok(Slots { state, cluster, nonces: NonceCounts::default(), reclaiming, care, has_left: false })
     }
 
     async fn handle(
         &self,
-        _myself: ActorRef<Self::Msg>,
+        myself: ActorRef<Self::Msg>,
         message: Self::Msg,
         slots: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
@@ -378,6 +435,7 @@ impl Actor for GatewayActor {
                 self.count(&slots.state);
             }
             GatewayMessage::Reclaimed => slots.reclaiming = false,
+            GatewayMessage::Configured => self.configure(slots, now, &myself),
             GatewayMessage::Care(message) => slots.take_care(message, now),
             GatewayMessage::Network(message) => {
                 self.handle.taken_up();
@@ -389,7 +447,7 @@ impl Actor for GatewayActor {
                 last_failures.reverse();
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(GatewayReport {
-                    gateway: self.handle.gateway.clone(),
+                    gateway: self.handle.gateway(),
                     targets: self.shared.targets_of_gateway(&self.handle),
                     calls: state.calls(),
                     cluster_calls: slots.cluster.held().filter(|_| slots::are_counted(&self.shared, state)),
@@ -400,6 +458,9 @@ impl Actor for GatewayActor {
                     last_failures,
                 });
             }
+        }
+        if self.handle.is_retired() && slots.state.calls() == 0 && self.handle.has_left() {
+            myself.stop(None);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use tandem_sip::{Message, Name, ResponseHead, StatusCode};
 use tandem_switch::call::{Branch, CallId, Refused, Serial, Sought, Token};
 use tandem_switch::gateway::{
     GatewayState, Health, HealthAction, HealthEvent, HealthInput, HealthReport, Located, NonceCounts,
-    Unavailable,
+    RoutingGateway, Unavailable,
 };
 use tandem_switch::publication::Publication;
 use tandem_switch::registrar::Binding;
@@ -72,6 +72,8 @@ pub(crate) struct Placed {
 pub(crate) struct Care {
     shared: Arc<Shared>,
     handle: Arc<GatewayHandle>,
+    /// The configuration that it goes by.
+    gateway: Arc<RoutingGateway>,
     health: Health,
     alarm: Alarm,
     publications: Publications,
@@ -96,18 +98,19 @@ impl Care {
         handle: Arc<GatewayHandle>,
         myself: ActorRef<GatewayMessage>,
     ) -> Self {
-        let gateway = &handle.gateway;
-        let token = Token { id: CallId::of_gateway(&gateway.name, &shared.keys.current), hint: shared.hint };
+        let gateway = handle.gateway();
+        let token = Token { id: CallId::of_gateway(&handle.name, &shared.keys.current), hint: shared.hint };
         let place = (gateway.address.to_string(), gateway.disabled);
         let names = (token, &shared.keys, handle.next_start());
         let now = shared.clock.now();
         let health = Health::new(place, gateway.account.clone(), &gateway.health, names, now);
-        let publications = Publications::of(shared.store.clone(), gateway.name.clone(), myself.clone());
+        let publications = Publications::of(shared.store.clone(), handle.name.clone(), myself.clone());
         publications.load();
         let alarm = Alarm::start(shared.clone(), myself);
         let care = Self {
             shared,
             handle,
+            gateway,
             health,
             alarm,
             publications,
@@ -119,6 +122,24 @@ impl Care {
         care.shared.ask_for_bindings(&care.handle);
         care.handle.health_metrics.registered.set(0);
         care
+    }
+
+    /// Whether nothing that it goes by is another in this configuration.
+    pub(crate) fn goes_by(&self, gateway: &RoutingGateway) -> bool {
+        let parts = |gateway: &RoutingGateway| {
+            (gateway.address.to_string(), gateway.transport, gateway.listen.clone(), gateway.disabled)
+        };
+        parts(&self.gateway) == parts(gateway)
+            && self.gateway.account == gateway.account
+            && self.gateway.health == gateway.health
+    }
+
+    /// Whether it is registered where this configuration does not have it registered.
+    pub(crate) fn registers_elsewhere(&self, gateway: &RoutingGateway) -> bool {
+        self.gateway.health.register.is_some()
+            && (self.gateway.address.to_string() != gateway.address.to_string()
+                || self.gateway.account != gateway.account
+                || self.gateway.health.register != gateway.health.register)
     }
 
     /// Brings the slots up to what is known of the gateway's health, and sets the next deadline.
@@ -199,13 +220,13 @@ impl Care {
             self.handle.set_branches(Vec::new());
             return self.feed(HealthInput::Bound(bindings), counts, now);
         }
-        let id = CallId::of_gateway(&self.handle.gateway.name, &self.shared.keys.current);
+        let id = CallId::of_gateway(&self.handle.name, &self.shared.keys.current);
         let placed = Placed { told: self.told, bindings, branches: Vec::new() };
         self.placing = Some(self.shared.place_bindings(self.handle.clone(), id, placed));
     }
 
     fn locate(&self) -> Located {
-        let name = &self.handle.gateway.name;
+        let name = &self.handle.name;
         let id = CallId::of_gateway(name, &self.shared.keys.current);
         match self.shared.reach(id, 0, &Sought::Gateway(name.clone())) {
             Ok(targets) => Located::Targets(targets),
@@ -215,7 +236,7 @@ impl Care {
     }
 
     fn observe(&self, event: HealthEvent) {
-        let (metrics, gateway) = (&self.handle.health_metrics, &self.handle.gateway.name);
+        let (metrics, gateway) = (&self.handle.health_metrics, &self.handle.name);
         match event {
             HealthEvent::Probed(Ok(rtt)) => {
                 metrics.probes.inc();
@@ -290,7 +311,7 @@ impl Care {
             }
             Err(error) => {
                 if self.shared.complaints.may_be_logged(now.mono) {
-                    tracing::error!(gateway = %self.handle.gateway.name, %error, "cannot store a publication");
+                    tracing::error!(gateway = %self.handle.name, %error, "cannot store a publication");
                 }
                 self.shared.metrics.store_failures.inc();
                 self.publications.load();

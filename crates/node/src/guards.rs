@@ -1,5 +1,6 @@
 //! The guards at the sockets: who may send how much, and who is not listened to for a while.
 
+use crate::configured::Configured;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -16,10 +17,6 @@ const SHARDS: usize = 64;
 /// The guards of all listeners.
 pub(crate) struct Guards {
     shards: Box<[Mutex<Guard>]>,
-    strangers: Allowance,
-    mapping: HashMap<GatewayName, Allowance>,
-    /// Where routing gateways answer from.
-    vendors: HashSet<IpAddr>,
     bans: Counter,
     banned: Gauge,
     dropped_for_rate: Counter,
@@ -27,20 +24,9 @@ pub(crate) struct Guards {
 }
 
 impl Guards {
-    pub(crate) fn new(config: &Config, metrics: &Metrics) -> Self {
-        let mapping = config.mapping_gateways.iter().map(|configured| {
-            let gateway = &configured.gateway;
-            let allowance = Allowance { messages: gateway.per_source.messages, ..Allowance::default() };
-            (gateway.name.clone(), allowance)
-        });
-        // The hosts of a gateway by name are known from their first response on.
-        let vendors = config.routing_gateways.iter();
-        let vendors = vendors.filter_map(|configured| configured.gateway.address.fixed()).map(|at| at.ip());
+    pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::new(Guard::new(SHARDS))).collect(),
-            strangers: config.limits.strangers,
-            mapping: mapping.collect(),
-            vendors: vendors.collect(),
             bans: metrics.bans.clone(),
             banned: metrics.banned_sources.clone(),
             dropped_for_rate: metrics.datagrams_dropped.of(DropReason::Rate).clone(),
@@ -53,10 +39,15 @@ impl Guards {
     }
 
     /// Whether a message from there is read, and if so whether it is a stranger's. What is not is counted.
-    pub(crate) fn admit(&self, now: Mono, source: IpAddr, sources: &ArcSwap<SourceTable>) -> Option<Sender> {
+    pub(crate) fn admit(
+        &self,
+        now: Mono,
+        source: IpAddr,
+        configured: &ArcSwap<Configured>,
+    ) -> Option<Sender> {
         let key = SourceKey::of(source);
-        let verdict =
-            self.shard(key).lock().on_message(now, key, || self.allowance(source.to_canonical(), sources));
+        let allowance = || configured.load().allowance(source.to_canonical());
+        let verdict = self.shard(key).lock().on_message(now, key, allowance);
         match verdict {
             Verdict::Pass => Some(Sender::Known),
             Verdict::PassStranger => Some(Sender::Stranger),
@@ -71,11 +62,9 @@ impl Guards {
         }
     }
 
-    fn allowance(&self, source: IpAddr, sources: &ArcSwap<SourceTable>) -> Allowance {
-        if let Some(gateway) = sources.load().find(source) {
-            return self.mapping.get(&gateway.name).copied().unwrap_or_default();
-        }
-        if self.vendors.contains(&source) { Allowance::default() } else { self.strangers }
+    /// Asks anew what sources may do, since the configuration has changed. Bans stay.
+    pub(crate) fn forget(&self) {
+        self.shards.iter().for_each(|shard| shard.lock().forget());
     }
 
     /// Whether a source may begin one more call, at so many per second.
@@ -112,6 +101,36 @@ impl Guards {
     pub(crate) fn lift(&self, source: IpAddr) -> bool {
         let key = SourceKey::of(source);
         self.shard(key).lock().lift(key)
+    }
+}
+
+/// What sources may send, by the configuration.
+pub(crate) struct Allowances {
+    strangers: Allowance,
+    mapping: HashMap<GatewayName, Allowance>,
+    /// Where routing gateways answer from.
+    vendors: HashSet<IpAddr>,
+}
+
+impl Allowances {
+    pub(crate) fn new(config: &Config) -> Self {
+        let mapping = config.mapping_gateways.iter().map(|configured| {
+            let gateway = &configured.gateway;
+            let allowance = Allowance { messages: gateway.per_source.messages, ..Allowance::default() };
+            (gateway.name.clone(), allowance)
+        });
+        // The hosts of a gateway by name are known from their first response on.
+        let vendors = config.routing_gateways.iter();
+        let vendors = vendors.filter_map(|configured| configured.gateway.address.fixed()).map(|at| at.ip());
+        Self { strangers: config.limits.strangers, mapping: mapping.collect(), vendors: vendors.collect() }
+    }
+
+    /// What a source may send.
+    pub(crate) fn of(&self, source: IpAddr, sources: &SourceTable) -> Allowance {
+        if let Some(gateway) = sources.find(source) {
+            return self.mapping.get(&gateway.name).copied().unwrap_or_default();
+        }
+        if self.vendors.contains(&source) { Allowance::default() } else { self.strangers }
     }
 }
 

@@ -1,13 +1,16 @@
 //! A node of the switch: actors that feed the pure machines and perform what comes out of them.
 
 mod admission;
+mod audit;
 mod authenticator;
 mod beats;
 mod call_actor;
 mod cdr_actor;
 mod clock;
+mod cluster_config;
 mod common;
 mod complaints;
+mod configured;
 mod directory;
 mod dispatch;
 mod endpoints;
@@ -49,6 +52,8 @@ pub mod wheel;
 
 mod node;
 
+pub use audit::AuditEntry;
+pub use cluster_config::{ConfigRevision, MAX_CONFIG_BYTES, MAX_REVISIONS, Push, PushError, Refusal};
 pub use common::check_store;
 pub use directory::MAILBOX_MAX;
 #[cfg(feature = "fault-injection")]

@@ -36,9 +36,7 @@ impl Locations {
         clock: Clock,
         metrics: &Metrics,
     ) -> Result<Self, ResolverError> {
-        let gateways = config.routing_gateways.iter();
-        let names: Vec<&Wanted> =
-            gateways.filter_map(|configured| configured.gateway.address.named()).collect();
+        let names = names_of(config);
         let settings = DnsSettings {
             servers: config.dns.servers.clone(),
             timeout: config.dns.timeout,
@@ -54,8 +52,22 @@ impl Locations {
             }
             resolver => resolver?,
         };
-        names.into_iter().for_each(|name| resolver.keep(name));
+        resolver.keep_only(&names);
         Ok(Self { resolver: Arc::new(resolver) })
+    }
+
+    /// Whether the names of a configuration's gateways can be looked up.
+    ///
+    /// # Errors
+    /// There are some, and no DNS servers to ask.
+    pub(crate) fn check(&self, config: &Config) -> Result<(), ResolverError> {
+        let can = names_of(config).is_empty() || self.resolver.can_ask();
+        if can { Ok(()) } else { Err(ResolverError::NoServers) }
+    }
+
+    /// Looks the names of these gateways up ahead from now on, and no others.
+    pub(crate) fn configure(&self, config: &Config) {
+        self.resolver.keep_only(&names_of(config));
     }
 
     /// Looks the gateways' names up before their answers lapse, for ever.
@@ -108,6 +120,11 @@ impl Locations {
         let shown = |target| GatewayTarget { target, failed: self.resolver.has_failed(&target) };
         targets.into_iter().map(shown).collect()
     }
+}
+
+/// The names of a configuration's gateways.
+fn names_of(config: &Config) -> Vec<&Wanted> {
+    config.routing_gateways.iter().filter_map(|configured| configured.gateway.address.named()).collect()
 }
 
 /// Counts what the resolver sees, and says what an operator can do something about.

@@ -4,11 +4,11 @@ use crate::lease::Lease;
 use crate::nat_endpoint::{NatMessage, NatReport};
 use crate::nat_pacer::PacerMessage;
 use crate::shared::Shared;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use parking_lot::RwLock;
-use ractor::{ActorCell, ActorRef, call_t};
+use ractor::{ActorCell, ActorRef, ActorStatus, call_t};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -48,7 +48,7 @@ impl NatHandle {
 #[derive(Debug)]
 pub(crate) struct Nat {
     /// `None`: there are no keep-alives.
-    pub(crate) rules: Option<KeepAlive>,
+    rules: ArcSwapOption<KeepAlive>,
     /// When the node started: the schedule goes by a clock that takes no steps after that.
     started: Now,
     /// Written by the pacer alone.
@@ -66,13 +66,32 @@ impl Nat {
     pub(crate) fn new(rules: Option<KeepAlive>, started: Now, leases: Vec<Lease>) -> Self {
         Self {
             leases,
-            rules,
+            rules: ArcSwapOption::from_pointee(rules),
             started,
             endpoints: RwLock::default(),
             pacer: ArcSwap::default(),
             gone_to: AtomicU64::new(0),
             supervisors: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn rules(&self) -> Option<Arc<KeepAlive>> {
+        self.rules.load_full()
+    }
+
+    /// Goes by other rules from now on. Whether they are other ones.
+    pub(crate) fn configure(&self, rules: Option<KeepAlive>) -> bool {
+        let is_other = self.rules.load().as_deref() != rules.as_ref();
+        if is_other {
+            self.rules.store(rules.map(Arc::new));
+            self.tell_pacer(PacerMessage::Configured);
+        }
+        is_other
+    }
+
+    /// Whether there is a pacer.
+    pub(crate) fn has_pacer(&self) -> bool {
+        self.pacer.load().as_ref().as_ref().is_some_and(|pacer| pacer.get_status() < ActorStatus::Stopping)
     }
 
     /// Whether this node sends the keep-alives of a flow's listener.
@@ -125,7 +144,7 @@ impl Nat {
     /// An ICMP error says that a datagram did not reach the endpoint. It may be forged: only one that quotes what we send is
     /// believed, and its actor knows whether that was a moment ago.
     pub(crate) fn on_unreachable(&self, flow: &Flow, quoted: &[u8]) -> bool {
-        let Some(rules) = &self.rules else { return false };
+        let Some(rules) = self.rules() else { return false };
         // Old routers quote nothing of the payload.
         let is_ours = rules.message.starts_with(quoted);
         let Some(endpoint) = self.find(flow).filter(|_| is_ours) else { return false };
@@ -155,7 +174,7 @@ impl Shared {
 
     /// Keeps the leases of keep-alives, as long as the node runs.
     pub(crate) async fn keep_nat_leases(&self) {
-        if !self.store.is_shared() || self.nat.rules.is_none() || !self.registrar.is_open() {
+        if !self.store.is_shared() {
             return;
         }
         let gone_to = || self.nat.gone_to.load(Ordering::Relaxed);

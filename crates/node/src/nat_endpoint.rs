@@ -77,7 +77,7 @@ impl Drop for Standing {
 impl NatEndpoint {
     /// Whatever it is, it is no SIP: it is not traced, and not counted as a message.
     fn keep_alive(&self, standing: &mut Standing) {
-        let Some(rules) = &self.shared.nat.rules else { return };
+        let Some(rules) = self.shared.nat.rules() else { return };
         let payload = if self.flow.transport.is_reliable() { &EMPTY_LINE } else { &rules.message };
         match self.shared.send_raw(self.flow, payload) {
             Ok(Sent::Now) => {

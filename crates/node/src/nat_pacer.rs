@@ -41,11 +41,12 @@ pub(crate) enum PacerMessage {
     Again(Flow),
     /// Keep-alives from an address are sent from here now; whoever sent them had come so far.
     TakenOver(Wall),
+    /// The rules of keep-alives are other ones, or there are to be none.
+    Configured,
 }
 
 pub(crate) struct NatPacer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) rules: KeepAlive,
 }
 
 /// Whose binding a flow is.
@@ -59,7 +60,7 @@ struct User {
 
 pub(crate) struct Pacing {
     shared: Arc<Shared>,
-    rules: KeepAlive,
+    rules: Arc<KeepAlive>,
     myself: ActorRef<PacerMessage>,
     schedule: Schedule,
     users: HashMap<Flow, Vec<User>>,
@@ -91,11 +92,12 @@ impl Actor for NatPacer {
     ) -> Result<Self::State, ActorProcessingErr> {
         let changes = self.shared.registrar.watch();
         let now = self.shared.keep_alive_time();
+        let rules = self.shared.nat.rules().ok_or("there are to be no keep-alives")?;
         let mut pacing = Box::new(Pacing {
             shared: self.shared.clone(),
-            rules: self.rules.clone(),
+            schedule: Schedule::new(rules.pace, now, now),
+            rules,
             myself: myself.clone(),
-            schedule: Schedule::new(self.rules.pace, now, now),
             users: HashMap::new(),
             turn: 0,
             wake: None,
@@ -108,7 +110,7 @@ impl Actor for NatPacer {
 
     async fn handle(
         &self,
-        _myself: ActorRef<Self::Msg>,
+        myself: ActorRef<Self::Msg>,
         message: Self::Msg,
         pacing: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
@@ -132,6 +134,14 @@ impl Actor for NatPacer {
             }
             PacerMessage::Again(flow) => pacing.schedule.again(flow),
             PacerMessage::TakenOver(gone_to) => pacing.go_back_to(gone_to),
+            PacerMessage::Configured => match self.shared.nat.rules() {
+                Some(rules) => pacing.go_by(rules),
+                None => {
+                    pacing.end_all();
+                    myself.stop(None);
+                    return Ok(());
+                }
+            },
         }
         pacing.set_wake();
         Ok(())
@@ -154,10 +164,7 @@ impl Pacing {
         };
         let now = self.shared.keep_alive_time();
         self.schedule_from(gone_to.or(latest).unwrap_or(now));
-        self.shared
-            .metrics
-            .keep_alive_ceiling
-            .set(i64::try_from(self.rules.pace.ceiling()).unwrap_or(i64::MAX));
+        self.note_ceiling();
         self.note_size();
         self.set_wake();
         Ok(())
@@ -169,6 +176,28 @@ impl Pacing {
         self.users.keys().for_each(|flow| {
             self.schedule.insert_known(*flow);
         });
+    }
+
+    /// Other rules: everybody is due once in a period of theirs from now on.
+    fn go_by(&mut self, rules: Arc<KeepAlive>) {
+        self.rules = rules;
+        if let Some((_, wake)) = self.wake.take() {
+            wake.abort();
+        }
+        self.schedule_from(self.shared.keep_alive_time());
+        self.note_ceiling();
+        self.note_size();
+    }
+
+    /// There are to be no keep-alives.
+    fn end_all(&mut self) {
+        let flows: Vec<_> = self.users.drain().map(|(flow, _)| flow).collect();
+        flows.iter().for_each(|flow| self.end(flow));
+    }
+
+    fn note_ceiling(&self) {
+        let ceiling = i64::try_from(self.rules.pace.ceiling()).unwrap_or(i64::MAX);
+        self.shared.metrics.keep_alive_ceiling.set(ceiling);
     }
 
     /// Makes up for what nobody has sent since then.

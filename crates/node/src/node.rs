@@ -1,18 +1,21 @@
 //! Starting, asking and stopping a node.
 
 use crate::admission::Admission;
+use crate::audit::{AuditCounter, AuditEntry};
 use crate::authenticator::Authenticator;
 use crate::beats::Beats;
 use crate::call_actor::CallMessage;
 use crate::cdr_actor::{Records, Sinks};
 use crate::clock::Clock;
+use crate::cluster_config::{self, ClusterConfig, Common, ConfigRevision, Push, PushError};
 use crate::common::{CommonKeys, open_store};
 use crate::complaints::Complaints;
+use crate::configured::{Configured, Keepers};
 use crate::directory::Directory;
 use crate::endpoints;
 #[cfg(feature = "fault-injection")]
 use crate::faults::{Fault, Faults};
-use crate::gateway_actor::{GatewayHandle, GatewayMessage, GatewayReport};
+use crate::gateway_actor::{GatewayMessage, GatewayReport};
 use crate::gateway_care::CareMessage;
 use crate::guards::Guards;
 use crate::lease::Lease;
@@ -39,7 +42,6 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use ractor::{ActorCell, ActorRef, ActorRuntime, ActorStatus, SpawnErr, call_t};
 use siphasher::sip::SipHasher13;
-use std::collections::HashMap;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -50,14 +52,13 @@ use tandem_config::Config;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::{Family, Offers};
 use tandem_sip::time::Now;
-use tandem_store::{Owner, StoreError};
+use tandem_store::{Owner, Store, StoreError};
 use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Input, TokenKeys};
 use tandem_switch::cdr::EndReason;
-use tandem_switch::gateway::{GatewayState, LastFailure, Limits, MappingGateway, SourceTable, Statistics};
-use tandem_switch::parameters::Overrides;
+use tandem_switch::gateway::{GatewayState, LastFailure, Limits, MappingGateway, Statistics};
+use tandem_switch::parameters::Parameters;
 use tandem_switch::registrar::{Aor, Binding, Suspended};
-use tandem_switch::routing::RouteTable;
 use tandem_telemetry::{CallState, Metrics};
 use tandem_transport::{BindError, ResolverError, UdpListener};
 use thiserror::Error;
@@ -123,6 +124,17 @@ pub enum StartError {
         cluster: u16,
         /// The highest that is known here.
         ours: u16,
+    },
+    /// The configuration of the cluster cannot be read.
+    #[error("the configuration of the cluster: {0}")]
+    CommonConfig(StoreError),
+    /// The configuration of the cluster does not go with what is the node's own.
+    #[error("revision {number} of the cluster's configuration cannot be run here: {errors}")]
+    Configuration {
+        /// Which revision.
+        number: u64,
+        /// What is wrong.
+        errors: String,
     },
     /// No thread for beats.
     #[error("cannot start a thread: {0}")]
@@ -191,20 +203,15 @@ impl Node {
         let clock = Clock::start();
         let store = open_store(config, clock, true)?;
         let common = CommonKeys::of_cluster(&*store).await?;
+        let own = config;
+        let (config, revision) = with_cluster(own, &*store).await?;
+        let config = &config;
         let mut listeners = Vec::new();
         for (place, listen) in config.listen.iter().enumerate() {
             listeners.push(Listener::bind(place as u16, listen)?);
         }
-        let tls_peers = listeners::expect_gateways(&listeners, config);
         let metrics = Metrics::new();
         let mapping = endpoints::mapping_gateways(config);
-        let routing: Vec<_> =
-            config.routing_gateways.iter().map(|configured| Arc::new(configured.gateway.clone())).collect();
-        let handle = |gateway: &Arc<tandem_switch::gateway::RoutingGateway>| {
-            let of_gateway = (metrics.gateway(&gateway.name), metrics.gateway_health(&gateway.name));
-            (gateway.name.clone(), Arc::new(GatewayHandle::new(gateway.clone(), of_gateway)))
-        };
-        let gateways: HashMap<_, _> = routing.iter().map(handle).collect();
         let limits = Limits { max_calls: Some(config.limits.max_calls), cps: config.limits.cps };
         let boot = getrandom::u64().map_err(StartError::Random)?;
         let key = common.tokens;
@@ -214,6 +221,7 @@ impl Node {
         let hint = hint_of(&name);
         let locations = Locations::new(config, &offers(&listeners), clock, &metrics)?;
         let nat_leases = nat_leases(&listeners, &name, store.is_shared());
+        let configured = Configured::new(config, &mapping, (&listeners, &key, &metrics), None);
         let shared = Arc::new(Shared {
             owner: Owner { node: name.clone(), boot },
             hint,
@@ -228,17 +236,13 @@ impl Node {
             listeners,
             local_addresses: LocalAddresses::default(),
             locations,
-            tls_peers,
-            sources: ArcSwap::from_pointee(SourceTable::new(&mapping)),
-            gateways_by_id: gateways.values().map(|handle| (id_of(handle, &key), handle.clone())).collect(),
-            gateways,
-            routes: ArcSwap::from_pointee(RouteTable::new(routing)),
-            endpoints: config.endpoints.clone(),
-            endpoint_parameters: Arc::new(config.parameters.attempt(&Overrides::default(), Vec::new())),
-            emergency: config.routing.emergency.clone(),
+            configured: ArcSwap::from_pointee(configured),
+            reconfigured: watch::Sender::new(0),
+            cluster_config: ClusterConfig::new(own.clone(), revision),
+            audits: AuditCounter::default(),
             admission: Admission::new(limits, &mapping, &metrics),
             records: Records::new(config.cdr.max_backlog),
-            guards: Guards::new(config, &metrics),
+            guards: Guards::new(&metrics),
             overload: Overload::default(),
             authenticator: Authenticator::new(config, hint, digest_keys, clock.now(), &metrics),
             registrar: Registrar::new(config),
@@ -251,6 +255,8 @@ impl Node {
             tap,
             call_supervisors: OnceLock::new(),
             next_supervisor: AtomicUsize::new(0),
+            keepers: OnceLock::new(),
+            late_tasks: Mutex::default(),
             #[cfg(feature = "fault-injection")]
             faults: Faults::default(),
         });
@@ -372,9 +378,9 @@ impl Node {
     /// The routing gateways, in the order of the configuration.
     pub async fn routing_gateways(&self) -> Vec<GatewayReport> {
         let mut reports = Vec::new();
-        for gateway in self.shared.routes.load().gateways() {
-            let Some(actor) = self.shared.gateways.get(&gateway.name).and_then(|handle| handle.actor())
-            else {
+        let configured = self.shared.configured.load_full();
+        for gateway in configured.routes.gateways() {
+            let Some(actor) = configured.gateways.get(&gateway.name).and_then(|handle| handle.actor()) else {
                 continue;
             };
             if let Ok(report) = call_t!(actor, GatewayMessage::Report, REPORT_LIMIT_MS) {
@@ -396,9 +402,71 @@ impl Node {
         mapping
             .map(|slots| {
                 let (calls, statistics, last_failures) = slots.read(report);
-                MappingReport { gateway: slots.gateway.clone(), calls, statistics, last_failures }
+                MappingReport { gateway: slots.gateway(), calls, statistics, last_failures }
             })
             .collect()
+    }
+
+    /// The revision of the cluster's configuration that this node runs; `None`: that of its own file.
+    pub fn config_revision(&self) -> Option<ConfigRevision> {
+        self.shared.config_revision()
+    }
+
+    /// The revisions that are kept, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn config_revisions(&self) -> Result<Vec<ConfigRevision>, StoreError> {
+        self.shared.config_revisions().await
+    }
+
+    /// A revision and its text, which may hold passwords.
+    ///
+    /// # Errors
+    /// There is none of that number, or the store cannot be asked.
+    pub async fn config_text(&self, number: u64) -> Result<(ConfigRevision, Arc<str>), PushError> {
+        self.shared.config_text(number).await
+    }
+
+    /// Has all nodes run a configuration. What comes back is the revision in force, or with [`Push::dry_run`] what would be.
+    ///
+    /// # Errors
+    /// Some node could not run it, or did not say so in time; then all go on with the one before.
+    pub async fn push_config(&self, push: Push) -> Result<ConfigRevision, PushError> {
+        self.shared.push_config(push).await
+    }
+
+    /// Goes by another file of the node's own from now on, as far as no restart is needed. Whether the node runs it; where the
+    /// cluster has a configuration in common it does not.
+    pub fn reload_configuration(&self, own: Config) -> bool {
+        self.shared.reload_own(own)
+    }
+
+    /// The node's own file, as it was read last.
+    pub fn own_configuration(&self) -> Arc<Config> {
+        self.shared.cluster_config.own()
+    }
+
+    /// Notes what an operator has asked for, and what became of it.
+    pub async fn note_audit(&self, entry: &AuditEntry) {
+        self.shared.note_audit(entry).await;
+    }
+
+    /// What operators have asked for, newest first: at most `max` entries before that one, each with what it is listed by.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn audit(
+        &self,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<(Arc<str>, AuditEntry)>, StoreError> {
+        self.shared.audit(after.map(Into::into), max).await
+    }
+
+    /// The system's parameters as they are in force.
+    pub fn parameters(&self) -> Parameters {
+        self.shared.configured().parameters.clone()
     }
 
     /// The nodes of the cluster, by name.
@@ -529,6 +597,7 @@ impl Node {
         }
         let cdrs_lost = self.sinks.close(&self.shared).await;
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.late_tasks.lock().iter().for_each(JoinHandle::abort);
         if self.root.stop_and_wait(None, Some(FAREWELL)).await.is_err() && self.is_running() {
             tracing::warn!("the node's actors did not stop in time");
         }
@@ -545,10 +614,11 @@ impl Node {
 
     /// Gives our registrations at gateways back.
     async fn unregister(&self) {
-        for gateway in self.shared.gateways.values() {
+        let configured = self.shared.configured.load_full();
+        for gateway in configured.gateways.values() {
             gateway.tell(GatewayMessage::Care(CareMessage::Leave));
         }
-        while !self.shared.gateways.values().all(|gateway| gateway.has_left()) {
+        while !configured.gateways.values().all(|gateway| gateway.has_left()) {
             tokio::time::sleep(DRAIN_LOOK).await;
         }
     }
@@ -574,6 +644,22 @@ impl Node {
     }
 }
 
+/// The configuration that a node starts with: its own, with that of the cluster if there is one.
+async fn with_cluster(own: &Config, store: &dyn Store) -> Result<(Config, Option<Common>), StartError> {
+    if !store.is_shared() {
+        return Ok((own.clone(), None));
+    }
+    let Some(common) = cluster_config::in_force(store).await.map_err(StartError::CommonConfig)? else {
+        return Ok((own.clone(), None));
+    };
+    let number = common.revision.number;
+    let loaded = common.with(own);
+    let loaded = loaded.map_err(|errors| StartError::Configuration { number, errors: errors.join("; ") })?;
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    tracing::info!(revision = number, "runs the configuration of the cluster");
+    Ok((loaded.config, Some(common)))
+}
+
 /// What the listeners have to reach gateways by.
 fn offers(listeners: &[Listener]) -> Offers {
     let family = |listener: &Listener| Family::of(listener.socket.local_addr().ip());
@@ -588,11 +674,6 @@ fn nat_leases(listeners: &[Listener], node: &str, is_shared: bool) -> Vec<Lease>
         Lease::new(&format!("keep-alive:{transport}:{address}"), is_shared)
     };
     listeners.iter().map(lease).collect()
-}
-
-/// What the tokens of a gateway's own requests say.
-fn id_of(handle: &GatewayHandle, key: &[u8; 16]) -> CallId {
-    CallId::of_gateway(&handle.gateway.name, key)
 }
 
 pub(crate) fn random_key() -> Result<[u8; 16], StartError> {
@@ -611,9 +692,6 @@ fn hint_of(name: &str) -> u16 {
     (hash & 0xFFFF) as u16
 }
 
-/// What registrars are called.
-const REGISTRAR: &str = "registrar";
-
 async fn start_tree(
     shared: &Arc<Shared>,
     sinks: &Arc<Sinks>,
@@ -630,23 +708,29 @@ async fn start_tree(
         // Set once, by the only one who knows the node yet.
         let _ = place.set(supervisors);
     }
-    let mut gateways: Vec<_> = shared.gateways.values().cloned().collect();
-    gateways.sort_by(|a, b| a.gateway.name.cmp(&b.gateway.name));
+    let mut gateways: Vec<_> = shared.configured().gateways.values().cloned().collect();
+    gateways.sort_by(|a, b| a.name.cmp(&b.name));
     let gateways = gateways.into_iter().map(Child::Gateway).collect();
     let cdr = (0..sinks.count()).map(|place| Child::Cdr(sinks.clone(), place)).collect();
     let edge = (0..shared.listeners.len() as u16).map(Child::Listener).collect();
     let registrar = (0..shared.registrar.shards().len()).map(Child::Registrar).collect();
-    let nat = shared.nat.rules.clone().filter(|_| shared.registrar.is_open());
-    let nat = nat.map(Child::NatPacer).into_iter().collect();
-    let all =
-        [("gateway", gateways), ("CDR sink", cdr), (REGISTRAR, registrar), ("NAT", nat), ("listener", edge)];
-    for (what, children) in all {
+    let is_open = shared.configured().is_open();
+    let nat = shared.nat.rules().filter(|_| is_open).map(|_| Child::NatPacer).into_iter().collect();
+    let keeper = async |what, children: Vec<Child>| {
         let keeper = Keeper { shared: shared.clone(), what };
-        ActorRuntime::spawn_linked(None, keeper, children, root.get_cell()).await?;
-        if what == REGISTRAR {
-            registrar_follow::load(shared).await.map_err(StartError::Registrations)?;
-        }
+        let (actor, _) = ActorRuntime::spawn_linked(None, keeper, children, root.get_cell()).await?;
+        Ok::<_, StartError>(actor)
+    };
+    let gateways = keeper("gateway", gateways).await?;
+    keeper("CDR sink", cdr).await?;
+    keeper("registrar", registrar).await?;
+    if is_open {
+        registrar_follow::load(shared).await.map_err(StartError::Registrations)?;
     }
+    let nat = keeper("NAT", nat).await?;
+    // Set once, by the only one who knows the node yet.
+    let _ = shared.keepers.set(Keepers { gateways, nat });
+    keeper("listener", edge).await?;
     Ok(root)
 }
 
@@ -663,10 +747,14 @@ fn start_tasks(
         let shared = shared.clone();
         async move { shared.locations.run().await }
     };
-    let leases = {
-        let shared = shared.clone();
-        async move { shared.keep_nat_leases().await }
-    };
+    if shared.configured().is_open() && shared.registrar.opens() {
+        let leases = shared.clone();
+        let tasks = [
+            tokio::spawn(async move { leases.keep_nat_leases().await }),
+            tokio::spawn(registrar_follow::follow(shared.clone(), heard)),
+        ];
+        shared.late_tasks.lock().extend(tasks);
+    }
     vec![
         tokio::spawn(turn_wheel(shared.clone())),
         tokio::spawn(overload::measure(shared.clone())),
@@ -674,8 +762,7 @@ fn start_tasks(
         tokio::spawn(watch_certificates(shared.clone())),
         tokio::spawn(publications::follow(shared.clone())),
         tokio::spawn(registrants::follow(shared.clone())),
-        tokio::spawn(registrar_follow::follow(shared.clone(), heard)),
-        tokio::spawn(leases),
+        tokio::spawn(cluster_config::follow(shared.clone())),
         tokio::spawn(cdr_leases),
         tokio::spawn(slots::keep(shared.clone())),
         tokio::spawn(republish::keep(shared.clone())),

@@ -32,6 +32,8 @@ pub(crate) struct Says {
     pub(crate) feature_level: u16,
     pub(crate) calls: u32,
     pub(crate) calls_started: u64,
+    /// The revision of the configuration that it runs.
+    pub(crate) config_revision: u64,
 }
 
 impl Versioned for Says {
@@ -80,6 +82,8 @@ pub struct NodeReport {
     pub version: String,
     /// Which language of the cluster it speaks.
     pub feature_level: u16,
+    /// The revision of the configuration that it runs; 0 for that of its own file.
+    pub config_revision: u64,
     /// Calls in progress.
     pub calls: u32,
     /// Calls that it has admitted in the last second or so, per second.
@@ -116,6 +120,13 @@ impl Nodes {
     /// Nodes that are alive, this one included: at least one.
     pub(crate) fn alive(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
+    }
+
+    /// The names of the other nodes that are alive.
+    pub(crate) fn others_alive(&self, this: &str) -> Vec<Arc<str>> {
+        let seen = self.seen.lock();
+        let lives = |name: &&Arc<str>| seen.liveness.standing(name) == Some(Standing::Alive);
+        seen.known.keys().filter(lives).filter(|name| ***name != *this).cloned().collect()
     }
 
     /// This node joins these others.
@@ -197,6 +208,7 @@ impl Shared {
             admin: says.admin.clone(),
             version: says.version.clone(),
             feature_level: says.feature_level,
+            config_revision: says.config_revision,
             calls: says.calls,
             calls_per_second: rate,
         }
@@ -218,6 +230,7 @@ impl Shared {
             feature_level: FEATURE_LEVEL,
             calls: u32::try_from(self.admission.calls()).unwrap_or(u32::MAX),
             calls_started: self.metrics.calls_started.get(),
+            config_revision: self.cluster_config.number(),
         }
     }
 

@@ -130,11 +130,11 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
         };
         match changes.recv().await {
             // Any may have changed.
-            Ok(changed) if changed.is_any() => shared.gateways.values().for_each(reload),
+            Ok(changed) if changed.is_any() => shared.configured().gateways.values().for_each(reload),
             Ok(Changed { key, .. }) => {
-                shared.gateways.get(&key).into_iter().for_each(reload);
+                shared.configured().gateways.get(&key).into_iter().for_each(reload);
             }
-            Err(RecvError::Lagged(_)) => shared.gateways.values().for_each(reload),
+            Err(RecvError::Lagged(_)) => shared.configured().gateways.values().for_each(reload),
             Err(RecvError::Closed) => return,
         }
     }

@@ -17,8 +17,10 @@ impl Shared {
     pub(crate) fn publisher(&self, flow: Flow, request: &Message) -> Result<Arc<GatewayHandle>, StatusCode> {
         let source = flow.remote.ip().to_canonical();
         let at = |handle: &&Arc<GatewayHandle>| self.addresses(handle).any(|address| address.0 == source);
-        let mut there: Vec<&Arc<GatewayHandle>> = self.gateways.values().filter(at).collect();
-        there.sort_by(|a, b| a.gateway.name.cmp(&b.gateway.name));
+        let configured = self.configured();
+        let known = configured.gateways.values().filter(|handle| !handle.is_retired());
+        let mut there: Vec<&Arc<GatewayHandle>> = known.filter(at).collect();
+        there.sort_by(|a, b| a.name.cmp(&b.name));
         match there[..] {
             [] => return Err(StatusCode::FORBIDDEN),
             [only] => return Ok(only.clone()),
@@ -28,7 +30,7 @@ impl Shared {
         let named = [Uri::parse(request.request_uri()).ok(), from];
         let named = named.iter().flatten().find_map(|uri| {
             let name = uri.number();
-            there.iter().find(|handle| handle.gateway.name.eq_ignore_ascii_case(&name))
+            there.iter().find(|handle| handle.name.eq_ignore_ascii_case(&name))
         });
         let port = flow.remote.port();
         let at_port = || {

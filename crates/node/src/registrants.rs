@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 impl Shared {
     /// The address of record that a gateway registers, if it does.
     fn aor_of(&self, handle: &GatewayHandle) -> Option<Aor> {
-        match &handle.gateway.address {
-            GatewayAddress::Endpoint(user) => Some(self.registrar.domains.aor(user)),
+        match &handle.gateway().address {
+            GatewayAddress::Endpoint(user) => Some(self.configured().domains.aor(user)),
             GatewayAddress::At(_) | GatewayAddress::Named(_) => None,
         }
     }
@@ -55,7 +55,7 @@ impl Shared {
 
     /// Where a gateway's calls are sent at present.
     pub(crate) fn targets_of_gateway(&self, handle: &GatewayHandle) -> Vec<GatewayTarget> {
-        if handle.gateway.health.registers {
+        if handle.gateway().health.registers {
             let branches = handle.branches();
             let targets = branches.iter().flat_map(|branch| &branch.targets).map(|target| target.flow);
             let shown = |flow: Flow| GatewayTarget {
@@ -64,27 +64,43 @@ impl Shared {
             };
             return targets.map(shown).collect();
         }
-        self.locations.report(&handle.gateway)
+        self.locations.report(&handle.gateway())
     }
+}
+
+/// The gateways that register to us, by what they register.
+fn registrants(shared: &Shared) -> HashMap<Aor, Vec<Arc<GatewayHandle>>> {
+    let mut registrants: HashMap<Aor, Vec<Arc<GatewayHandle>>> = HashMap::new();
+    for handle in shared.configured().gateways.values() {
+        if let Some(aor) = shared.aor_of(handle) {
+            registrants.entry(aor).or_default().push(Arc::clone(handle));
+        }
+    }
+    registrants
 }
 
 /// Tells the actors of gateways that register to us of each change.
 pub(crate) async fn follow(shared: Arc<Shared>) {
-    let mut registrants: HashMap<Aor, Vec<Arc<GatewayHandle>>> = HashMap::new();
-    for handle in shared.gateways.values() {
-        if let Some(aor) = shared.aor_of(handle) {
-            registrants.entry(aor).or_default().push(handle.clone());
-        }
-    }
-    if registrants.is_empty() {
-        return;
-    }
+    let mut reconfigured = shared.reconfigured.subscribe();
+    let mut registrants = registrants(&shared);
     let mut changes = shared.registrar.watch();
     let ask = |handle: &Arc<GatewayHandle>| shared.ask_for_bindings(handle);
     // What was registered before anybody watched.
     registrants.values().flatten().for_each(ask);
     loop {
-        match changes.recv().await {
+        let change = tokio::select! {
+            change = changes.recv(), if !registrants.is_empty() => change,
+            changed = reconfigured.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                // Gateways that have come are told when their actors start.
+                registrants = self::registrants(&shared);
+                changes = shared.registrar.watch();
+                continue;
+            }
+        };
+        match change {
             Ok(change) => {
                 for handle in registrants.get(&change.aor).into_iter().flatten() {
                     handle.tell(GatewayMessage::Care(CareMessage::Bindings(change.new.clone())));

@@ -9,14 +9,14 @@ use std::collections::HashSet;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tandem_config::Config;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::Wall;
 use tandem_sip::{Message, Name, StatusCode};
 use tandem_store::{Space, StoreError, codec};
 use tandem_switch::call::Refused;
-use tandem_switch::registrar::{Aor, Binding, Bindings, Domains, Rules, screen_register};
+use tandem_switch::registrar::{Aor, Binding, Bindings, screen_register};
 use tandem_telemetry::Registration;
 use tokio::sync::broadcast;
 
@@ -97,12 +97,10 @@ impl ShardHandle {
 /// Where the users of our domains are registered.
 pub(crate) struct Registrar {
     shards: Vec<Arc<ShardHandle>>,
-    /// Whether anybody can register.
-    is_open: bool,
-    pub(crate) domains: Domains,
-    pub(crate) rules: Rules,
     /// The addresses that we listen at, or are known by.
     addresses: HashSet<IpAddr>,
+    /// Whether registrations are followed: since there were endpoints for the first time.
+    is_followed: AtomicBool,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
 }
 
@@ -114,17 +112,19 @@ impl Registrar {
         let advertised = listen.filter_map(|listen| listen.advertise.as_ref()?.parse().ok().as_ref().map(ip));
         Self {
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
-            is_open: !config.endpoints.is_empty(),
-            domains: config.registrar.domains.clone(),
-            rules: config.registrar.rules.clone(),
             addresses: bound.chain(advertised).collect(),
+            is_followed: AtomicBool::new(false),
             changes: broadcast::Sender::new(CHANGES_MAX),
         }
     }
 
-    /// Whether anybody can register.
-    pub(crate) fn is_open(&self) -> bool {
-        self.is_open
+    /// Registrations are followed from now on. Whether they were not before.
+    pub(crate) fn opens(&self) -> bool {
+        !self.is_followed.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_followed(&self) -> bool {
+        self.is_followed.load(Ordering::Relaxed)
     }
 
     /// The shard of an address of record.
@@ -170,7 +170,7 @@ impl Shared {
             self.registrar.addresses.contains(&address)
                 || self.local_addresses.towards(flow.remote, self.clock.mono()) == address
         };
-        let aor = match screen_register(request, &self.registrar.domains, is_ours) {
+        let aor = match screen_register(request, &self.configured().domains, is_ours) {
             Ok(aor) => aor,
             Err(refused) => return self.refuse(flow, request, &refused),
         };

@@ -280,7 +280,7 @@ impl Shard {
         let Register { aor, request, flow } = &*register;
         let known = self.entries.get(aor).map(|entry| &entry.bindings);
         let none = Bindings::default();
-        let rules = &self.shared.registrar.rules;
+        let rules = &self.shared.configured().rules;
         let edge = self.shared.local_name(flow.listener, flow.remote);
         let arrival = Arrival { flow: *flow, edge: &edge };
         let (next, accepted) = match known.unwrap_or(&none).register(request, arrival, rules, now.wall) {
@@ -463,7 +463,7 @@ impl Shard {
     fn confirm(&self, register: &Register, bindings: &Bindings, accepted: Accepted, now: Wall) {
         let Register { request, flow, .. } = register;
         let tag = self.shared.stateless_tag(request);
-        let rules = &self.shared.registrar.rules;
+        let rules = &self.shared.configured().rules;
         let response = answer((request, *flow, &tag), bindings, accepted, rules, now);
         self.shared.answer(*flow, request, &response);
     }

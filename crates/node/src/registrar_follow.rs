@@ -266,7 +266,7 @@ impl Shard {
 /// # Errors
 /// The store does not say, or a shard has failed.
 pub(crate) async fn load(shared: &Shared) -> Result<(), StoreError> {
-    if !shared.store.is_shared() || !shared.registrar.is_open() {
+    if !shared.store.is_shared() {
         return Ok(());
     }
     let mut tries = LOAD_TRIES;
@@ -297,7 +297,7 @@ impl Heard {
 
 /// Tells the shards of what other nodes write, and sees to it that the store has what it may have lost.
 pub(crate) async fn follow(shared: Arc<Shared>, Heard { mut changes, mut lives }: Heard) {
-    if !shared.store.is_shared() || !shared.registrar.is_open() {
+    if !shared.store.is_shared() {
         return;
     }
     // The first was made when the node started.

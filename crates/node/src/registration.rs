@@ -130,7 +130,7 @@ impl Registration {
         if let Some(outcome) = outcome {
             self.shared.metrics.attempts.of(crate::labels::attempt(outcome)).inc();
         }
-        if let Some(handle) = self.shared.gateways.get(gateway) {
+        if let Some(handle) = self.shared.configured().gateways.get(gateway) {
             // Without an actor there are no slots to count.
             let _ = handle.tell(GatewayMessage::Release { holder, outcome });
         }
@@ -138,7 +138,7 @@ impl Registration {
 
     /// Tells a gateway whose actor was started anew which of its slots this call holds.
     pub(crate) fn reclaim(&self, reclaiming: &Reclaiming) {
-        let name = &reclaiming.gateway.gateway.name;
+        let name = &reclaiming.gateway.name;
         for held in self.held.iter().filter(|held| held.granted && held.gateway == *name) {
             // An actor that has failed again will ask again.
             let _ = reclaiming.gateway.tell(GatewayMessage::Reclaim(held.holder));

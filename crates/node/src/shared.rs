@@ -1,10 +1,13 @@
 //! What all actors of a node share.
 
 use crate::admission::Admission;
+use crate::audit::AuditCounter;
 use crate::authenticator::Authenticator;
 use crate::cdr_actor::Records;
 use crate::clock::Clock;
+use crate::cluster_config::ClusterConfig;
 use crate::complaints::Complaints;
+use crate::configured::{Configured, Keepers};
 use crate::directory::Directory;
 use crate::endpoints::ToEndpoint;
 #[cfg(feature = "fault-injection")]
@@ -24,8 +27,8 @@ use crate::tap::{Tap, Tapped};
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use ractor::ActorCell;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -36,13 +39,11 @@ use tandem_sip::locate::{self, Wanted};
 use tandem_sip::time::Wall;
 use tandem_store::{Owner, Store};
 use tandem_switch::call::{CallId, Candidate, Looked, Reach, Sought, Target, TokenKeys};
-use tandem_switch::emergency::EmergencyNumbers;
-use tandem_switch::gateway::{GatewayAddress, GatewayName, MappingGateway, RoutingGateway, SourceTable};
-use tandem_switch::parameters::AttemptParameters;
-use tandem_switch::registrar::Endpoints;
-use tandem_switch::routing::RouteTable;
+use tandem_switch::gateway::{GatewayAddress, GatewayName, MappingGateway, RoutingGateway};
 use tandem_telemetry::{Direction, DropReason, Method, Metrics, StatusClass};
-use tandem_transport::{Expected, Hold, Outcome, SendError, Sent, StreamListener, UdpListener};
+use tandem_transport::{Hold, Outcome, SendError, Sent, StreamListener, UdpListener};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
@@ -60,18 +61,12 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) local_addresses: LocalAddresses,
     pub(crate) locations: Locations,
-    /// Whose certificates are expected where the names of gateways lead.
-    pub(crate) tls_peers: HashMap<GatewayName, Arc<Expected>>,
-    pub(crate) sources: ArcSwap<SourceTable>,
-    pub(crate) routes: ArcSwap<RouteTable>,
-    pub(crate) gateways: HashMap<GatewayName, Arc<GatewayHandle>>,
-    /// The same, by what the tokens of their own requests say.
-    pub(crate) gateways_by_id: HashMap<CallId, Arc<GatewayHandle>>,
-    pub(crate) endpoints: Arc<Endpoints>,
-    /// The parameters that attempts at endpoints go by.
-    pub(crate) endpoint_parameters: Arc<AttemptParameters>,
-    /// Numbers whose calls no limit on their length ends.
-    pub(crate) emergency: EmergencyNumbers,
+    /// What the configuration makes, swapped whole when another one is applied.
+    pub(crate) configured: ArcSwap<Configured>,
+    /// Tells of that, by the number of times.
+    pub(crate) reconfigured: watch::Sender<u64>,
+    pub(crate) cluster_config: ClusterConfig,
+    pub(crate) audits: AuditCounter,
     pub(crate) admission: Admission,
     pub(crate) records: Records,
     pub(crate) guards: Guards,
@@ -89,11 +84,28 @@ pub(crate) struct Shared {
     /// Supervisors of calls; each call is linked to one of them.
     pub(crate) call_supervisors: OnceLock<Vec<ActorCell>>,
     pub(crate) next_supervisor: AtomicUsize,
+    pub(crate) keepers: OnceLock<Keepers>,
+    /// What was started after the node.
+    pub(crate) late_tasks: Mutex<Vec<JoinHandle<()>>>,
     #[cfg(feature = "fault-injection")]
     pub(crate) faults: Faults,
 }
 
 impl Shared {
+    /// What the configuration makes at present.
+    pub(crate) fn configured(&self) -> arc_swap::Guard<Arc<Configured>> {
+        self.configured.load()
+    }
+
+    /// The gateway that a token of its own requests is of.
+    pub(crate) fn gateway_by_id(&self, id: CallId) -> Option<Arc<GatewayHandle>> {
+        self.configured().gateways_by_id.get(&id).cloned()
+    }
+
+    fn gateway(&self, name: &GatewayName) -> Option<Arc<RoutingGateway>> {
+        self.configured().gateways.get(name).map(|handle| handle.gateway())
+    }
+
     /// The supervisor of the next call.
     pub(crate) fn supervisor(&self) -> Option<ActorCell> {
         let supervisors = self.call_supervisors.get()?;
@@ -215,10 +227,10 @@ impl Shared {
     /// Where that is reached, for one attempt of a call. `Err`: that has to be asked for.
     pub(crate) fn reach(&self, call: CallId, attempt: u16, of: &Sought) -> Result<Vec<Target>, Wanted> {
         let wanted = match of {
-            Sought::Gateway(name) => match self.gateways.get(name).map(|handle| &handle.gateway) {
+            Sought::Gateway(name) => match self.gateway(name) {
                 Some(gateway) => match &gateway.address {
                     GatewayAddress::Named(wanted) => Some(wanted.clone()),
-                    GatewayAddress::At(_) => return Ok(self.target_of(gateway).into_iter().collect()),
+                    GatewayAddress::At(_) => return Ok(self.target_of(&gateway).into_iter().collect()),
                     // Its place is found out with its registration.
                     GatewayAddress::Endpoint(_) => return Ok(Vec::new()),
                 },
@@ -237,12 +249,12 @@ impl Shared {
     pub(crate) fn targets(&self, call: CallId, attempt: u16, of: &Sought, outcome: &Outcome) -> Vec<Target> {
         let Ok(located) = outcome else { return Vec::new() };
         let gateway = match of {
-            Sought::Gateway(name) => self.gateways.get(name).map(|handle| &handle.gateway),
+            Sought::Gateway(name) => self.gateway(name),
             Sought::Uri(_) => None,
         };
-        let listen = gateway.and_then(|gateway| gateway.listen.as_deref());
+        let listen = gateway.as_ref().and_then(|gateway| gateway.listen.as_deref());
         let expected = match of {
-            Sought::Gateway(name) => self.tls_peers.get(name).cloned(),
+            Sought::Gateway(name) => self.configured().tls_peers.get(name).cloned(),
             Sought::Uri(uri) => listeners::expected_at(uri),
         };
         // Each attempt draws its own order among equals.
@@ -267,16 +279,11 @@ impl Shared {
         Some(Target { flow, local: self.local_name(flow.listener, target.address) })
     }
 
-    /// Whether a gateway gets calls, as far as that is known before it is asked.
-    fn is_available(&self, gateway: &RoutingGateway) -> bool {
-        self.gateways.get(&gateway.name).is_none_or(|handle| handle.is_available())
-    }
-
     /// Whether a number, as dialled or after the mapping gateway's rules, is one of an emergency service.
     pub(crate) fn is_emergency(&self, gateway: &MappingGateway, dialled: &str) -> bool {
-        self.emergency.iter().next().is_some()
-            && (self.emergency.contains(dialled)
-                || self.emergency.contains(&gateway.number_rules.apply(dialled)))
+        let emergency = &self.configured().emergency;
+        emergency.iter().next().is_some()
+            && (emergency.contains(dialled) || emergency.contains(&gateway.number_rules.apply(dialled)))
     }
 
     /// Where a call may go: number rules, then the endpoint of that number or the route table. A number of ours does not
@@ -293,19 +300,24 @@ impl Shared {
         let mapping = self.admission.mapping_gateway(mapping_gateway);
         let called =
             mapping.map_or_else(|| dialled.to_owned(), |gateway| gateway.number_rules.apply(dialled));
-        let emergency = self.emergency.contains(dialled) || self.emergency.contains(&called);
-        if !emergency && let Some(endpoint) = self.endpoint_of(&called, uri) {
+        let configured = self.configured();
+        let configured = &**configured;
+        let emergency = configured.emergency.contains(dialled) || configured.emergency.contains(&called);
+        if !emergency && let Some(endpoint) = self.endpoint_of(configured, &called, uri) {
             let looked = Looked { called, ..Looked::default() };
-            return Err(Box::new(ToEndpoint { endpoint: endpoint.clone(), looked }));
+            return Err(Box::new(ToEndpoint { endpoint, looked }));
         }
-        let gateways =
-            self.routes.load().candidates(&called, id.draw(), |gateway| self.is_available(gateway));
+        // Whether a gateway gets calls, as far as that is known before it is asked.
+        let is_available = |gateway: &RoutingGateway| {
+            configured.gateways.get(&gateway.name).is_none_or(|handle| handle.is_available())
+        };
+        let gateways = configured.routes.candidates(&called, id.draw(), is_available);
         let candidate = |gateway: &Arc<RoutingGateway>| {
             let reach = match &gateway.address {
                 GatewayAddress::At(_) => Reach::At(self.target_of(gateway)?),
                 GatewayAddress::Named(wanted) => Reach::Named(wanted.to_string().into()),
                 GatewayAddress::Endpoint(_) => {
-                    Reach::Registered(self.gateways.get(&gateway.name)?.branches().to_vec())
+                    Reach::Registered(configured.gateways.get(&gateway.name)?.branches().to_vec())
                 }
             };
             Some(Candidate {

@@ -72,7 +72,7 @@ impl ClusterSlots {
         handle: &GatewayHandle,
         state: &GatewayState,
     ) -> bool {
-        if handle.gateway.when_store_away == WhenStoreAway::Refuse {
+        if handle.gateway().when_store_away == WhenStoreAway::Refuse {
             return false;
         }
         let Some(limit) = state.max_calls() else { return true };
@@ -102,7 +102,7 @@ pub(crate) fn ask(
     (holder, reply_to): (Holder, ActorRef<CallMessage>),
 ) {
     let take = SlotTake {
-        gateway: handle.gateway.name.clone(),
+        gateway: handle.name.clone(),
         holder: name_of(&holder),
         max_calls: state.max_calls(),
         cps: state.limits().cps,
@@ -118,7 +118,7 @@ pub(crate) fn ask(
 
 /// Gives a slot back. One of which the store does not hear lapses.
 pub(crate) fn give_back(shared: &Shared, handle: &GatewayHandle, holder: &Holder) {
-    let given = shared.store.release_slot(handle.gateway.name.clone(), name_of(holder));
+    let given = shared.store.release_slot(handle.name.clone(), name_of(holder));
     tokio::spawn(within_limit("release a slot", given));
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn renew<'a>(
     holders: impl Iterator<Item = &'a Holder>,
 ) {
     let holders = holders.map(name_of).collect();
-    let (renewed, handle) = (shared.store.renew_slots(handle.gateway.name.clone(), holders), handle.clone());
+    let (renewed, handle) = (shared.store.renew_slots(handle.name.clone(), holders), handle.clone());
     tokio::spawn(async move {
         if let Ok(held) = within_limit("renew slots", renewed).await {
             handle.tell(GatewayMessage::SlotsHeld(held));
@@ -147,7 +147,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     for turn in 0_u64.. {
         let lost = std::mem::replace(&mut lives, contact.borrow_and_update().lives) != lives;
         let all = lost || turn.is_multiple_of(RENEW_EVERY);
-        for handle in shared.gateways.values() {
+        for handle in shared.configured().gateways.values() {
             handle.tell(GatewayMessage::RenewSlots { all, lost });
         }
         let changed = timeout(COUNT, contact.wait_for(|contact| contact.lives != lives)).await;

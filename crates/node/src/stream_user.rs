@@ -45,7 +45,7 @@ impl StreamUser for Streams {
     /// A connection counts as a message of its source, so that who is banned is not even heard.
     fn admits(&self, remote: SocketAddr) -> bool {
         let Some(shared) = self.shared.upgrade() else { return false };
-        shared.guards.admit(shared.clock.mono(), remote.ip(), &shared.sources).is_some()
+        shared.guards.admit(shared.clock.mono(), remote.ip(), &shared.configured).is_some()
     }
 
     fn on_message(&self, from: &Peer, message: Bytes) -> Option<Pause> {

@@ -23,7 +23,6 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRunti
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_switch::keepalive::KeepAlive;
 use tokio::sync::watch;
 
 /// How long after a failure a child is started again.
@@ -39,7 +38,7 @@ pub(crate) enum Child {
     /// A shard of the registrar.
     Registrar(usize),
     /// The pacer of keep-alives.
-    NatPacer(KeepAlive),
+    NatPacer,
     /// A sink of CDRs, by its place.
     Cdr(Arc<Sinks>, usize),
 }
@@ -65,8 +64,8 @@ impl Child {
                 let actor = RegistrarActor { shared: shared.clone(), place: *place, handle };
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
             }
-            Child::NatPacer(rules) => {
-                let actor = NatPacer { shared: shared.clone(), rules: rules.clone() };
+            Child::NatPacer => {
+                let actor = NatPacer { shared: shared.clone() };
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
             }
             Child::Cdr(sinks, place) => {
@@ -74,6 +73,15 @@ impl Child {
                 ActorRuntime::spawn_linked(None, actor, (), supervisor).await?.0.get_id()
             }
         })
+    }
+
+    /// Whether the configuration has it.
+    fn is_wanted(&self, shared: &Shared) -> bool {
+        match self {
+            Child::Gateway(handle) => !handle.is_retired(),
+            Child::NatPacer => shared.nat.rules().is_some(),
+            Child::Listener(_) | Child::Registrar(_) | Child::Cdr(..) => true,
+        }
     }
 
     /// After a new start: calls tell a gateway again which of its slots they hold.
@@ -86,7 +94,7 @@ impl Child {
                     let _ = call.actor().cast(CallMessage::GatewayRestarted(reclaiming.clone()));
                 }
             }
-            Child::Listener(_) | Child::Registrar(_) | Child::NatPacer(_) | Child::Cdr(..) => {}
+            Child::Listener(_) | Child::Registrar(_) | Child::NatPacer | Child::Cdr(..) => {}
         }
     }
 }
@@ -98,7 +106,7 @@ pub(crate) struct Keeper {
 }
 
 pub(crate) enum KeeperMessage {
-    StartAgain(Child),
+    Start(Child),
 }
 
 impl Actor for Keeper {
@@ -121,17 +129,20 @@ impl Actor for Keeper {
     async fn handle(
         &self,
         myself: ActorRef<Self::Msg>,
-        KeeperMessage::StartAgain(child): Self::Msg,
+        KeeperMessage::Start(child): Self::Msg,
         running: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        if !child.is_wanted(&self.shared) {
+            return Ok(());
+        }
         match child.start(&self.shared, myself.get_cell()).await {
             Ok(id) => {
                 child.started_again(&self.shared);
                 running.insert(id, child);
             }
             Err(error) => {
-                tracing::error!(what = self.what, %error, "cannot start again");
-                myself.send_after(RESTART_PAUSE, move || KeeperMessage::StartAgain(child.clone()));
+                tracing::error!(what = self.what, %error, "cannot start");
+                myself.send_after(RESTART_PAUSE, move || KeeperMessage::Start(child.clone()));
             }
         }
         Ok(())
@@ -150,9 +161,9 @@ impl Actor for Keeper {
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
         };
-        if let Some(child) = running.remove(&gone) {
+        if let Some(child) = running.remove(&gone).filter(|child| child.is_wanted(&self.shared)) {
             tracing::error!(what = self.what, why, "failed; starting again");
-            myself.send_after(RESTART_PAUSE, move || KeeperMessage::StartAgain(child.clone()));
+            myself.send_after(RESTART_PAUSE, move || KeeperMessage::Start(child.clone()));
         }
         Ok(())
     }

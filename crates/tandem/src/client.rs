@@ -8,16 +8,19 @@ use std::process::ExitCode;
 
 /// Where the switch's API is.
 #[derive(clap::Args)]
-struct Api {
+pub(crate) struct Api {
     /// The API of the switch.
     #[arg(long, env = "TANDEM_API", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     api: String,
     /// A bearer token, if the API asks for one.
     #[arg(long, env = "TANDEM_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Who is to be noted as having asked for a change; USER unless set.
+    #[arg(long, env = "TANDEM_AUTHOR", value_name = "NAME", hide = true)]
+    author: Option<String>,
     /// Print the API's JSON.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(clap::Args)]
@@ -137,12 +140,17 @@ pub(crate) struct Suspensions {
 }
 
 impl Api {
-    fn request(&self, method: &str, path: &str) -> anyhow::Result<Value> {
+    pub(crate) fn request(&self, method: &str, path: &str) -> anyhow::Result<Value> {
         self.send(method, path, None)
     }
 
+    /// Who asks.
+    pub(crate) fn author(&self) -> String {
+        self.author.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_default()
+    }
+
     /// Asks the API, with a JSON document if there is one.
-    fn send(&self, method: &str, path: &str, document: Option<&Value>) -> anyhow::Result<Value> {
+    pub(crate) fn send(&self, method: &str, path: &str, document: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.api.trim_end_matches('/'));
         let config = ureq::Agent::config_builder().http_status_as_error(false);
         let agent: ureq::Agent =
@@ -150,6 +158,10 @@ impl Api {
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let author = self.author();
+        if author.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && !author.is_empty() {
+            request = request.header("Tandem-Author", author);
         }
         if document.is_some() {
             request = request.header("Content-Type", "application/json");
@@ -172,7 +184,7 @@ impl Api {
     }
 
     /// Prints the API's answer as it is, or as a table of these columns.
-    fn print(&self, answer: &Value, rows: &str, columns: &[&str]) -> io::Result<()> {
+    pub(crate) fn print(&self, answer: &Value, rows: &str, columns: &[&str]) -> io::Result<()> {
         if self.json {
             return output::print(&format!("{answer:#}\n"));
         }
@@ -224,7 +236,7 @@ impl Calls {
 }
 
 /// Percent-encodes a query value or a segment of a path (RFC 3986 §2.1).
-fn escape(value: &str) -> String {
+pub(crate) fn escape(value: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     value
         .bytes()
@@ -334,6 +346,7 @@ impl Nodes {
                     "addresses",
                     "version",
                     "feature_level",
+                    "config_revision",
                     "calls",
                     "cps",
                     "started_at",

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_admin::{
-    Annotation, BanView, BoxFuture, CallFilter, CallPage, CallState, CallView, Control, FailureView,
-    Forgetting, GatewayBindingView, GatewayKind, GatewayState, GatewayView, HangUp, NodeNote, NodeState,
-    NodeView, OurRegistrationView, ProbeView, PublicationView, Readiness, RegisteredView, RegistrationFilter,
-    RegistrationPage, RegistrationView, Removal, SuspensionKind, SuspensionView, TargetView, Timestamp,
+    Annotation, AuditFilter, AuditView, Audited, BanView, BoxFuture, CallFilter, CallPage, CallState,
+    CallView, ConfigurationView, Control, FailureView, Forgetting, GatewayBindingView, GatewayKind,
+    GatewayState, GatewayView, HangUp, NodeNote, NodeState, NodeView, OurRegistrationView, ParameterChange,
+    ParameterView, ProbeView, PublicationView, PushProblem, PushRequest, Readiness, RegisteredView,
+    RegistrationFilter, RegistrationPage, RegistrationView, Removal, RevisionText, RevisionView,
+    SuspensionKind, SuspensionView, TargetView, Timestamp,
 };
 use tandem_node::{GatewayReport, GatewayTarget, MappingReport, NatReport, Node, NodeReport, Registered};
 use tandem_sip::time::{Mono, Now, Wall};
@@ -21,7 +23,7 @@ use tandem_switch::publication::{Publication, Standing};
 use tandem_switch::registrar::{Binding, Offender, Suspended};
 
 pub(crate) struct NodeControl {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
 }
 
 impl NodeControl {
@@ -146,6 +148,42 @@ impl Control for NodeControl {
         })
     }
 
+    fn configuration(&self) -> BoxFuture<'_, Option<ConfigurationView>> {
+        Box::pin(self.configuration_view())
+    }
+
+    fn revisions(&self) -> BoxFuture<'_, Option<Vec<RevisionView>>> {
+        Box::pin(self.revision_views())
+    }
+
+    fn revision(&self, number: u64, secrets: bool) -> BoxFuture<'_, Result<RevisionText, PushProblem>> {
+        Box::pin(self.revision_text(number, secrets))
+    }
+
+    fn push(&self, request: PushRequest) -> BoxFuture<'_, Result<RevisionView, PushProblem>> {
+        Box::pin(self.push_request(request))
+    }
+
+    fn parameters(&self) -> Vec<ParameterView> {
+        self.parameter_views()
+    }
+
+    fn set_parameter(
+        &self,
+        name: String,
+        change: ParameterChange,
+    ) -> BoxFuture<'_, Result<RevisionView, PushProblem>> {
+        Box::pin(self.change_parameter(name, change))
+    }
+
+    fn audit(&self, filter: AuditFilter) -> BoxFuture<'_, Option<Vec<AuditView>>> {
+        Box::pin(self.audit_views(filter))
+    }
+
+    fn note_audit(&self, audited: Audited) -> BoxFuture<'_, ()> {
+        Box::pin(self.note(audited))
+    }
+
     fn ready(&self) -> Readiness {
         if self.node.is_draining() {
             return Readiness::NotReady { why: "draining".to_owned() };
@@ -171,11 +209,7 @@ fn node_view(node: &NodeReport) -> NodeView {
     NodeView {
         name: node.name.to_string(),
         mark: node.mark.clone(),
-        state: match node.standing {
-            tandem_node::Standing::Alive => NodeState::Alive,
-            tandem_node::Standing::Dead => NodeState::Dead,
-            tandem_node::Standing::Left => NodeState::Left,
-        },
+        state: node_state(node),
         this: node.is_this,
         created_at: timestamp(node.created),
         accessed_at: timestamp(node.accessed),
@@ -184,9 +218,18 @@ fn node_view(node: &NodeReport) -> NodeView {
         admin: node.admin.clone(),
         version: node.version.clone(),
         feature_level: node.feature_level,
+        config_revision: node.config_revision,
         calls: node.calls,
         cps: node.calls_per_second,
         memo: node.memo.clone(),
+    }
+}
+
+pub(crate) fn node_state(node: &NodeReport) -> NodeState {
+    match node.standing {
+        tandem_node::Standing::Alive => NodeState::Alive,
+        tandem_node::Standing::Dead => NodeState::Dead,
+        tandem_node::Standing::Left => NodeState::Left,
     }
 }
 
@@ -215,7 +258,7 @@ fn call_view(call: &CallStatus, now: Wall) -> CallView {
     }
 }
 
-fn timestamp(wall: Wall) -> Timestamp {
+pub(crate) fn timestamp(wall: Wall) -> Timestamp {
     Timestamp::from_unix_ms(wall.0)
 }
 

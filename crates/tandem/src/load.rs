@@ -3,10 +3,10 @@
 use anyhow::{Context, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use tandem_config::{Config, Loaded};
+use tandem_config::{Config, ConfigError, Loaded};
 
 /// Where the configuration is.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct ConfigFile {
     /// The configuration file (TOML). Without one the built-in defaults hold.
     ///
@@ -18,16 +18,9 @@ pub(crate) struct ConfigFile {
 impl ConfigFile {
     /// Reads it whole, and says all that is wrong with it.
     pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
-        let text = match &self.config {
-            Some(path) => {
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-            }
-            None => String::new(),
-        };
-        Config::parse(&text, environment()).or_else(|errors| {
-            let file = self.config.as_deref().unwrap_or(Path::new("defaults")).display().to_string();
+        self.read()?.or_else(|errors| {
             for error in &errors {
-                eprintln!("{}", error.in_file(&file));
+                eprintln!("{}", error.in_file(&self.name()));
             }
             let plural = if errors.len() == 1 { "error" } else { "errors" };
             bail!("{} {plural} in the configuration", errors.len())
@@ -35,9 +28,27 @@ impl ConfigFile {
     }
 }
 
+impl ConfigFile {
+    /// Reads it whole: the configuration, or all that is wrong with it.
+    pub(crate) fn read(&self) -> anyhow::Result<Result<Loaded, Vec<ConfigError>>> {
+        let text = match &self.config {
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+            }
+            None => String::new(),
+        };
+        Ok(Config::parse(&text, environment()))
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> String {
+        self.config.as_deref().unwrap_or(Path::new("defaults")).display().to_string()
+    }
+}
+
 /// Variables of the commands that talk to a running switch. They are nothing to the configuration, and an operator's
 /// shell may well have them.
-const OF_THE_CLIENT: [&str; 2] = ["TANDEM_API", "TANDEM_TOKEN"];
+const OF_THE_CLIENT: [&str; 3] = ["TANDEM_API", "TANDEM_TOKEN", "TANDEM_AUTHOR"];
 
 /// The environment, as far as it is text: what is not can be none of ours.
 fn environment() -> impl Iterator<Item = (String, String)> {

@@ -2,6 +2,8 @@
 
 mod check;
 mod client;
+mod client_config;
+mod configuration;
 mod control;
 mod demo;
 mod init;
@@ -50,6 +52,12 @@ enum Command {
     Registrations(client::Registrations),
     /// List the nodes of a cluster: state, version, load; or assign a mark or a memo to one, or forget one.
     Nodes(client::Nodes),
+    /// Manage the configuration that the nodes of a cluster have in common.
+    Config(client_config::ConfigCommand),
+    /// List the parameters in force, or set one for all nodes.
+    Params(client_config::Params),
+    /// List who changed what, newest first.
+    Audit(client_config::Audit),
     /// List the sources and accounts that are suspended for wrong credentials, or lift a suspension.
     Suspensions(client::Suspensions),
 }
@@ -65,6 +73,9 @@ fn main() -> ExitCode {
         Command::Bans(bans) => bans.execute(),
         Command::Registrations(registrations) => registrations.execute(),
         Command::Nodes(nodes) => nodes.execute(),
+        Command::Config(config) => config.execute(),
+        Command::Params(params) => params.execute(),
+        Command::Audit(audit) => audit.execute(),
         Command::Suspensions(suspensions) => suspensions.execute(),
     };
     result.unwrap_or_else(|error| {

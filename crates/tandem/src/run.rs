@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_admin::{Token, Tokens};
+use tandem_config::Loaded;
 use tandem_node::Node;
 use tandem_telemetry::{LogFormat, init_logging};
 use tokio::net::TcpListener;
@@ -56,7 +57,8 @@ impl Run {
             tracing::warn!("{warning}");
         }
         let runtime = runtime(self.threads).context("cannot start the runtime")?;
-        let result = runtime.block_on(serve(&loaded.config, Duration::from_secs(self.drain_timeout)));
+        let result =
+            runtime.block_on(serve(&loaded.config, &self.file, Duration::from_secs(self.drain_timeout)));
         // A write to a disk that hangs must not keep the process.
         runtime.shutdown_timeout(LAST_TASKS);
         result
@@ -81,7 +83,11 @@ fn runtime(threads: Option<NonZero<usize>>) -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Result<ExitCode> {
+async fn serve(
+    config: &tandem_config::Config,
+    file: &ConfigFile,
+    patience: Duration,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let name = match &config.node.name {
         Some(name) => name.clone(),
@@ -107,7 +113,7 @@ async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Re
         // The sender lives until the API is to stop.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    let reloading = tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, node.clone()));
+    let reloading = tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, node.clone(), file.clone()));
     let failed = tokio::select! {
         () = signals.next() => false,
         () = node.gone() => true,
@@ -133,12 +139,50 @@ async fn serve(config: &tandem_config::Config, patience: Duration) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// On SIGHUP certificates and the system's DNS servers are read anew; all else takes a restart.
-async fn reload_on_hangup(mut hangup: Signal, node: Arc<Node>) {
+/// On SIGHUP the file, certificates and the system's DNS servers are read anew.
+async fn reload_on_hangup(mut hangup: Signal, node: Arc<Node>, file: ConfigFile) {
     while hangup.recv().await.is_some() {
+        match file.read() {
+            Ok(Ok(loaded)) => reload(&node, loaded),
+            Ok(Err(errors)) => {
+                for error in &errors {
+                    tracing::error!("{}", error.in_file(&file.name()));
+                }
+                tracing::error!("the configuration stays as it is: {} errors in the file", errors.len());
+            }
+            Err(error) => tracing::error!("the configuration stays as it is: {error:#}"),
+        }
         let failures = node.reload_certificates();
         let dns = node.reload_dns();
         tracing::info!(failures, dns, "looked for new certificates and DNS servers, as SIGHUP asks");
+    }
+}
+
+/// Goes by another content of the file, as far as that takes no restart.
+fn reload(node: &Node, loaded: Loaded) {
+    let (before, now) = (node.own_configuration(), &loaded.config);
+    if before.listen != now.listen {
+        return tracing::error!("the configuration stays as it is: another [[listen]] takes a restart");
+    }
+    let others = [
+        ("node", before.node != now.node),
+        ("limits", before.limits != now.limits),
+        ("dns", before.dns != now.dns),
+        ("store", before.store != now.store),
+        ("admin", before.admin != now.admin),
+        ("cdr", before.cdr != now.cdr),
+    ];
+    for (section, _) in others.iter().filter(|(_, is_other)| *is_other) {
+        tracing::warn!("[{section}] has changed, which takes a restart; it stays as it is until then");
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match node.reload_configuration(loaded.config) {
+        true => tracing::info!("read the configuration anew"),
+        false => tracing::warn!(
+            "the file is not used but for this node's own sections: the cluster has a configuration in common"
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{ASK_AGAIN, LocateError, Located, MAX_TTL, Target, Wanted};
 use crate::time::Mono;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,13 @@ impl Cache {
     /// From now on the name is [due](Self::due) again and again, shortly before its answer lapses.
     pub fn keep(&mut self, wanted: &Wanted, now: Mono) {
         self.entry(wanted, now).keep = Keep::Always;
+    }
+
+    /// Keeps these names, and none of those that were kept before.
+    pub fn keep_only(&mut self, names: &[&Wanted], now: Mono) {
+        let kept: BTreeSet<_> = names.iter().copied().collect();
+        self.entries.retain(|wanted, entry| entry.keep != Keep::Always || kept.contains(wanted));
+        kept.into_iter().for_each(|wanted| self.keep(wanted, now));
     }
 
     /// What is known of a name.

@@ -49,6 +49,9 @@ pub enum ResolverError {
         /// In the system's words.
         why: String,
     },
+    /// There was no configuration of DNS when the node started.
+    #[error("there are no DNS servers to ask (there were none when the node started)")]
+    NoServers,
 }
 
 /// What a resolver has to tell, for metrics and logs.
@@ -204,6 +207,17 @@ impl Resolver {
     pub fn keep(&self, wanted: &Wanted) {
         self.state().cache.keep(wanted, (self.clock)());
         self.changed.notify_one();
+    }
+
+    /// Looks these names up from now on before their answers lapse, and no others.
+    pub fn keep_only(&self, names: &[&Wanted]) {
+        self.state().cache.keep_only(names, (self.clock)());
+        self.changed.notify_one();
+    }
+
+    /// Whether there are servers to ask.
+    pub fn can_ask(&self) -> bool {
+        self.dns.is_some()
     }
 
     /// The targets of one request, best first; those that have failed of late are last. `seed` as in
