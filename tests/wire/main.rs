@@ -9,6 +9,7 @@ mod cancelled;
 mod cdr;
 mod challenged;
 mod commands;
+mod configuration;
 mod endpoints;
 mod failover;
 #[cfg(feature = "fault-injection")]

@@ -19,7 +19,6 @@ pub(crate) struct Cluster {
     pub(crate) redis: Server,
     /// Where the nodes look for it.
     url: String,
-    listen: String,
     sections: String,
     sink: String,
     nodes: Vec<Node>,
@@ -31,6 +30,7 @@ struct Node {
     folder: PathBuf,
     sip: SocketAddrV4,
     admin: SocketAddrV4,
+    listen: String,
     /// `None` while it is down.
     switch: Option<Switch>,
 }
@@ -53,8 +53,7 @@ impl Cluster {
         let redis = Server::start(&[]);
         let url = redis.url();
         let mut cluster = Cluster::at(place, (redis, url), 0, (sections, JSONL));
-        cluster.listen = format!("advertise = {address:?}");
-        cluster.add(count);
+        cluster.add(count, &format!("advertise = {address:?}"));
         cluster
     }
 
@@ -66,14 +65,14 @@ impl Cluster {
         (sections, sink): (&str, &str),
     ) -> Cluster {
         let (sections, sink) = (sections.to_owned(), sink.to_owned());
-        let (listen, nodes) = (String::new(), Vec::new());
-        let mut cluster = Cluster { place, redis, url, listen, sections, sink, nodes };
-        cluster.add(count);
+        let nodes = Vec::new();
+        let mut cluster = Cluster { place, redis, url, sections, sink, nodes };
+        cluster.add(count, "");
         cluster
     }
 
-    /// Starts so many further nodes.
-    fn add(&mut self, count: usize) {
+    /// Starts so many further nodes, with these keys at their listener.
+    pub(crate) fn add(&mut self, count: usize, listen: &str) {
         for _ in 0..count {
             let place = &self.place;
             let name = format!("node-{}", self.nodes.len() + 1);
@@ -81,7 +80,8 @@ impl Cluster {
             fs::create_dir_all(&folder).expect("the test's folder is writable");
             let address = || SocketAddrV4::new(place.switch, place.port());
             let (sip, admin) = (address(), address());
-            self.nodes.push(Node { name, folder, sip, admin, switch: None });
+            let listen = listen.to_owned();
+            self.nodes.push(Node { name, folder, sip, admin, listen, switch: None });
             self.start_again(self.nodes.len() - 1);
         }
     }
@@ -119,9 +119,9 @@ impl Cluster {
     }
 
     fn configuration(&self, node: &Node) -> String {
-        let Node { name, sip, admin, .. } = node;
+        let Node { name, sip, admin, listen, .. } = node;
         let source = self.place.caller;
-        let Cluster { url, listen, sections, sink, .. } = self;
+        let Cluster { url, sections, sink, .. } = self;
         format!(
             "[node]\nname = {name:?}\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n{listen}\n[store]\nurl = {url:?}\n\
              [admin]\nbind = \"{admin}\"\n[cdr]\nsinks = [{{ {sink} }}]\n\

@@ -4,6 +4,10 @@ use super::*;
 use crate::control::{BoxFuture, HangUp, Readiness, Removal};
 use crate::{Annotation, Forgetting, NodeNote, NodeState, NodeView};
 use crate::{
+    AuditFilter, AuditView, Audited, ConfigurationView, ParameterChange, ParameterView, PushProblem,
+    PushRequest, RevisionText, RevisionView,
+};
+use crate::{
     BanView, CallFilter, CallPage, CallState, CallView, GatewayKind, GatewayState, GatewayView, ProbeView,
     RegistrationFilter, RegistrationPage, RegistrationView, SuspensionKind, SuspensionView, TargetView,
     Timestamp, Token,
@@ -11,6 +15,7 @@ use crate::{
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, header};
 use serde_json::Value;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tower::ServiceExt;
 
@@ -24,6 +29,7 @@ struct OneCall {
     draining: bool,
     stuck: bool,
     hung_up: AtomicBool,
+    audited: Mutex<Vec<Audited>>,
 }
 
 impl OneCall {
@@ -47,6 +53,18 @@ impl OneCall {
 
     fn about(id: &str) -> HangUp {
         if id == PRESENT { HangUp::Accepted } else { HangUp::NotFound }
+    }
+}
+
+fn revision(revision: u64) -> RevisionView {
+    RevisionView {
+        revision,
+        at: Timestamp::from_unix_ms(1_772_366_400_000),
+        by: "ada".into(),
+        comment: "begin".into(),
+        digest: "00".into(),
+        bytes: 4,
+        restores: None,
     }
 }
 
@@ -167,6 +185,7 @@ impl Control for OneCall {
             admin: "127.0.0.1:8080".into(),
             version: "0.1.0".into(),
             feature_level: 1,
+            config_revision: 7,
             calls: 3,
             cps: 1.5,
             memo: String::new(),
@@ -190,6 +209,73 @@ impl Control for OneCall {
             "away" => Forgetting::Away,
             _ => Forgetting::NotFound,
         }))
+    }
+
+    fn configuration(&self) -> BoxFuture<'_, Option<ConfigurationView>> {
+        let revision = Some(revision(7));
+        Box::pin(std::future::ready(Some(ConfigurationView { revision, nodes: Vec::new() })))
+    }
+
+    fn revisions(&self) -> BoxFuture<'_, Option<Vec<RevisionView>>> {
+        Box::pin(std::future::ready(Some(vec![revision(7)])))
+    }
+
+    fn revision(&self, number: u64, secrets: bool) -> BoxFuture<'_, Result<RevisionText, PushProblem>> {
+        let text = if secrets { "hush" } else { "***" }.to_owned();
+        let found = (number == 7).then(|| RevisionText { revision: revision(7), text });
+        Box::pin(std::future::ready(found.ok_or(PushProblem::NotFound("there is no revision".into()))))
+    }
+
+    fn push(&self, request: PushRequest) -> BoxFuture<'_, Result<RevisionView, PushProblem>> {
+        Box::pin(std::future::ready(match request.text.as_deref() {
+            Some("bad") => Err(PushProblem::Refused("node-2: line 1: unknown key".into())),
+            Some("busy") => Err(PushProblem::Conflict("another push is under way".into())),
+            Some("away") => Err(PushProblem::Away("the store does not answer".into())),
+            Some(_) | None => Ok(revision(8)),
+        }))
+    }
+
+    fn parameters(&self) -> Vec<ParameterView> {
+        vec![ParameterView {
+            name: "SS_X".into(),
+            value: "30".into(),
+            unit: "s".into(),
+            default: "60".into(),
+            acted_on: true,
+            description: "what it does".into(),
+        }]
+    }
+
+    fn set_parameter(
+        &self,
+        name: String,
+        _: ParameterChange,
+    ) -> BoxFuture<'_, Result<RevisionView, PushProblem>> {
+        let unknown = || PushProblem::NotFound("there is no such parameter".into());
+        Box::pin(std::future::ready(
+            (name == "SS_X" || name == SUSPENDED).then(|| revision(8)).ok_or_else(unknown),
+        ))
+    }
+
+    fn audit(&self, filter: AuditFilter) -> BoxFuture<'_, Option<Vec<AuditView>>> {
+        let audited = self.audited.lock().expect("no panic");
+        let view = |audited: &Audited| AuditView {
+            id: "1".into(),
+            at: Timestamp::from_unix_ms(1_772_366_400_000),
+            node: "node-1".into(),
+            by: audited.by.clone(),
+            from: audited.from.clone(),
+            request: audited.request.clone(),
+            detail: audited.detail.clone(),
+            status: audited.status,
+        };
+        let entries = audited.iter().rev().take(filter.page_size()).map(view).collect();
+        Box::pin(std::future::ready(Some(entries)))
+    }
+
+    fn note_audit(&self, audited: Audited) -> BoxFuture<'_, ()> {
+        self.audited.lock().expect("no panic").push(audited);
+        Box::pin(std::future::ready(()))
     }
 
     fn suspensions(&self) -> Vec<SuspensionView> {
@@ -271,7 +357,7 @@ async fn documented() -> Vec<(String, String)> {
     paths
         .iter()
         .flat_map(|(path, item)| {
-            let path = path.replace("{id}", PRESENT).replace("{address}", BANNED);
+            let path = path.replace("{id}", PRESENT).replace("{address}", BANNED).replace("{revision}", "7");
             let path = path.replace("{aor}", REGISTERED).replace("{name}", &SUSPENDED.replace(' ', "%20"));
             let methods: Vec<String> = item.as_object().expect("a path item").keys().cloned().collect();
             methods.into_iter().map(move |method| (method.to_uppercase(), path.clone()))
@@ -281,7 +367,12 @@ async fn documented() -> Vec<(String, String)> {
 
 /// What a request of that method needs.
 fn document_for(method: &str) -> Option<&'static str> {
-    (method == "PATCH").then_some(r#"{"memo":"new disk"}"#)
+    match method {
+        "PATCH" => Some(r#"{"memo":"new disk"}"#),
+        "POST" => Some(r#"{"text":"x = 1"}"#),
+        "PUT" => Some(r#"{"value":"5"}"#),
+        _ => None,
+    }
 }
 
 #[tokio::test]
@@ -503,4 +594,63 @@ async fn nodes_are_listed_annotated_and_forgotten() {
         (forget("node-1").await, forget("node-2").await, forget("node-9").await, forget("away").await),
         (409, 204, 404, 503)
     );
+}
+
+#[tokio::test]
+async fn a_configuration_is_pushed_shown_and_refused() {
+    let api = open();
+    let base = "/api/v1/configuration/revisions";
+    let push = async |document| ask_with(&open(), ("POST", base), None, Some(document)).await;
+    assert_eq!(push(r#"{"text":"x = 1","by":"ada"}"#).await.json()["revision"], 8);
+    assert_eq!(push(r#"{"restores":7}"#).await.status, 200);
+    for (document, status) in [
+        (r#"{"text":"bad"}"#, 422),
+        (r#"{"text":"busy"}"#, 409),
+        (r#"{"text":"away"}"#, 503),
+        (r#"{"text":"x","restores":7}"#, 400),
+        (r#"{"comment":"nothing"}"#, 400),
+        (r#"{"txt":"x"}"#, 400),
+    ] {
+        assert_eq!(push(document).await.status, status, "{document}");
+    }
+    assert!(
+        push(r#"{"text":"bad"}"#).await.json()["detail"].as_str().is_some_and(|why| why.contains("line 1"))
+    );
+    assert_eq!(ask(&api, "GET", &format!("{base}/7"), None).await.json()["text"], "***");
+    assert_eq!(ask(&api, "GET", &format!("{base}/7?secrets=true"), None).await.json()["text"], "hush");
+    assert_eq!(ask(&api, "GET", &format!("{base}/9"), None).await.status, 404);
+    assert_eq!(ask(&api, "GET", &format!("{base}/x"), None).await.status, 400);
+    assert_eq!(ask(&api, "GET", "/api/v1/configuration", None).await.json()["revision"]["revision"], 7);
+    assert_eq!(ask(&api, "GET", "/api/v1/parameters", None).await.json()["parameters"][0]["value"], "30");
+    let set = async |name: &str| {
+        let path = format!("/api/v1/parameters/{name}");
+        ask_with(&open(), ("PUT", &path), None, Some(r#"{"value":"5"}"#)).await.status
+    };
+    assert_eq!((set("SS_X").await, set("SS_Y").await), (200, 404));
+}
+
+#[tokio::test]
+async fn what_is_to_change_something_is_noted_and_what_only_asks_is_not() {
+    let api = open();
+    ask(&api, "GET", "/api/v1/nodes", None).await;
+    ask_with(
+        &api,
+        ("POST", "/api/v1/configuration/revisions"),
+        None,
+        Some(r#"{"text":"x","comment":"why"}"#),
+    )
+    .await;
+    ask(&api, "DELETE", "/api/v1/calls/none", None).await;
+    let audit = ask(&api, "GET", "/api/v1/audit?limit=10", None).await.json();
+    let entries = audit["entries"].as_array().expect("a list");
+    let shown = |entry: &Value| format!("{} {} {}", entry["request"], entry["status"], entry["detail"]);
+    let shown: Vec<_> = entries.iter().map(shown).collect();
+    assert_eq!(
+        shown,
+        [
+            r#""DELETE /api/v1/calls/none" 404 """#,
+            r#""POST /api/v1/configuration/revisions" 200 "in force: revision 8, begin""#,
+        ]
+    );
+    assert_eq!(ask(&api, "GET", "/api/v1/audit?lim=1", None).await.status, 400);
 }

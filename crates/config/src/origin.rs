@@ -99,8 +99,12 @@ pub fn with_parameter(text: &str, name: &str, value: Option<&str>) -> Result<Str
         }
         // As a value of TOML where it is one, so that numbers stay numbers.
         Some(value) => {
-            let value = value.parse().unwrap_or_else(|_| toml_edit::Value::from(value));
-            document[PARAMETERS][name] = toml_edit::value(value);
+            let mut value: toml_edit::Value = value.parse().unwrap_or_else(|_| value.into());
+            let before = document.get(PARAMETERS).and_then(|parameters| parameters.get(name)?.as_value());
+            if let Some(before) = before {
+                *value.decor_mut() = before.decor().clone();
+            }
+            document.entry(PARAMETERS).or_insert_with(toml_edit::table)[name] = toml_edit::Item::Value(value);
         }
     }
     Ok(document.to_string())

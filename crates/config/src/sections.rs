@@ -158,16 +158,12 @@ pub(crate) fn store(root: &mut Section) -> Store {
     if let Some(timeout) = section.read("timeout", duration(STORE_TIMEOUT)) {
         store.timeout = timeout.value;
     }
-    let is_shared = matches!(store.address, StoreAddress::Shared(_));
     let [ca, cert, key, journal] =
         ["ca", "cert", "key", "journal"].map(|key| section.read(key, |node| Ok(PathBuf::from(text(node)?))));
     for (spot, other, name) in [(&cert, &key, "key"), (&key, &cert, "cert")] {
         if let (Some(spot), None) = (spot, other) {
             section.report(spot.error(Problem::OnlyWith { with: name }));
         }
-    }
-    for spot in [&ca, &cert, &key, &journal].into_iter().flatten().filter(|_| !is_shared) {
-        section.report(spot.error(Problem::OnlyWith { with: "a shared store" }));
     }
     let path = |spot: Option<crate::section::Spot<PathBuf>>| spot.map(|spot| spot.value);
     store.ca = path(ca);

@@ -412,6 +412,7 @@ impl Shared {
             Ok(loaded) => {
                 self.configure(&loaded.config);
                 self.cluster_config.set_common(common);
+                self.note_revision();
                 loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 tracing::info!(revision = number, "runs another revision of the configuration");
             }
@@ -421,6 +422,12 @@ impl Shared {
                 "the revision in force cannot be run here; the one before stays"
             ),
         }
+    }
+
+    /// Shows which revision this node runs.
+    pub(crate) fn note_revision(&self) {
+        let number = self.cluster_config.number();
+        self.metrics.config_revision.set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
     /// Takes note of what the node's own file says now. Whether the node runs it: not where the cluster has a configuration in

@@ -260,6 +260,7 @@ impl Node {
             #[cfg(feature = "fault-injection")]
             faults: Faults::default(),
         });
+        shared.note_revision();
         let beats = Beats::start(config, &shared).await?;
         let sinks = Arc::new(Sinks::of(&config.cdr.sinks, shared.store.is_shared())?);
         let (alive, root_lives) = watch::channel(());

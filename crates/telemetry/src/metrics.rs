@@ -234,6 +234,8 @@ metric_table! {
 
     /// Nodes of the cluster that are alive, this one included; 0 for a node by itself.
     pub nodes_alive: Gauge = "tandem_nodes_alive";
+    /// Revision of the cluster's configuration that this node runs; 0 for that of its own file.
+    pub config_revision: Gauge = "tandem_config_revision";
     /// Beats of this node that the store did not take.
     pub beats_failed: Counter = "tandem_beats_failed_total";
     /// Time from handing a commit to the store until its answer.

@@ -1,3 +1,4 @@
+mod cluster;
 mod environment;
 mod gateways;
 mod limits;
