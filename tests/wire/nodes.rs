@@ -21,6 +21,8 @@ pub(crate) struct Cluster {
     url: String,
     sections: String,
     sink: String,
+    /// Whether nodes have journals.
+    journal: bool,
     nodes: Vec<Node>,
 }
 
@@ -57,6 +59,16 @@ impl Cluster {
         cluster
     }
 
+    /// Nodes with journals.
+    pub(crate) fn journalling(place: Place, count: usize, sections: &str, sink: &str) -> Cluster {
+        let redis = Server::start(&[]);
+        let url = redis.url();
+        let mut cluster = Cluster::at(place, (redis, url), 0, (sections, sink));
+        cluster.journal = true;
+        cluster.add(count, "");
+        cluster
+    }
+
     /// The same, with the store at a URL that leads to that server, at least at first.
     pub(crate) fn at(
         place: Place,
@@ -66,7 +78,7 @@ impl Cluster {
     ) -> Cluster {
         let (sections, sink) = (sections.to_owned(), sink.to_owned());
         let nodes = Vec::new();
-        let mut cluster = Cluster { place, redis, url, sections, sink, nodes };
+        let mut cluster = Cluster { place, redis, url, sections, sink, journal: false, nodes };
         cluster.add(count, "");
         cluster
     }
@@ -118,12 +130,21 @@ impl Cluster {
         drop(self.nodes[number].switch.take().expect("it is up"));
     }
 
+    /// What a node of another name would be configured with, at addresses of its own.
+    pub(crate) fn configuration_of(&self, name: &str) -> String {
+        let address = || SocketAddrV4::new(self.place.switch, self.place.port());
+        let (name, folder) = (name.to_owned(), self.place.folder.clone());
+        let (sip, admin) = (address(), address());
+        self.configuration(&Node { name, folder, sip, admin, listen: String::new(), switch: None })
+    }
+
     fn configuration(&self, node: &Node) -> String {
         let Node { name, sip, admin, listen, .. } = node;
         let source = self.place.caller;
+        let journal = if self.journal { "journal = \"journal\"" } else { "" };
         let Cluster { url, sections, sink, .. } = self;
         format!(
-            "[node]\nname = {name:?}\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n{listen}\n[store]\nurl = {url:?}\n\
+            "[node]\nname = {name:?}\n[[listen]]\ntransport = \"udp\"\nbind = \"{sip}\"\n{listen}\n[store]\nurl = {url:?}\n{journal}\n\
              [admin]\nbind = \"{admin}\"\n[cdr]\nsinks = [{{ {sink} }}]\n\
              [[mapping_gateway]]\nname = \"customer\"\nsources = [\"{source}/32\"]\n{sections}"
         )

@@ -69,6 +69,12 @@ impl Phones {
         assert!(answers[&number].starts_with("SIP/2.0 200 "), "{answers:?}");
     }
 
+    /// What one of them is answered that wants to be registered nowhere.
+    pub(crate) fn try_to_unregister(&mut self, node: SocketAddrV4, number: usize) -> String {
+        let mut answers = self.ask(node, [number].into_iter(), "Contact: *\r\nExpires: 0\r\n");
+        answers.remove(&number).expect("an answer")
+    }
+
     /// Those of these that a node does not find.
     pub(crate) fn missing(
         &mut self,

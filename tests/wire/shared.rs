@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 use tandem_testpostgres::Server as Postgres;
 use tandem_testredis::Server as Redis;
 
+/// How many phones register while the store is away.
+const PHONES_AWAY: usize = 500;
+
 /// How many phones there are, of three nodes.
 const PHONES: usize = 20_000;
 
@@ -365,6 +368,112 @@ fn calls_go_on_through_a_failover_by_sentinel_and_are_at_the_new_master_within_f
     caller.succeeds();
     vendor.succeeds();
     until("nothing is left of them", SOON, || (keys() == 0).then_some(()));
+}
+
+#[test]
+fn what_is_acknowledged_while_redis_is_away_is_in_the_journal_and_survives_a_kill() {
+    let place = Place::new();
+    let host = place.gateway_port();
+    let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n");
+    let mut cluster = Cluster::journalling(place, 2, &(vendor + &Phones::sections(PHONES_AWAY)), JSONL);
+    let mut phones = Phones::at(cluster.place.gateway_port());
+    let talks = |name| Scenario::of(name).talking(Duration::from_secs(3));
+    let mut vendor = Sipp::gateway(&cluster.place, "vendor", host, &talks("gateway_answers"));
+    let mut caller =
+        Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(0), &talks("caller_hangs_up"));
+    cluster.switch(0).call_in("answered");
+    cluster.redis.kill();
+    // The call ends, phones register, and the gateway says that it is closed.
+    caller.succeeds();
+    vendor.succeeds();
+    phones.register(cluster.sip(0), 0..PHONES_AWAY);
+    let publisher = Scenario::of("gateway_publishes_once").calling("vendor");
+    Sipp::caller(&cluster.place, *host.ip(), cluster.sip(0), &publisher).succeeds();
+    let kept = PHONES_AWAY as f64 + 2.0;
+    until("all of that is in the journal", SOON, || {
+        (cluster.switch(0).metric("tandem_journal_entries", "") == kept).then_some(())
+    });
+    // One that wants to be gone could come back: it is to try again.
+    assert!(phones.try_to_unregister(cluster.sip(0), 1).starts_with("SIP/2.0 503 "));
+
+    cluster.kill(0);
+    cluster.redis.restart_empty();
+    cluster.start_again(0);
+    assert!(phones.missing(cluster.sip(0), 0..PHONES_AWAY).is_empty(), "at once");
+    until("the journal is empty", SOON, || {
+        (cluster.switch(0).metric("tandem_journal_entries", "") == 0.0).then_some(())
+    });
+    let elsewhere = |phones: &mut Phones| phones.missing(cluster.sip(1), 0..PHONES_AWAY).is_empty();
+    until("the other node finds them", SOON, || elsewhere(&mut phones).then_some(()));
+    assert_eq!(cluster.redis.count_keys("{tandem:b??}:pub:vendor"), 1, "the publication, too");
+    let (first, second) = (cluster.stop(0), cluster.stop(1));
+    let cdrs: Vec<_> = first.calls.iter().chain(&second.calls).collect();
+    assert_eq!(cdrs.len(), 1, "one record");
+    assert_eq!(cdrs[0].text("end_reason"), "normal", "as it was, and not as of a lost node");
+}
+
+#[test]
+fn a_journal_that_another_process_has_or_that_cannot_be_written_keeps_a_node_from_starting() {
+    let cluster = Cluster::journalling(Place::new(), 1, "", JSONL);
+    let text =
+        cluster.configuration_of("node-9").replace("journal = \"journal\"", "journal = \"node-1/journal\"");
+    let said = fails_to_start(&cluster, &text);
+    assert!(said.contains("store.journal") && said.contains("another process uses it"), "{said}");
+    let said = fails_to_start(&cluster, &text.replace("node-1/journal", "/proc/journal"));
+    assert!(said.contains("store.journal"), "{said}");
+}
+
+/// What a node says that cannot start with this configuration.
+fn fails_to_start(cluster: &Cluster, text: &str) -> String {
+    let file = cluster.place.folder.join("wrong.toml");
+    std::fs::write(&file, text).expect("the test's folder is writable");
+    let mut command = binary(&cluster.place.folder);
+    let output = command.args(["run", "--config"]).arg(&file).output().expect("it runs");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_record_that_redis_had_taken_and_lost_before_the_sink_had_it_is_written() {
+    let mut postgres = Postgres::start();
+    let place = Place::new();
+    let host = place.gateway_port();
+    let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n");
+    let sink = format!("type = \"postgresql\", url = {:?}", postgres.url());
+    let mut cluster = Cluster::writing(place, 2, &vendor, &sink);
+    let calls = |name| Scenario::of(name).times(CALLS, 100, Duration::from_secs(60));
+    let mut vendor = Sipp::gateway(&cluster.place, "vendor", host, &calls("gateway_answers"));
+    postgres.kill();
+    let caller = calls("caller_hangs_up");
+    Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(0), &caller).succeeds();
+    vendor.succeeds();
+    until("all calls have ended in the store", SOON, || (stored_calls(&cluster) == 0).then_some(()));
+    cluster.redis.restart_empty();
+    postgres.start_again();
+    let count = || postgres.query("SELECT count(*) FROM cdr")?.first()?.parse::<u32>().ok();
+    until("all records are in the table", Duration::from_secs(30), || {
+        count().filter(|count| *count == CALLS)
+    });
+}
+
+#[test]
+fn a_publication_that_redis_has_lost_is_given_back_without_a_publish() {
+    let place = Place::new();
+    let host = place.gateway_port();
+    let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n");
+    let mut cluster = Cluster::start(place, 2, &vendor);
+    let publisher = Scenario::of("gateway_publishes_once").calling("vendor");
+    Sipp::caller(&cluster.place, *host.ip(), cluster.sip(0), &publisher).succeeds();
+    let stored = |cluster: &Cluster| cluster.redis.count_keys("{tandem:b??}:pub:vendor");
+    assert_eq!(stored(&cluster), 1);
+    cluster.redis.restart_empty();
+    until("it is there again", SOON, || (stored(&cluster) == 1).then_some(()));
+    cluster.kill(1);
+    cluster.start_again(1);
+    let gateways = cluster.switch(1).ask("GET", "/api/v1/gateways").json();
+    let list = gateways["gateways"].as_array().expect("a list").clone();
+    let vendor = list.iter().find(|gateway| gateway["name"] == "vendor").expect("the vendor").clone();
+    assert_eq!(vendor["publication"]["standing"], "alive", "{vendor}");
 }
 
 #[test]

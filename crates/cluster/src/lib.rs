@@ -1,12 +1,16 @@
 //! What makes several nodes one switch, as pure machines: the outbox, which keeps the wire behind the store; the host, which
-//! runs a call with it and survives a panic of its machine; and which nodes live.
+//! runs a call with it and survives a panic of its machine; which nodes live; the order of the journal; and which
+//! records are told again.
 
 mod host;
+pub mod journal;
 mod liveness;
 mod outbox;
+mod records;
 
 pub use host::{
     CallHost, ClaimResult, Effect, MAX_HELD_BACK, RESTORE_PAUSE, RESTORE_TRIES, Write, WriteResult,
 };
 pub use liveness::{BEAT, Change, DEAD_AFTER, DEAD_LOOKS, Liveness, Seen, Standing};
 pub use outbox::{COMMIT_PATIENCE, MAX_WAITING, Outbox, RETRY_INTERVAL, Released};
+pub use records::{ENDED_LIFE, ENDED_MAX, Ended, WRITTEN_LIFE, WRITTEN_MAX, Written};

@@ -1,5 +1,6 @@
 //! One actor per call: it decodes what it is told, hands it to the call's host, and performs what comes out.
 
+use crate::ended::{self, Ending};
 #[cfg(feature = "fault-injection")]
 use crate::faults::Fault;
 use crate::gateway_actor::{GatewayMessage, Reclaiming};
@@ -74,6 +75,8 @@ pub(crate) struct CallState {
     slot: Option<Slot>,
     /// The caller's INVITE until the first commit.
     invite: Option<(Message, Flow)>,
+    /// The end that the store is being told of.
+    ending: Option<Box<Ending>>,
     _hold: Option<Hold>,
 }
 
@@ -94,7 +97,8 @@ impl Actor for CallActor {
         let now = shared.clock.now();
         let (host, effects) = CallHost::start(shared.name.clone(), call, actions, now);
         let invite = Some((invite, flow));
-        let state = CallState { shared, myself, registration, host, slot: None, invite, _hold: hold };
+        let (slot, ending) = (None, None);
+        let state = CallState { shared, myself, registration, host, slot, invite, ending, _hold: hold };
         let mut state = Box::new(state);
         state.perform(effects, now);
         Ok(state)
@@ -315,7 +319,12 @@ impl CallState {
         }
     }
 
-    fn start_write(&self, epoch: u32, seq: u64, write: Write) -> Result<StoreFuture<()>, codec::CodecError> {
+    fn start_write(
+        &mut self,
+        epoch: u32,
+        seq: u64,
+        write: Write,
+    ) -> Result<StoreFuture<()>, codec::CodecError> {
         let (key, owner) = (key_of(self.registration.id()), self.shared.owner.clone());
         Ok(match write {
             Write::Commit(snapshot) => {
@@ -325,7 +334,14 @@ impl CallState {
             }
             Write::End(cdr) => {
                 let cdr = cdr.map(|records| self.fitting(records));
-                self.shared.store.end(CallEnd { key, owner, epoch, cdr })
+                let end = CallEnd { key, owner, epoch, cdr };
+                if self.shared.store.is_shared() {
+                    match &mut self.ending {
+                        Some(ending) => ending.write = (epoch, seq),
+                        none => *none = Some(Box::new(Ending::new(end.clone(), (epoch, seq)))),
+                    }
+                }
+                self.shared.store.end(end)
             }
         })
     }
@@ -345,6 +361,9 @@ impl CallState {
         let result = match result {
             Ok(()) => {
                 self.invite = None;
+                if let Some(ending) = self.ending.take_if(|ending| ending.write == write) {
+                    self.shared.has_ended(*ending, now.mono);
+                }
                 WriteResult::Stored
             }
             Err(error @ (StoreError::Fenced { .. } | StoreError::Ended)) => {
@@ -363,10 +382,22 @@ impl CallState {
                     tracing::warn!(%error, "writes to the store fail and are tried again");
                 }
                 self.shared.metrics.store_failures.inc();
+                self.keep_ending();
                 WriteResult::Failed
             }
         };
         self.host.on_stored(write, result, now)
+    }
+
+    /// An end that the store does not take is to outlive this process.
+    fn keep_ending(&mut self) {
+        if self.shared.journal.is_some()
+            && let Some(ending) = self.ending.as_mut()
+            && let Some((end, is_stored)) = ending.to_keep()
+        {
+            let shared = self.shared.clone();
+            tokio::spawn(async move { ended::keep(&shared, &end, &is_stored).await });
+        }
     }
 
     fn claim(&self, seen_epoch: u32) {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+use tandem_cluster::Written;
 use tandem_config::{CdrSink, JsonlTarget};
 use tandem_sip::time::Mono;
 use tandem_store::{CallKey, StoreError};
@@ -64,6 +65,8 @@ pub(crate) struct Sink {
     lease: Lease,
     /// Serialises its writes: a node that stops writes beside the actor.
     writing: Mutex<()>,
+    /// A record that the store had lost comes again.
+    written: parking_lot::Mutex<Written<CallKey>>,
     /// Records it has not confirmed, when last looked.
     backlog: AtomicUsize,
     /// When that was, in milliseconds of the monotonic clock.
@@ -287,6 +290,7 @@ impl Sink {
             target,
             group,
             writing: Mutex::default(),
+            written: parking_lot::Mutex::default(),
             backlog: AtomicUsize::new(0),
             counted: AtomicU64::new(0),
             caught_up_at: AtomicU64::new(0),
@@ -305,13 +309,17 @@ impl Sink {
             }
             #[cfg(feature = "fault-injection")]
             shared.faults.strike(Fault::CdrSink);
-            if let Err(error) = self.write(&records).await {
+            let now = shared.clock.mono();
+            let keys: Vec<_> = records.iter().map(|(key, _)| *key).collect();
+            let mut new = records;
+            new.retain(|(key, _)| !self.written.lock().has(key, now));
+            if let Err(error) = self.write(&new).await {
                 shared.metrics.cdr_write_failures.inc();
                 return Err(DrainError::Write(error));
             }
-            let keys: Vec<_> = records.iter().map(|(key, _)| *key).collect();
+            self.written.lock().note(new.iter().map(|(key, _)| *key), now);
             shared.store.ack_cdrs(&self.group, &keys).await.map_err(DrainError::Confirm)?;
-            shared.metrics.cdrs_written.inc_by(keys.len() as u64);
+            shared.metrics.cdrs_written.inc_by(new.len() as u64);
         }
     }
 

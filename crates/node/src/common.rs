@@ -5,11 +5,12 @@ use crate::clock::Clock;
 use crate::node::{StartError, random_key};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_config::{Config, StoreAddress};
 use tandem_store::codec::{self, Versioned};
-use tandem_store::redis::{Address, RedisSettings, RedisStore};
+use tandem_store::redis::{Address, Certificates, RedisSettings, RedisStore};
 use tandem_store::{Document, MemoryLimits, MemoryStore, Put, Space, Store, StoreError};
 
 /// How long a node that starts waits for its store.
@@ -88,12 +89,25 @@ pub(crate) fn open_store(
             Ok(Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::new(move || clock.now()))))
         }
         StoreAddress::Shared(url) => {
-            let address: Address = url.expose().parse()?;
+            let address = url.expose().parse::<Address>()?.with(certificates(&config.store)?);
             let settings =
                 RedisSettings { timeout: config.store.timeout, is_watched, ..RedisSettings::default() };
             Ok(Arc::new(RedisStore::open(&address, &config.node.cluster, settings)?))
         }
     }
+}
+
+/// What goes with the store's address over TLS.
+fn certificates(store: &tandem_config::Store) -> Result<Certificates, StartError> {
+    let read = |path: &Path| {
+        std::fs::read(path)
+            .map_err(|error| StartError::StoreCertificates { path: path.display().to_string(), error })
+    };
+    let identity = match &store.identity {
+        Some((cert, key)) => Some((read(cert)?, read(key)?)),
+        None => None,
+    };
+    Ok(Certificates { ca: store.ca.as_deref().map(read).transpose()?, identity })
 }
 
 /// Whether the URLs of the store and of CDR sinks are some, without asking anybody.
@@ -104,6 +118,10 @@ pub fn check_store(config: &Config) -> Result<(), StartError> {
     Sinks::of(&config.cdr.sinks, false)?;
     match &config.store.address {
         StoreAddress::Memory => Ok(()),
-        StoreAddress::Shared(url) => url.expose().parse::<Address>().map(drop).map_err(StartError::from),
+        StoreAddress::Shared(url) => {
+            let address = url.expose().parse::<Address>()?.with(certificates(&config.store)?);
+            // Whether the certificates can be used shows here.
+            RedisStore::check(&address).map_err(StartError::from)
+        }
     }
 }

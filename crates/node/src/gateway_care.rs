@@ -13,6 +13,7 @@ use tandem_sip::locate;
 use tandem_sip::time::{Mono, Now};
 use tandem_sip::transaction::ServerNonInvite;
 use tandem_sip::{Message, Name, ResponseHead, StatusCode};
+use tandem_store::StoreError;
 use tandem_switch::call::{Branch, CallId, Refused, Serial, Sought, Token};
 use tandem_switch::gateway::{
     GatewayState, Health, HealthAction, HealthEvent, HealthInput, HealthReport, Located, NonceCounts,
@@ -46,11 +47,16 @@ pub(crate) enum CareMessage {
         request: Message,
     },
     /// Its publication may have been written by another node.
-    Reload,
+    Reload {
+        /// Whether the store may have lost it.
+        lost: bool,
+    },
     /// What the store holds.
-    Loaded(Option<Saved>),
-    /// Whether the store has taken what was published.
-    Stored(Result<Saved, SaveError>),
+    Loaded { saved: Option<Saved>, lost: bool },
+    /// Whether the store has taken what was published, or what it had lost.
+    Stored { result: Result<Saved, SaveError>, restores: bool },
+    /// Whether the journal has what the store did not take.
+    Journalled { publication: Box<Publication>, is_written: bool },
     /// Where it is registered now.
     Bindings(Vec<Binding>),
     /// The same, and where that leads.
@@ -90,6 +96,7 @@ struct Pending {
     name: Bytes,
     flow: Flow,
     request: Message,
+    publication: Publication,
 }
 
 impl Care {
@@ -104,8 +111,8 @@ impl Care {
         let names = (token, &shared.keys, handle.next_start());
         let now = shared.clock.now();
         let health = Health::new(place, gateway.account.clone(), &gateway.health, names, now);
-        let publications = Publications::of(shared.store.clone(), handle.name.clone(), myself.clone());
-        publications.load();
+        let publications = Publications::of(shared.clone(), handle.name.clone(), myself.clone());
+        publications.load(false);
         let alarm = Alarm::start(shared.clone(), myself);
         let care = Self {
             shared,
@@ -165,13 +172,17 @@ impl Care {
             CareMessage::Response(response) => self.feed(HealthInput::Response(response), counts, now),
             CareMessage::Undeliverable(serial) => self.feed(HealthInput::Undeliverable(serial), counts, now),
             CareMessage::Publish { flow, request } => self.on_publish(flow, request, now),
-            CareMessage::Reload => self.publications.load(),
-            CareMessage::Loaded(saved) => {
-                if let Some(publication) = self.publications.loaded(saved) {
+            CareMessage::Reload { lost } => self.publications.load(lost),
+            CareMessage::Loaded { saved, lost } => {
+                if let Some(publication) = self.publications.loaded(saved, lost) {
                     self.feed(HealthInput::Published(publication), counts, now);
                 }
             }
-            CareMessage::Stored(result) => self.on_stored(result, counts, now),
+            CareMessage::Stored { result, restores: true } => self.on_restored(result),
+            CareMessage::Stored { result, restores: false } => self.on_stored(result, counts, now),
+            CareMessage::Journalled { publication, is_written } => {
+                self.on_journalled(*publication, is_written, counts, now);
+            }
             CareMessage::Bindings(bindings) => self.on_bindings(bindings, counts, now),
             // What was told meanwhile counts.
             CareMessage::Placed(Placed { told, .. }) if told != self.told => {}
@@ -290,34 +301,82 @@ impl Care {
         }
         match self.health.publish(&request, now) {
             Ok(publication) => {
-                self.publications.save(publication);
-                self.pending = Some(Pending { name, flow, request });
+                self.publications.save(publication.clone(), false);
+                self.pending = Some(Pending { name, flow, request, publication });
             }
             Err(refused) => self.refuse(flow, &request, &name, &refused, now),
         }
     }
 
     fn on_stored(&mut self, result: Result<Saved, SaveError>, counts: &mut NonceCounts, now: Now) {
-        let Some(Pending { name, flow, request }) = self.pending.take() else { return };
+        let Some(pending) = self.pending.take() else { return };
         match result {
             Ok(saved) => {
-                let tag = self.health.tag();
-                let response = accepted(&request, flow, &tag, &saved.publication);
-                if let Some(publication) = self.publications.loaded(Some(saved)) {
-                    self.feed(HealthInput::Published(publication), counts, now);
-                }
-                self.handle.health_metrics.publications.inc();
-                self.answer(flow, &request, name, response, now);
+                let published = self.publications.loaded(Some(saved), false);
+                self.accept(pending, published, counts, now);
+            }
+            Err(SaveError::Store(StoreError::Away { .. }) | SaveError::TooLate)
+                if self.shared.journal.is_some() =>
+            {
+                self.publications.journal(pending.publication.clone());
+                self.pending = Some(pending);
             }
             Err(error) => {
+                let Pending { name, flow, request, .. } = pending;
                 if self.shared.complaints.may_be_logged(now.mono) {
                     tracing::error!(gateway = %self.handle.name, %error, "cannot store a publication");
                 }
                 self.shared.metrics.store_failures.inc();
-                self.publications.load();
+                self.publications.load(false);
                 self.refuse(flow, &request, &name, &not_now(), now);
             }
         }
+    }
+
+    /// The journal has what was published, or not.
+    fn on_journalled(
+        &mut self,
+        publication: Publication,
+        is_written: bool,
+        counts: &mut NonceCounts,
+        now: Now,
+    ) {
+        let Some(pending) = self.pending.take() else { return };
+        // The store is given it when it answers again.
+        self.publications.load(false);
+        if is_written {
+            self.publications.journalled(publication.clone());
+            return self.accept(pending, Some(publication), counts, now);
+        }
+        let Pending { name, flow, request, .. } = pending;
+        self.shared.metrics.store_failures.inc();
+        self.refuse(flow, &request, &name, &not_now(), now);
+    }
+
+    /// The store has been given what it had lost, or not.
+    fn on_restored(&mut self, result: Result<Saved, SaveError>) {
+        match result {
+            Ok(Saved { revision, .. }) => self.publications.saved(revision),
+            // Another node has, or it is silent again: what is there then tells.
+            Err(_) => self.publications.load(true),
+        }
+    }
+
+    /// 200, and what was published counts.
+    fn accept(
+        &mut self,
+        pending: Pending,
+        published: Option<Publication>,
+        counts: &mut NonceCounts,
+        now: Now,
+    ) {
+        let Pending { name, flow, request, publication } = pending;
+        let response = accepted(&request, flow, &self.health.tag(), &publication);
+        if let Some(published) = published {
+            self.feed(HealthInput::Published(published), counts, now);
+        }
+        self.handle.health_metrics.publications.inc();
+        self.answer(flow, &request, name, response, now);
     }
 
     fn refuse(&mut self, flow: Flow, request: &Message, name: &Bytes, refused: &Refused, now: Now) {

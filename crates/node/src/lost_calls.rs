@@ -1,5 +1,6 @@
 //! Calls of an earlier life of this node: nobody goes on with them, so that they are ended in the store, with their records.
 
+use crate::ended;
 use crate::shared::Shared;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -31,6 +32,11 @@ pub(crate) async fn end(shared: Arc<Shared>) {
 }
 
 async fn end_all(shared: &Shared) -> Result<usize, StoreError> {
+    // Those that had ended, and of which the store was not told, are not lost.
+    let given = ended::give_journalled(shared).await?;
+    if given > 0 {
+        tracing::info!(given, "gave the store the ends of calls that it had not taken");
+    }
     let mut lost = 0;
     for key in shared.store.owned(&shared.name).await? {
         lost += usize::from(end_one(shared, key).await?);

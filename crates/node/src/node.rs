@@ -12,12 +12,14 @@ use crate::common::{CommonKeys, open_store};
 use crate::complaints::Complaints;
 use crate::configured::{Configured, Keepers};
 use crate::directory::Directory;
+use crate::ended::Ended;
 use crate::endpoints;
 #[cfg(feature = "fault-injection")]
 use crate::faults::{Fault, Faults};
 use crate::gateway_actor::{GatewayMessage, GatewayReport};
 use crate::gateway_care::CareMessage;
 use crate::guards::Guards;
+use crate::journal::{Journal, JournalError};
 use crate::lease::Lease;
 use crate::listeners::{self, Listener};
 use crate::local_address::LocalAddresses;
@@ -98,6 +100,14 @@ pub enum StartError {
     /// The URL of the store.
     #[error("store.url: {0}")]
     StoreUrl(#[from] tandem_store::redis::AddressError),
+    /// A file of the store's certificates.
+    #[error("store: cannot read {path}: {error}")]
+    StoreCertificates {
+        /// Which.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
     /// The store's client.
     #[error("store.url: {0}")]
     Store(#[from] tandem_store::redis::ClientError),
@@ -125,6 +135,9 @@ pub enum StartError {
         /// The highest that is known here.
         ours: u16,
     },
+    /// The journal.
+    #[error("store.journal: {0}")]
+    Journal(#[from] JournalError),
     /// The configuration of the cluster cannot be read.
     #[error("the configuration of the cluster: {0}")]
     CommonConfig(StoreError),
@@ -212,6 +225,8 @@ impl Node {
         }
         let metrics = Metrics::new();
         let mapping = endpoints::mapping_gateways(config);
+        let journal = config.store.journal.as_deref().filter(|_| store.is_shared());
+        let journal = journal.map(|directory| Journal::open(directory, &metrics)).transpose()?;
         let limits = Limits { max_calls: Some(config.limits.max_calls), cps: config.limits.cps };
         let boot = getrandom::u64().map_err(StartError::Random)?;
         let key = common.tokens;
@@ -240,6 +255,8 @@ impl Node {
             reconfigured: watch::Sender::new(0),
             cluster_config: ClusterConfig::new(own.clone(), revision),
             audits: AuditCounter::default(),
+            journal,
+            ended: Ended::default(),
             admission: Admission::new(limits, &mapping, &metrics),
             records: Records::new(config.cdr.max_backlog),
             guards: Guards::new(&metrics),

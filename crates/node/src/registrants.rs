@@ -3,6 +3,7 @@
 use crate::gateway_actor::{GatewayHandle, GatewayMessage};
 use crate::gateway_care::{CareMessage, Placed};
 use crate::locations::GatewayTarget;
+use crate::registrar::Change;
 use crate::registrar_actor::Reply;
 use crate::shared::Shared;
 use std::cmp::Reverse;
@@ -13,6 +14,7 @@ use tandem_sip::locate::Target;
 use tandem_switch::call::{CallId, MAX_BRANCHES};
 use tandem_switch::gateway::GatewayAddress;
 use tandem_switch::registrar::Aor;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
@@ -79,24 +81,34 @@ fn registrants(shared: &Shared) -> HashMap<Aor, Vec<Arc<GatewayHandle>>> {
     registrants
 }
 
+/// The next change, if any are watched.
+async fn next(changes: &mut Option<Receiver<Arc<Change>>>) -> Result<Arc<Change>, RecvError> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Tells the actors of gateways that register to us of each change.
 pub(crate) async fn follow(shared: Arc<Shared>) {
     let mut reconfigured = shared.reconfigured.subscribe();
     let mut registrants = registrants(&shared);
-    let mut changes = shared.registrar.watch();
+    // What nobody needs is not made.
+    let watch = |registrants: &HashMap<_, _>| (!registrants.is_empty()).then(|| shared.registrar.watch());
+    let mut changes = watch(&registrants);
     let ask = |handle: &Arc<GatewayHandle>| shared.ask_for_bindings(handle);
     // What was registered before anybody watched.
     registrants.values().flatten().for_each(ask);
     loop {
         let change = tokio::select! {
-            change = changes.recv(), if !registrants.is_empty() => change,
+            change = next(&mut changes) => change,
             changed = reconfigured.changed() => {
                 if changed.is_err() {
                     return;
                 }
                 // Gateways that have come are told when their actors start.
                 registrants = self::registrants(&shared);
-                changes = shared.registrar.watch();
+                changes = watch(&registrants);
                 continue;
             }
         };

@@ -65,6 +65,8 @@ pub(crate) enum RegistrarMessage {
     Find { aor: Aor, reply: Reply },
     /// The store's answer to a write.
     Stored { aor: Aor, result: Result<Revision, StoreError> },
+    /// Whether the journal has what the store did not take.
+    Journalled { aor: Aor, is_written: bool },
     /// What the store holds, after it has refused a write.
     Loaded { aor: Aor, result: Result<Option<Document>, StoreError> },
     /// An operator takes bindings away. How many there were; `None` if the store does not take it.
@@ -100,16 +102,16 @@ pub(crate) struct Entry {
 
 /// A write that the store has not answered yet.
 pub(crate) struct Writing {
-    next: Bindings,
-    whose: Whose,
+    pub(crate) next: Bindings,
+    pub(crate) whose: Whose,
     /// What has come meanwhile.
-    waiting: VecDeque<Box<Register>>,
+    pub(crate) waiting: VecDeque<Box<Register>>,
     /// Whether somebody has been heard to write meanwhile: this write, or another.
     heard: Option<Option<Revision>>,
 }
 
 impl Writing {
-    fn new(next: Bindings, whose: Whose) -> Self {
+    pub(crate) fn new(next: Bindings, whose: Whose) -> Self {
         Self { next, whose, waiting: VecDeque::new(), heard: None }
     }
 
@@ -166,6 +168,7 @@ impl Actor for RegistrarActor {
         if !self.shared.store.is_shared() || self.handle.actor().is_some() {
             shard.load(self.place).await?;
         }
+        shard.take_up_journal(self.place, self.shared.clock.now());
         myself.send_interval(SWEEP, || RegistrarMessage::Sweep);
         self.handle.install(myself);
         Ok(shard)
@@ -192,6 +195,7 @@ impl Actor for RegistrarActor {
                 (reply.0)(shard.living(&aor, now.wall));
             }
             RegistrarMessage::Stored { aor, result } => shard.on_written(aor, result, now),
+            RegistrarMessage::Journalled { aor, is_written } => shard.on_journalled(aor, is_written, now),
             RegistrarMessage::Loaded { aor, result } => shard.on_loaded(aor, result, now),
             RegistrarMessage::Remove { aor, contact, reply } => {
                 shard.remove(aor, contact.as_deref(), reply, now)
@@ -268,7 +272,7 @@ impl Shard {
     }
 
     /// Does what a REGISTER asks for whose sender is known.
-    fn register(&mut self, register: Box<Register>, is_second_try: bool, now: Now) {
+    pub(crate) fn register(&mut self, register: Box<Register>, is_second_try: bool, now: Now) {
         if let Some(writing) = self.writing.get_mut(&register.aor) {
             if writing.waiting.len() < WAITING_MAX {
                 writing.waiting.push_back(register);
@@ -385,6 +389,7 @@ impl Shard {
                     self.count(Registration::Changed);
                     self.confirm(register, &next, *accepted, now.wall);
                 }
+                self.is_stored(&aor);
                 let revision = Some(revision).filter(|_| !next.bindings.is_empty());
                 self.replace(&aor, next, revision);
                 if let Whose::Operator { removed, reply } = whose {
@@ -401,11 +406,16 @@ impl Shard {
                 let whose = Whose::Registering { register, accepted, is_second_try: true };
                 self.writing.insert(aor, Writing::new(next, whose));
             }
+            (Err(StoreError::Away { .. }), whose @ Whose::Registering { .. })
+                if self.may_be_journalled(&aor, &next, now.wall) =>
+            {
+                self.journal(aor, next, whose);
+            }
             (Err(error), whose) => self.on_failure(&error, whose, now),
         }
     }
 
-    fn on_failure(&self, error: &StoreError, whose: Whose, now: Now) {
+    pub(crate) fn on_failure(&self, error: &StoreError, whose: Whose, now: Now) {
         self.shared.metrics.store_failures.inc();
         if self.shared.complaints.may_be_logged(now.mono) {
             tracing::warn!(%error, "the store does not take registrations");
@@ -460,7 +470,7 @@ impl Shard {
     }
 
     /// 200 with the bindings.
-    fn confirm(&self, register: &Register, bindings: &Bindings, accepted: Accepted, now: Wall) {
+    pub(crate) fn confirm(&self, register: &Register, bindings: &Bindings, accepted: Accepted, now: Wall) {
         let Register { request, flow, .. } = register;
         let tag = self.shared.stateless_tag(request);
         let rules = &self.shared.configured().rules;
@@ -550,11 +560,14 @@ impl Shard {
             let lapsed = entry.bindings.bindings.len() - next.bindings.len();
             self.shared.metrics.bindings_lapsed.inc_by(lapsed as u64);
             tracing::debug!(%aor, lapsed, "bindings have lapsed");
+            if next.bindings.is_empty() {
+                self.is_stored(&aor);
+            }
             self.replace(&aor, next, revision);
         }
     }
 
-    fn count(&self, result: Registration) {
+    pub(crate) fn count(&self, result: Registration) {
         self.shared.metrics.registrations.of(result).inc();
     }
 }

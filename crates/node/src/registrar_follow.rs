@@ -63,7 +63,7 @@ pub(crate) struct Following {
     /// Those of which the store has not said what it has.
     to_read: Vec<Aor>,
     /// Those to be written again.
-    to_restore: VecDeque<Aor>,
+    pub(crate) to_restore: VecDeque<Aor>,
     /// Of these, how many are being written.
     under_way: usize,
 }
@@ -222,6 +222,7 @@ impl Shard {
 
     pub(crate) fn on_restored(&mut self, aor: &Aor, revision: Revision, now: Now) {
         self.shared.metrics.registrations_restored.inc();
+        self.is_stored(aor);
         self.following.under_way -= 1;
         if let Some(entry) = self.entries.get_mut(aor) {
             entry.revision = Some(revision);

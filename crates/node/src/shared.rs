@@ -9,11 +9,13 @@ use crate::cluster_config::ClusterConfig;
 use crate::complaints::Complaints;
 use crate::configured::{Configured, Keepers};
 use crate::directory::Directory;
+use crate::ended::Ended;
 use crate::endpoints::ToEndpoint;
 #[cfg(feature = "fault-injection")]
 use crate::faults::Faults;
 use crate::gateway_actor::GatewayHandle;
 use crate::guards::Guards;
+use crate::journal::Journal;
 use crate::listeners::{self, Listener, Socket};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
@@ -67,6 +69,10 @@ pub(crate) struct Shared {
     pub(crate) reconfigured: watch::Sender<u64>,
     pub(crate) cluster_config: ClusterConfig,
     pub(crate) audits: AuditCounter,
+    /// What is acknowledged while the store is away; without one it is refused.
+    pub(crate) journal: Option<Journal>,
+    /// Calls that have ended of late, for a store that may lose their records.
+    pub(crate) ended: Ended,
     pub(crate) admission: Admission,
     pub(crate) records: Records,
     pub(crate) guards: Guards,

@@ -113,6 +113,11 @@ bugs! {
     CommitLost, "commit-lost", "a commit is taken for stored and never made";
     FenceIgnored, "fence-ignored", "a call goes on after another node has claimed it";
 
+    // A store that loses what it had taken.
+    LossIgnored, "loss-ignored", "calls that the store has lost are not written again";
+    EndNotToldAgain, "end-not-told-again", "the store is not told again of calls that have ended";
+    RecordWrittenAgain, "record-written-again", "a sink is written what it was written before";
+
     // Takeover.
     RestoreForgetsSession, "restore-forgets-session-timers", "a restored call has no session timers";
     RestoreForgetsLeftAttempts, "restore-forgets-left-attempts",

@@ -209,6 +209,14 @@ rows! {
         FailedWrite = "failed write",
         /// A write was made and its answer lost.
         LostAnswer = "write made, answer lost",
+        /// The store lost everything.
+        Emptied = "store back empty",
+        /// The store lost what it had acknowledged.
+        FailedOver = "failover that loses acknowledged writes",
+        /// And another node was heard by the new one meanwhile.
+        TwoMasters = "two masters for a while",
+        /// A sink was written, and the store does not know.
+        LostConfirmation = "records written, confirmation lost",
         /// A claim failed.
         FailedClaim = "claim while the store is away",
         /// Another node claimed the call.
@@ -297,6 +305,8 @@ rows! {
         Failed = "write failed",
         /// A write was refused.
         Fenced = "fenced",
+        /// The store may have lost the call.
+        StoreLost = "store lost",
         /// An operator.
         HangUp = "hang-up",
         /// A panic.

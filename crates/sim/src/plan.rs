@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) store: StorePlan,
     /// When gateways' actors are started anew: time and gateway.
     pub(crate) restarts: Vec<(u64, usize)>,
+    /// When the store loses what it had taken, and how.
+    pub(crate) losses: Vec<(u64, Loss)>,
     pub(crate) node_max_calls: Option<u32>,
     /// How late a wake-up may come.
     pub(crate) lateness_ms: u64,
@@ -141,6 +143,17 @@ pub(crate) struct StorePlan {
     pub(crate) spells: Vec<(u64, u64, StoreMood)>,
 }
 
+/// How a store loses what it had taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// It comes back with nothing.
+    Emptied,
+    /// Another server takes its place, which lacks the writes of the last milliseconds.
+    FailedOver(u64),
+    /// The same, and for that long the other one took writes of other nodes.
+    TwoMasters(u64),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreMood {
     /// Done when asked, as a store in memory is.
@@ -157,7 +170,7 @@ impl Plan {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed, 1);
         if seed % CONVERSATIONS_EVERY == CONVERSATIONS_EVERY - 1 {
-            return Self::draw_conversations(&mut random);
+            return Self::draw_conversations(seed, &mut random);
         }
         let random = &mut random;
         let system = SystemKnobs::draw(random);
@@ -181,10 +194,11 @@ impl Plan {
         let node_max_calls = random.chance(5).then_some(8);
         let lateness_ms = random.one_of(&[0, 0, 0, 10, 300]);
         let kind = Kind::SetUps;
-        Self { sources, gateways, calls, network, store, restarts, node_max_calls, lateness_ms, kind }
+        let losses = draw_losses(length_ms + 30_000, &mut Random::new(seed, 9));
+        Self { sources, gateways, calls, network, store, restarts, losses, node_max_calls, lateness_ms, kind }
     }
 
-    fn draw_conversations(random: &mut Random) -> Self {
+    fn draw_conversations(seed: u64, random: &mut Random) -> Self {
         let system = SystemKnobs::draw_conversations(random);
         let source = Source::configure(("customer", "192.0.2.0/24"), system.customer());
         let gateways =
@@ -205,6 +219,7 @@ impl Plan {
             network,
             store,
             restarts: Vec::new(),
+            losses: draw_losses(length_ms + 200_000, &mut Random::new(seed, 9)),
             node_max_calls: None,
             lateness_ms,
             kind: Kind::Conversations,
@@ -218,8 +233,8 @@ impl Plan {
         let NetworkPlan { loss, duplicate, late, delay_ms, .. } = &self.network;
         format!(
             "network: {loss} % lost, {duplicate} % doubled, {late} % late, up to {delay_ms} ms; wake-ups up to {} ms late; \
-             store: {:?}, spells {:?}",
-            self.lateness_ms, self.store.mood, self.store.spells
+             store: {:?}, spells {:?}, losses {:?}",
+            self.lateness_ms, self.store.mood, self.store.spells, self.losses
         )
     }
 }
@@ -481,7 +496,41 @@ impl NetworkPlan {
     }
 }
 
+/// In some worlds the store loses something, once or twice.
+fn draw_losses(length_ms: u64, random: &mut Random) -> Vec<(u64, Loss)> {
+    let count = random.one_of(&[0, 0, 1, 1, 2]);
+    let draw = |_| {
+        let kind = random.below(3);
+        let ms = random.between(50, 3_000);
+        let loss = match kind {
+            0 => Loss::Emptied,
+            1 => Loss::FailedOver(ms),
+            _ => Loss::TwoMasters(ms),
+        };
+        (random.between(5_000, length_ms.max(6_000)), loss)
+    };
+    let mut losses: Vec<_> = (0..count).map(draw).collect();
+    losses.sort_by_key(|(at, _)| *at);
+    // One after the other.
+    losses.dedup_by(|later, first| later.0 < first.0 + 20_000);
+    losses
+}
+
 impl StorePlan {
+    /// When the store will have answered without failing for that long, if nothing else befalls it; at the earliest.
+    pub(crate) fn calm_since(&self, from_ms: u64, for_ms: u64) -> u64 {
+        let is_bad = |mood: &StoreMood| matches!(mood, StoreMood::Stalled | StoreMood::Failing(_));
+        let mut calm = from_ms;
+        let mut bad: Vec<_> = self.spells.iter().filter(|(.., mood)| is_bad(mood)).collect();
+        bad.sort_by_key(|(from, ..)| *from);
+        for (from, to, _) in bad {
+            if *from < calm + for_ms && *to > calm {
+                calm = *to;
+            }
+        }
+        calm + for_ms
+    }
+
     fn draw(length_ms: u64, random: &mut Random) -> Self {
         let mood = match random.below(4) {
             0 | 1 => StoreMood::Immediate,

@@ -405,6 +405,21 @@ impl Saboteur {
         self.is(Bug::CommitLost) && matches!(write, Write::Commit(_))
     }
 
+    /// Whether a call is not told that the store may have lost its state.
+    pub(crate) fn ignores_loss(&self) -> bool {
+        self.is(Bug::LossIgnored)
+    }
+
+    /// Whether the store is not told again of calls that have ended.
+    pub(crate) fn forgets_ends(&self) -> bool {
+        self.is(Bug::EndNotToldAgain)
+    }
+
+    /// Whether a sink does not know what it was written before.
+    pub(crate) fn forgets_written(&self) -> bool {
+        self.is(Bug::RecordWrittenAgain)
+    }
+
     /// Whether a write is taken for stored before it is.
     pub(crate) fn acknowledges_early(&self) -> bool {
         self.is(Bug::SendBeforeCommit)

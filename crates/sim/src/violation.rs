@@ -42,6 +42,8 @@ rows! {
         Routing = "candidates have the longest prefix, by priority and weight",
         /// CDRs.
         Cdr = "each call has its records once, and they agree with the wire",
+        /// What the store has lost.
+        Whole = "what the store has lost of calls in progress it has again within six seconds",
         /// The end of a call.
         Release = "each call is released once, for the reason that the rules give",
         /// Dispatch.

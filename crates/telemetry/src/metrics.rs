@@ -236,6 +236,10 @@ metric_table! {
     pub nodes_alive: Gauge = "tandem_nodes_alive";
     /// Revision of the cluster's configuration that this node runs; 0 for that of its own file.
     pub config_revision: Gauge = "tandem_config_revision";
+    /// Entries of the journal: what was acknowledged while the store was away, and it may not have yet.
+    pub journal_entries: Gauge = "tandem_journal_entries";
+    /// Times the journal was flushed to the disk.
+    pub journal_flushes: Counter = "tandem_journal_flushes_total";
     /// Beats of this node that the store did not take.
     pub beats_failed: Counter = "tandem_beats_failed_total";
     /// Time from handing a commit to the store until its answer.

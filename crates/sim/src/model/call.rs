@@ -320,7 +320,18 @@ impl CallModel {
                 self.hang_up("admin", 480);
             }
             Heard::Timer => self.on_timer(),
+            Heard::StoreLost => self.on_store_lost(),
             Heard::Stored { epoch, seq, result } => self.on_stored(epoch, seq, result),
+        }
+    }
+
+    /// What was written is written again, and nothing is sent.
+    fn on_store_lost(&mut self) {
+        match self.b.stage {
+            Stage::Calling(_) | Stage::Talking(_) => {
+                self.commit();
+            }
+            Stage::Routing { .. } | Stage::Admitting { .. } | Stage::Ended(_) => {}
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Heard {
     },
     HangUp,
     Timer,
+    /// The store may have lost the call's state.
+    StoreLost,
     Stored {
         epoch: u32,
         seq: u64,
@@ -43,6 +45,7 @@ impl Heard {
             Heard::Admitted { granted: false, .. } => Happening::Refused,
             Heard::HangUp => Happening::HangUp,
             Heard::Timer => Happening::Timer,
+            Heard::StoreLost => Happening::StoreLost,
             Heard::Stored { result: StoreAnswer::Stored, .. } => Happening::Stored,
             Heard::Stored { result: StoreAnswer::Failed, .. } => Happening::Failed,
             Heard::Stored { result: StoreAnswer::Fenced | StoreAnswer::Ended, .. } => Happening::Fenced,

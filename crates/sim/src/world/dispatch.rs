@@ -173,6 +173,9 @@ impl World {
             wake_turn: 0,
             wakes: (0, 0),
             pipeline_until: 0,
+            ending: None,
+            lost: None,
+            has_two_owners: false,
             panics: 0,
             panicked: false,
         });

@@ -1,6 +1,6 @@
 //! What befalls calls and gateways from outside.
 
-use super::World;
+use super::{Event, World};
 use crate::coverage::Fault;
 use crate::model::Heard;
 use tandem_switch::call::Input;
@@ -10,6 +10,10 @@ use tandem_switch::gateway::GatewayState;
 impl World {
     /// The call's machine panics between two inputs.
     pub(super) fn panic(&mut self, life: usize) {
+        // What the store has lost only this memory has: an heir could not know better.
+        if self.split.is_some() || self.lives[life].lost.is_some() {
+            return self.enter(1_000, Event::Panic(life));
+        }
         let now = self.now();
         let known = &mut self.lives[life];
         let Some(host) = known.host.as_mut().filter(|host| host.call().is_some()) else { return };
@@ -29,7 +33,11 @@ impl World {
 
     /// Another node claims the call: what this one writes from now on is refused.
     pub(super) fn steal(&mut self, life: usize) {
-        if self.lives[life].host.is_some() && self.store.steal(self.lives[life].id) {
+        let id = self.lives[life].id;
+        // With two masters the other node is heard by the one that will be left.
+        let store = self.split.as_mut().unwrap_or(&mut self.store);
+        if self.lives[life].host.is_some() && store.steal(id) {
+            self.lives[life].has_two_owners |= self.split.is_some();
             self.fault(Fault::Stolen);
             self.model.stolen(life);
         }

@@ -28,10 +28,25 @@ pub(super) struct Life {
     pub(super) wakes: (u64, u32),
     /// When the store will have done all that was asked of it.
     pub(super) pipeline_until: u64,
+    /// The number of the write that ends it, and the end.
+    pub(super) ending: Option<(u64, End)>,
+    /// The place of what the store has lost of it, until it has it again.
+    pub(super) lost: Option<(u32, u64)>,
+    /// Another node was given it by a master that this node did not know of: if it ends before that shows, its record comes
+    /// from there.
+    pub(super) has_two_owners: bool,
     /// Panics that were made to happen and have not been reported yet.
     pub(super) panics: u32,
     /// It was made to panic before.
     pub(super) panicked: bool,
+}
+
+/// The end of a call as the store is told it.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    pub(super) id: CallId,
+    pub(super) epoch: u32,
+    pub(super) records: Option<Bytes>,
 }
 
 /// A result on its way to a call.

@@ -4,6 +4,7 @@
 mod dispatch;
 mod faults;
 mod life;
+mod losses;
 mod network;
 mod perform;
 mod phones;
@@ -13,14 +14,15 @@ mod writes;
 use crate::coverage::{Coverage, Fault};
 use crate::model::{Model, WALL_START};
 use crate::peers::{Caller, CallerAct, Carrier, CarrierAct, Phone, PhoneAct};
-use crate::plan::{CALLS_MIN, FAULTS_MIN, Kind, Plan};
+use crate::plan::{CALLS_MIN, FAULTS_MIN, Kind, Loss, Plan};
 use crate::random::Random;
 use crate::saboteur::Saboteur;
 use crate::schedule::Schedule;
 use crate::trace::{Line, Trace};
 use crate::violation::{Rule, Violation};
 use bytes::Bytes;
-use life::{Life, Mail};
+use life::{End, Life, Mail};
+use losses::Sink;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -75,6 +77,18 @@ enum Event {
     Steal(usize),
     /// A gateway's actor is started anew.
     Restart(usize),
+    /// The store begins to lose something.
+    Loses(Loss),
+    /// Another server takes its place.
+    FailsOver,
+    /// A call hears that the store may have lost it.
+    Lost(usize),
+    /// What was lost of a call is to be there again.
+    IsWhole(usize),
+    /// The store is told again of calls that have ended.
+    TellEnds,
+    /// The sink looks for records.
+    Drains,
     /// The operator ends what is left.
     Sweep,
 }
@@ -104,6 +118,11 @@ pub(crate) struct World {
     /// The life of each call that the node has.
     directory: BTreeMap<CallId, usize>,
     store: Store,
+    /// The server that will take the store's place, while there are two.
+    split: Option<Store>,
+    /// What the store has been told of ended calls: the very memory that production has.
+    ended: tandem_cluster::Ended<End>,
+    sink: Sink,
     callers: Vec<Caller>,
     carriers: Vec<Carrier>,
     phones: Vec<Phone>,
@@ -162,6 +181,9 @@ impl World {
             lives: Vec::new(),
             directory: BTreeMap::new(),
             store: Store::default(),
+            split: None,
+            ended: tandem_cluster::Ended::default(),
+            sink: Sink::default(),
             callers: callers.map(|(number, call)| Caller::new(number, call)).collect(),
             carriers: carriers
                 .map(|(place, gateway)| Carrier::new(place, gateway, Random::new(seed, 100 + place as u64)))
@@ -204,6 +226,7 @@ impl World {
             self.coverage.caller(call.conduct);
         }
         self.enter_phones();
+        self.enter_losses();
         for (at_ms, gateway) in &plan.restarts {
             self.schedule.enter(Mono(*at_ms), Event::Restart(gateway % plan.gateways.len()));
         }
@@ -255,6 +278,12 @@ impl World {
             Event::HangUp(life) => self.hang_up(life),
             Event::Steal(life) => self.steal(life),
             Event::Restart(gateway) => self.restart(gateway),
+            Event::Loses(loss) => self.loses(loss),
+            Event::FailsOver => self.fails_over(),
+            Event::Lost(life) => self.is_lost(life),
+            Event::IsWhole(life) => self.is_whole(life),
+            Event::TellEnds => self.tell_ends(),
+            Event::Drains => self.drains(),
             Event::Sweep => self.sweep(),
         }
     }
@@ -301,7 +330,8 @@ impl World {
             return self.fail(Rule::Leftover, None, format!("{what}: {calls} calls are left"));
         }
         for (call, life) in self.lives.iter().enumerate() {
-            let (records, due) = (self.store.records_of(life.id), self.model.records(call));
+            let (records, due) = (self.sink.records_of(life.id), self.model.records(call));
+            let due = due.filter(|_| !life.has_two_owners);
             if records > 1 || due.is_some_and(|due| due != records) {
                 let detail = format!("its records were written {records} times, not {due:?}");
                 return self.fail(Rule::Cdr, Some(call), detail);

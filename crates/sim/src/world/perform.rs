@@ -310,6 +310,7 @@ impl World {
         let answer = match result {
             WriteResult::Stored => {
                 self.lives[life].invite = None;
+                self.note_stored(life, seq);
                 StoreAnswer::Stored
             }
             WriteResult::Failed => StoreAnswer::Failed,

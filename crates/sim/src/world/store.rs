@@ -1,20 +1,22 @@
 //! The store of the simulated world: fencing, tombstones and idempotence as production's stores have them.
 
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use tandem_cluster::Write;
+use tandem_cluster::{ENDED_LIFE, Write};
+use tandem_sip::time::Mono;
 use tandem_switch::call::{CallId, Snapshot};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     calls: BTreeMap<CallId, Stored>,
     /// Calls that have ended; nothing raises them again.
-    ended: BTreeSet<CallId>,
+    ended: BTreeMap<CallId, Mono>,
+    /// Records that no sink has confirmed.
     records: Vec<(CallId, Bytes)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stored {
     owner: Owner,
     epoch: u32,
@@ -42,15 +44,21 @@ pub(crate) enum Refused {
 
 impl Store {
     /// Makes a write of this node.
-    pub(crate) fn write(&mut self, id: CallId, epoch: u32, seq: u64, write: Write) -> Result<(), Refused> {
+    pub(crate) fn write(
+        &mut self,
+        id: CallId,
+        (epoch, seq): (u32, u64),
+        write: Write,
+        now: Mono,
+    ) -> Result<(), Refused> {
         match write {
             Write::Commit(snapshot) => self.commit(id, epoch, seq, snapshot),
-            Write::End(records) => self.end(id, epoch, records),
+            Write::End(records) => self.end(id, epoch, records, now),
         }
     }
 
     fn commit(&mut self, id: CallId, epoch: u32, seq: u64, snapshot: Arc<Snapshot>) -> Result<(), Refused> {
-        if self.ended.contains(&id) {
+        if self.ended.contains_key(&id) {
             return Err(Refused::Ended);
         }
         let write = Stored { owner: Owner::ThisNode, epoch, seq, snapshot };
@@ -65,8 +73,14 @@ impl Store {
         Ok(())
     }
 
-    fn end(&mut self, id: CallId, epoch: u32, records: Option<Bytes>) -> Result<(), Refused> {
-        if self.ended.contains(&id) {
+    pub(crate) fn end(
+        &mut self,
+        id: CallId,
+        epoch: u32,
+        records: Option<Bytes>,
+        now: Mono,
+    ) -> Result<(), Refused> {
+        if self.ended.contains_key(&id) {
             return Ok(());
         }
         if let Some(stored) = self.calls.get(&id) {
@@ -74,7 +88,7 @@ impl Store {
         }
         self.records.extend(records.map(|records| (id, records)));
         self.calls.remove(&id);
-        self.ended.insert(id);
+        self.ended.insert(id, now);
         Ok(())
     }
 
@@ -84,7 +98,7 @@ impl Store {
         id: CallId,
         seen_epoch: u32,
     ) -> Result<(u32, u64, Arc<Snapshot>), Refused> {
-        let gone = if self.ended.contains(&id) { Refused::Ended } else { Refused::Unknown };
+        let gone = if self.ended.contains_key(&id) { Refused::Ended } else { Refused::Unknown };
         let stored = self.calls.get_mut(&id).ok_or(gone)?;
         let repeated = stored.epoch == seen_epoch + 1 && stored.owner == Owner::ThisNode;
         if stored.epoch != seen_epoch && !repeated {
@@ -108,9 +122,33 @@ impl Store {
         self.calls.values().filter(|stored| stored.owner == Owner::ThisNode).count()
     }
 
-    /// How often records of a call were handed over.
-    pub(crate) fn records_of(&self, id: CallId) -> usize {
-        self.records.iter().filter(|(of, _)| *of == id).count()
+    /// The calls whose records no sink has confirmed.
+    pub(crate) fn unconfirmed(&self) -> Vec<CallId> {
+        self.records.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// A sink has the records of these calls.
+    pub(crate) fn confirm(&mut self, ids: &[CallId]) {
+        self.records.retain(|(id, _)| !ids.contains(id));
+    }
+
+    /// Loses everything but what other nodes write again, and the ends of calls whose names may have been given to others since.
+    pub(crate) fn lose_all(&mut self, now: Mono) {
+        self.calls.retain(|_, stored| stored.owner == Owner::AnotherNode);
+        self.ended.retain(|_, at| now.since(*at) > ENDED_LIFE);
+        self.records.clear();
+    }
+
+    /// Where the state of a call of this node stands.
+    pub(crate) fn place_of(&self, id: CallId) -> Option<(u32, u64)> {
+        let stored = self.calls.get(&id).filter(|stored| stored.owner == Owner::ThisNode)?;
+        Some((stored.epoch, stored.seq))
+    }
+
+    /// Whether another node has a call, or it has ended.
+    pub(crate) fn is_settled(&self, id: CallId) -> bool {
+        self.ended.contains_key(&id)
+            || self.calls.get(&id).is_some_and(|stored| stored.owner == Owner::AnotherNode)
     }
 }
 

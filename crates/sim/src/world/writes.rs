@@ -1,6 +1,6 @@
 //! The way to the store and back: quick, slow, stalled and failing.
 
-use super::life::{Claimed, Mail};
+use super::life::{Claimed, End, Mail};
 use super::store::Refused;
 use super::{Event, World};
 use crate::coverage::Fault;
@@ -68,6 +68,9 @@ impl World {
     /// Gives the store a write. One that is done at once is answered at once; of any other the call hears later.
     pub(super) fn give_write(&mut self, life: usize, (epoch, seq): (u32, u64), write: Write) -> Vec<Effect> {
         let id = self.lives[life].id;
+        if let Write::End(records) = &write {
+            self.lives[life].ending = Some((seq, End { id, epoch, records: records.clone() }));
+        }
         if self.saboteur.loses_write(&write) {
             return self.stored(life, (epoch, seq), WriteResult::Stored);
         }
@@ -135,8 +138,12 @@ impl World {
     }
 
     fn make_write(&mut self, life: usize, id: CallId, (epoch, seq): (u32, u64), write: Write) -> WriteResult {
-        match self.store.write(id, epoch, seq, write) {
+        let ends = matches!(write, Write::End(_));
+        match self.store.write(id, (epoch, seq), write, self.now) {
             Ok(()) => {
+                if ends {
+                    self.gather_records();
+                }
                 self.model.written(life, epoch, seq);
                 WriteResult::Stored
             }

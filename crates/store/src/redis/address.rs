@@ -2,7 +2,10 @@
 
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsMode};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult,
+    TlsCertificates, TlsMode,
+};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -12,7 +15,11 @@ const SENTINEL_PORT: u16 = 26_379;
 
 /// The address of a store, with what it is asked to let us in by.
 #[derive(Clone)]
-pub struct Address(pub(super) Kind);
+pub struct Address {
+    pub(super) kind: Kind,
+    /// Whom to trust and what to show, if not the system's and nothing.
+    pub(super) tls: Option<TlsCertificates>,
+}
 
 #[derive(Clone)]
 pub(super) enum Kind {
@@ -57,6 +64,52 @@ pub enum AddressError {
     Other(String),
 }
 
+/// What goes with an address over TLS, each as PEM.
+#[derive(Clone, Default)]
+pub struct Certificates {
+    /// Who signs the servers' certificates; without any, whom the system trusts.
+    pub ca: Option<Vec<u8>>,
+    /// The certificates and the key that are shown to servers that ask for some.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Address {
+    /// The same, with these certificates where it is reached over TLS.
+    pub fn with(self, certificates: Certificates) -> Self {
+        let Certificates { ca, identity } = certificates;
+        if ca.is_none() && identity.is_none() || !self.is_secure() {
+            return self;
+        }
+        let client_tls =
+            identity.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        Self { tls: Some(TlsCertificates { client_tls, root_cert: ca }), ..self }
+    }
+
+    /// Whether it is reached over TLS.
+    pub fn is_secure(&self) -> bool {
+        let is_tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        match &self.kind {
+            Kind::Standalone(info) => is_tls(info),
+            Kind::Sentinel(sentinels) => sentinels.is_secure,
+            Kind::Cluster(nodes) => nodes.iter().all(is_tls),
+        }
+    }
+
+    /// A client of one server.
+    pub(super) fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
+        match &self.tls {
+            Some(tls) => Client::build_with_tls(info, tls.clone()),
+            None => Client::open(info),
+        }
+    }
+}
+
+impl From<Kind> for Address {
+    fn from(kind: Kind) -> Self {
+        Self { kind, tls: None }
+    }
+}
+
 impl FromStr for Address {
     type Err = AddressError;
 
@@ -68,7 +121,7 @@ impl FromStr for Address {
             "redis" | "rediss" => {
                 let info = address.into_connection_info().map_err(|error| other(&error))?;
                 let settings = quick(info.tcp_settings().clone());
-                Ok(Self(Kind::Standalone(Box::new(info.set_tcp_settings(settings)))))
+                Ok(Kind::Standalone(Box::new(info.set_tcp_settings(settings))).into())
             }
             "redis+sentinel" => Sentinels::parse(rest, false),
             "rediss+sentinel" => Sentinels::parse(rest, true),
@@ -88,7 +141,7 @@ impl fmt::Debug for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.kind {
             Kind::Standalone(info) => write!(formatter, "{}", info.addr()),
             Kind::Sentinel(sentinels) => write!(formatter, "the master {}", sentinels.master),
             Kind::Cluster(nodes) => {
@@ -131,7 +184,7 @@ fn cluster(scheme: &str, rest: &str) -> Result<Address, AddressError> {
         let settings = quick(info.tcp_settings().clone());
         Ok(info.set_tcp_settings(settings))
     };
-    hosts.split(',').map(node).collect::<Result<_, _>>().map(|nodes| Address(Kind::Cluster(nodes)))
+    hosts.split(',').map(node).collect::<Result<_, _>>().map(|nodes| Kind::Cluster(nodes).into())
 }
 
 fn host_and_port(text: &str, default: u16) -> Result<(String, u16), AddressError> {
@@ -161,11 +214,11 @@ impl Sentinels {
         let sentinels = hosts.split(',').map(address).collect::<Result<_, _>>()?;
         let login = login.map(Login::parse).transpose()?.unwrap_or_default();
         let master = master.to_owned();
-        Ok(Address(Kind::Sentinel(Self { sentinels, master, login, db, is_secure })))
+        Ok(Kind::Sentinel(Self { sentinels, master, login, db, is_secure }).into())
     }
 
     /// What asks them.
-    pub(super) fn client(&self) -> redis::RedisResult<SentinelClient> {
+    pub(super) fn client(&self, tls: Option<&TlsCertificates>) -> RedisResult<SentinelClient> {
         let mut builder =
             SentinelClientBuilder::new(self.sentinels.clone(), &self.master, SentinelServerType::Master)?
                 .set_client_to_redis_db(self.db)
@@ -180,6 +233,11 @@ impl Sentinels {
             builder = builder
                 .set_client_to_redis_tls_mode(TlsMode::Secure)
                 .set_client_to_sentinel_tls_mode(TlsMode::Secure);
+        }
+        if let Some(tls) = tls {
+            builder = builder
+                .set_client_to_redis_certificates(tls.clone())
+                .set_client_to_sentinel_certificates(tls.clone());
         }
         builder.build()
     }
@@ -243,7 +301,7 @@ mod tests {
     #[test]
     fn a_masters_password_is_unescaped() {
         let Kind::Sentinel(sentinels) =
-            "redis+sentinel://u:a%40b@h/m".parse::<Address>().expect("an address").0
+            "redis+sentinel://u:a%40b@h/m".parse::<Address>().expect("an address").kind
         else {
             panic!("sentinels")
         };

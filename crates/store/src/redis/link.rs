@@ -12,7 +12,7 @@ use redis::aio::{MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::SentinelClient;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,7 +38,8 @@ pub(super) struct Link {
 enum Source {
     Standalone(Client),
     Sentinel(tokio::sync::Mutex<SentinelClient>),
-    Cluster(Box<ClusterClient>, ConnectionInfo),
+    /// The cluster, and one of its nodes.
+    Cluster(Box<ClusterClient>, Client),
 }
 
 #[derive(Default)]
@@ -68,18 +69,23 @@ impl Link {
         address: &Address,
         settings: RedisSettings,
     ) -> RedisResult<(Self, [mpsc::Receiver<Request>; SHARDS])> {
-        let source = match &address.0 {
-            Kind::Standalone(info) => Source::Standalone(Client::open((**info).clone())?),
-            Kind::Sentinel(sentinels) => Source::Sentinel(tokio::sync::Mutex::new(sentinels.client()?)),
+        let source = match &address.kind {
+            Kind::Standalone(info) => Source::Standalone(address.client((**info).clone())?),
+            Kind::Sentinel(sentinels) => {
+                Source::Sentinel(tokio::sync::Mutex::new(sentinels.client(address.tls.as_ref())?))
+            }
             Kind::Cluster(nodes) => {
-                let client = ClusterClient::builder(nodes.clone())
+                let mut builder = ClusterClient::builder(nodes.clone())
                     .tcp_settings(quick(Default::default()))
                     .connection_timeout(settings.timeout)
-                    .response_timeout(settings.timeout)
-                    .build()?;
+                    .response_timeout(settings.timeout);
+                if let Some(tls) = &address.tls {
+                    builder = builder.certs(tls.clone());
+                }
+                let client = builder.build()?;
                 let first =
                     nodes.first().cloned().ok_or((redis::ErrorKind::InvalidClientConfig, "no nodes"))?;
-                Source::Cluster(Box::new(client), first)
+                Source::Cluster(Box::new(client), address.client(first)?)
             }
         };
         let shards = std::array::from_fn(|_| Shard::default());
@@ -139,7 +145,7 @@ impl Link {
                 client.get_async_pubsub().await
             }
             // Each node of a cluster tells what is published at any.
-            Source::Cluster(_, node) => Client::open(node.clone())?.get_async_pubsub().await,
+            Source::Cluster(_, node) => node.get_async_pubsub().await,
         }
     }
 

@@ -18,7 +18,7 @@ mod slots;
 mod writer;
 
 pub use ::redis::RedisError as ClientError;
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, Certificates};
 
 use crate::{
     CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put, Revision, SlotTake,
@@ -91,6 +91,14 @@ struct Shared {
 }
 
 impl RedisStore {
+    /// Whether an address and its certificates can be used, without asking anybody.
+    ///
+    /// # Errors
+    /// They cannot.
+    pub fn check(address: &Address) -> RedisResult<()> {
+        Link::new(address, RedisSettings::default()).map(drop)
+    }
+
     /// A store for the nodes of that cluster. Returns at once: whether the store answers shows when it is asked.
     ///
     /// # Errors

@@ -111,6 +111,12 @@ impl Bindings {
         merged
     }
 
+    /// Whether each binding that others had and that has not lapsed is here, too, whatever has become of it.
+    pub fn keeps_all_of(&self, others: &Bindings, now: Wall) -> bool {
+        let mut living = others.bindings.iter().filter(|binding| binding.lives(now));
+        living.all(|theirs| self.bindings.iter().any(|ours| ours.is_same(theirs)))
+    }
+
     /// Takes away the bindings of a contact as it was registered, or all. How many there were.
     pub fn remove(&mut self, contact: Option<&str>) -> usize {
         let before = self.bindings.len();

@@ -5,6 +5,7 @@ mod cluster;
 mod differential;
 mod secure;
 mod sentinel;
+mod tls;
 
 use super::{RedisSettings, RedisStore};
 use crate::contract::Fixture;
