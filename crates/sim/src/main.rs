@@ -10,7 +10,8 @@ use tandem_sim::{Bug, RUNS_FOR_COVERAGE, find, run, sweep};
 /// Runs the switch in simulated worlds and holds it to a reference model.
 ///
 /// Each seed draws a world: parameters, gateways with their limits and priorities, 20 and more callers, carriers that
-/// misbehave, a network that loses, doubles and delays, a store that is slow, stalls or fails, and panics of calls. One
+/// misbehave, a network that loses, doubles and delays, a store that is slow, stalls, fails, comes back empty, fails over
+/// without what it had acknowledged, or is two for a while, and panics of calls. One
 /// node runs in it with the very state machines of production. A reference model, written from the specification, works
 /// out what the switch has to do at each step and when, and compares. The same seed always gives the same run.
 ///

@@ -174,6 +174,10 @@ impl Model {
     /// Another node has claimed the call.
     pub(crate) fn stolen(&mut self, call: usize) {
         self.calls[call].is_stolen = true;
+        // When it lets go of the call is what other rules are about.
+        if let Some(watch) = &mut self.watches[call] {
+            watch.lost();
+        }
     }
 
     pub(crate) fn gateway_restarted(&mut self, gateway: usize) {

@@ -175,6 +175,7 @@ impl World {
             pipeline_until: 0,
             ending: None,
             lost: None,
+            has_ended: false,
             has_two_owners: false,
             panics: 0,
             panicked: false,

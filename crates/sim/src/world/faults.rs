@@ -37,7 +37,8 @@ impl World {
         // With two masters the other node is heard by the one that will be left.
         let store = self.split.as_mut().unwrap_or(&mut self.store);
         if self.lives[life].host.is_some() && store.steal(id) {
-            self.lives[life].has_two_owners |= self.split.is_some();
+            // What has ended here the other node has not heard of.
+            self.lives[life].has_two_owners |= self.split.is_some() || self.lives[life].has_ended;
             self.fault(Fault::Stolen);
             self.model.stolen(life);
         }

@@ -32,6 +32,8 @@ pub(super) struct Life {
     pub(super) ending: Option<(u64, End)>,
     /// The place of what the store has lost of it, until it has it again.
     pub(super) lost: Option<(u32, u64)>,
+    /// The store has taken its end.
+    pub(super) has_ended: bool,
     /// Another node was given it by a master that this node did not know of: if it ends before that shows, its record comes
     /// from there.
     pub(super) has_two_owners: bool,

@@ -4,7 +4,7 @@ use super::life::End;
 use super::{Event, World};
 use crate::coverage::Fault;
 use crate::model::Heard;
-use crate::plan::{Loss, StoreMood};
+use crate::plan::{Kind, Loss, StoreMood};
 use crate::violation::Rule;
 use tandem_cluster::Written;
 use tandem_switch::call::{CallId, Input};
@@ -49,7 +49,8 @@ impl World {
             Loss::Emptied => {
                 self.fault(Fault::Emptied);
                 let before = self.store.clone();
-                self.store.lose_all(self.now);
+                let kept = self.being_restored();
+                self.store.lose_all(&kept, self.now);
                 self.has_lost(&before);
             }
             Loss::FailedOver(ms) => {
@@ -60,9 +61,11 @@ impl World {
             Loss::TwoMasters(ms) => {
                 self.fault(Fault::TwoMasters);
                 self.split = Some(self.store.clone());
+                // Who talks goes on talking with the other node, which is not in this world.
+                let may_be_stolen = self.plan.kind == Kind::SetUps;
                 for life in 0..self.lives.len() {
-                    if self.lives[life].host.is_some() && self.shell.chance(10) {
-                        let after = self.shell.below(ms);
+                    if may_be_stolen && self.lives[life].host.is_some() && self.misfortune.chance(10) {
+                        let after = self.misfortune.below(ms);
                         self.enter(after, Event::Steal(life));
                     }
                 }
@@ -75,13 +78,23 @@ impl World {
     pub(super) fn fails_over(&mut self) {
         if let Some(other) = self.split.take() {
             let before = std::mem::replace(&mut self.store, other);
+            for id in self.being_restored() {
+                self.store.keep_from(&before, id);
+            }
             self.has_lost(&before);
         }
     }
 
+    /// Calls that are being claimed after a panic. Their state is in the store alone: where both fail at once a call is lost, and
+    /// nobody can tell.
+    fn being_restored(&self) -> Vec<CallId> {
+        let is = |life: &&super::life::Life| life.host.as_ref().is_some_and(|host| host.call().is_none());
+        self.lives.iter().filter(is).map(|life| life.id).collect()
+    }
+
     /// Calls and ended calls are told of what may have been lost, as soon as somebody notices.
     fn has_lost(&mut self, before: &super::store::Store) {
-        let noticed = self.shell.below(NOTICED);
+        let noticed = self.misfortune.below(NOTICED);
         self.enter(noticed, Event::TellEnds);
         for life in 0..self.lives.len() {
             if self.lives[life].host.is_none() {
@@ -89,13 +102,14 @@ impl World {
             }
             let id = self.lives[life].id;
             let (had, has) = (before.place_of(id), self.store.place_of(id));
-            if had > has && !self.store.is_settled(id) {
-                self.lives[life].lost = self.lives[life].lost.max(had);
+            let end_is_lost = before.is_settled(id) && !self.store.is_settled(id);
+            if end_is_lost || had > has && !self.store.is_settled(id) {
+                self.lives[life].lost = self.lives[life].lost.max(had).or(Some((0, 0)));
                 let calm = self.plan.store.calm_since(self.now.0 + noticed, WHOLE);
                 let wait = calm - self.now.0 + self.plan.lateness_ms;
                 self.enter(wait, Event::IsWhole(life));
             }
-            let wait = noticed + self.shell.below(200);
+            let wait = noticed + self.misfortune.below(200);
             self.enter(wait, Event::Lost(life));
         }
     }
@@ -108,7 +122,8 @@ impl World {
 
     /// What was lost of a call is there again.
     pub(super) fn is_whole(&mut self, life: usize) {
-        let Some(lost) = self.lives[life].lost.take() else { return };
+        // An end that was lost is told again, or is long known to whom it concerns.
+        let Some(lost) = self.lives[life].lost.take().filter(|lost| *lost > (0, 0)) else { return };
         let id = self.lives[life].id;
         let is_there = self.store.place_of(id) >= Some(lost) || self.store.is_settled(id);
         if self.lives[life].host.is_some() && !is_there && !self.plan_goes_on(life) {
@@ -127,6 +142,7 @@ impl World {
     /// A call hears that a write is stored.
     pub(super) fn note_stored(&mut self, life: usize, seq: u64) {
         if let Some((_, end)) = self.lives[life].ending.take_if(|(of, _)| *of == seq) {
+            self.lives[life].has_ended = true;
             self.ended.note(end, self.now);
         }
     }
@@ -152,7 +168,7 @@ impl World {
     /// The sink looks for records before long.
     pub(super) fn gather_records(&mut self) {
         if !std::mem::replace(&mut self.sink.looks, true) {
-            let wait = self.shell.below(GATHERED);
+            let wait = self.misfortune.below(GATHERED);
             self.enter(wait, Event::Drains);
         }
     }
@@ -169,7 +185,7 @@ impl World {
         if ids.is_empty() {
             return;
         }
-        if self.shell.chance(5) {
+        if self.misfortune.chance(5) {
             self.fault(Fault::LostConfirmation);
             return self.gather_records();
         }

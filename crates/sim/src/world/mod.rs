@@ -131,6 +131,8 @@ pub(crate) struct World {
     seed: u64,
     network: Random,
     shell: Random,
+    /// What becomes of the store, apart from the others: worlds without losses are as they were.
+    misfortune: Random,
     /// Datagrams sent so far.
     datagrams: u64,
     model: Model,
@@ -193,6 +195,7 @@ impl World {
             seed,
             network: Random::new(seed, 2),
             shell: Random::new(seed, 3),
+            misfortune: Random::new(seed, 4),
             datagrams: 0,
             model: Model::new(plan.clone()),
             coverage: Coverage::default(),

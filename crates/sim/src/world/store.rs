@@ -3,9 +3,13 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tandem_cluster::{ENDED_LIFE, Write};
 use tandem_sip::time::Mono;
 use tandem_switch::call::{CallId, Snapshot};
+
+/// What it takes at most until a node notices that something was lost.
+const NOTICE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
@@ -133,10 +137,18 @@ impl Store {
     }
 
     /// Loses everything but what other nodes write again, and the ends of calls whose names may have been given to others since.
-    pub(crate) fn lose_all(&mut self, now: Mono) {
-        self.calls.retain(|_, stored| stored.owner == Owner::AnotherNode);
-        self.ended.retain(|_, at| now.since(*at) > ENDED_LIFE);
+    pub(crate) fn lose_all(&mut self, kept: &[CallId], now: Mono) {
+        self.calls.retain(|id, stored| stored.owner == Owner::AnotherNode || kept.contains(id));
+        self.ended.retain(|_, at| now.since(*at) > ENDED_LIFE - NOTICE);
         self.records.clear();
+    }
+
+    /// Has a call as another server had it.
+    pub(crate) fn keep_from(&mut self, other: &Store, id: CallId) {
+        match other.calls.get(&id) {
+            Some(stored) => self.calls.insert(id, stored.clone()),
+            None => self.calls.remove(&id),
+        };
     }
 
     /// Where the state of a call of this node stands.

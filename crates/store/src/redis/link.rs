@@ -69,6 +69,10 @@ impl Link {
         address: &Address,
         settings: RedisSettings,
     ) -> RedisResult<(Self, [mpsc::Receiver<Request>; SHARDS])> {
+        if address.is_secure() {
+            // The client takes the process's own. One that is there already is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         let source = match &address.kind {
             Kind::Standalone(info) => Source::Standalone(address.client((**info).clone())?),
             Kind::Sentinel(sentinels) => {

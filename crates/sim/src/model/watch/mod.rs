@@ -351,6 +351,7 @@ impl Watch {
         self.restored_at = now;
         self.busy_at = now;
         self.setup.is_acknowledged = true;
+        self.restore_setup();
         let held_back = self.restoring.take().unwrap_or_default();
         let Some((_, held)) = self.checkpoints.iter().rev().find(|(of, _)| *of == seq).cloned() else {
             return self.fail(Rule::Takeover, format!("commit {seq} was never made"));

@@ -138,6 +138,12 @@ impl Setup {
 }
 
 impl Watch {
+    /// The call goes on from an earlier state: what had come of its INVITEs since it may not know.
+    pub(super) fn restore_setup(&mut self) {
+        (self.setup.failure, self.setup.why) = (None, None);
+        self.setup.invites.iter_mut().for_each(|invite| invite.is_left = false);
+    }
+
     pub(super) fn on_attempted(&mut self, name: &str) {
         let place = self.plan.gateways.iter().position(|gateway| gateway.name == name);
         self.setup.gateway = place.unwrap_or_default();
@@ -213,7 +219,9 @@ impl Watch {
         let Some(place) = self.setup.invites.iter().position(|invite| invite.branch == *branch) else {
             return;
         };
-        let is_current = place + 1 == self.setup.invites.len() && !self.setup.invites[place].is_left;
+        // A call that was restored may have gone back to one before.
+        let is_last = place + 1 == self.setup.invites.len() || self.panicked;
+        let is_current = is_last && !self.setup.invites[place].is_left;
         if !is_current || self.stage != Stage::SettingUp {
             return;
         }

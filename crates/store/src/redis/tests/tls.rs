@@ -4,7 +4,7 @@ use super::away::write;
 use super::{PATIENT, client, subscribed, until};
 use crate::redis::{Address, Certificates, RedisSettings, RedisStore};
 use crate::{Committed, Store, StoreError};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::path::Path;
 use tandem_testredis::{Server, free_port};
 
@@ -19,6 +19,8 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // One who is called as those it signs for are would be taken for them.
+        params.distinguished_name.push(DnType::CommonName, "a test's authority");
         let pem = params.self_signed(&key).expect("a certificate").pem();
         Self { issuer: Issuer::new(params, key), pem }
     }
