@@ -63,6 +63,13 @@ impl Phones {
         assert!(refused.is_empty(), "{refused:?}");
     }
 
+    /// One of them registers for so many seconds.
+    pub(crate) fn register_for(&mut self, node: SocketAddrV4, number: usize, seconds: u32) {
+        let contact = format!("Contact: <sip:phone@{}>\r\nExpires: {seconds}\r\n", self.contact);
+        let answers = self.ask(node, [number].into_iter(), &contact);
+        assert!(is_found(&answers[&number]), "{answers:?}");
+    }
+
     /// One of them is registered nowhere from now on.
     pub(crate) fn unregister(&mut self, node: SocketAddrV4, number: usize) {
         let answers = self.ask(node, [number].into_iter(), "Contact: *\r\nExpires: 0\r\n");

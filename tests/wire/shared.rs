@@ -6,10 +6,11 @@ use crate::phones::Phones;
 use crate::place::Place;
 use crate::sipp::{Scenario, Sipp};
 use crate::switch::binary;
+use crate::tls::authority::{Authority, Identity};
 use crate::until::{SOON, until};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 use tandem_testpostgres::Server as Postgres;
 use tandem_testredis::Server as Redis;
@@ -219,6 +220,179 @@ fn nodes_that_race_for_slots_never_exceed_a_limit_and_those_of_a_killed_one_come
     }
 }
 
+#[test]
+fn nodes_that_are_killed_at_random_never_bring_a_gateway_above_its_limit() {
+    let place = Place::new();
+    let host = place.gateway_port();
+    let mut cluster = Cluster::start(place, 3, &ten_gateways(host));
+    let patience = Duration::from_secs(120);
+    let answers =
+        Scenario::of("gateway_answers").times(100_000, 1_000, patience).talking(Duration::from_secs(1));
+    let _gateways = Sipp::gateway(&cluster.place, "gateways", host, &answers);
+    let scenario = || {
+        let calls = Scenario::of("caller_is_answered_or_refused").times(100_000, 40, patience);
+        calls.talking(Duration::from_secs(1))
+    };
+    let call = |cluster: &Cluster, node| {
+        Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(node), &scenario())
+    };
+    let mut callers: Vec<_> = (0..3).map(|node| call(&cluster, node)).collect();
+    let seed = std::env::var("TANDEM_KILL_SEED").ok().and_then(|seed| seed.parse().ok());
+    let mut random = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    println!("TANDEM_KILL_SEED={random}");
+    let mut draw = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let kills =
+        std::env::var("TANDEM_KILLS").map_or(4, |kills| kills.parse().expect("TANDEM_KILLS: a number"));
+    let (mut most, began) = (0, Instant::now());
+    let mut look = |cluster: &Cluster, wait: Duration| {
+        let from = Instant::now();
+        while from.elapsed() < wait {
+            let held = slots_held(cluster);
+            most = most.max(held.iter().copied().max().unwrap_or(0));
+            assert!(held.iter().all(|held| *held <= SLOTS), "{held:?} after {:?}", began.elapsed());
+        }
+    };
+    for _ in 0..kills {
+        look(&cluster, Duration::from_millis(500 + draw(2_500)));
+        let node = draw(3) as usize;
+        cluster.kill(node);
+        look(&cluster, Duration::from_millis(draw(1_500)));
+        cluster.start_again(node);
+        callers.push(call(&cluster, node));
+    }
+    drop(callers);
+    assert_eq!(most, SLOTS, "the limit was reached");
+    until("all slots are back", Duration::from_secs(40), || {
+        slots_held(&cluster).iter().all(|held| *held == 0).then_some(())
+    });
+}
+
+/// So many seconds as the environment says, for a longer look by hand.
+fn seconds(variable: &str, usual: u64) -> Duration {
+    let said = std::env::var(variable).ok();
+    Duration::from_secs(
+        said.map_or(usual, |said| said.parse().unwrap_or_else(|_| panic!("{variable}: seconds"))),
+    )
+}
+
+/// How many scripts Redis has run.
+fn scripts_run(cluster: &Cluster) -> u64 {
+    let stats = cluster.redis.eval("return redis.call('INFO', 'commandstats')");
+    let lines = stats.iter().filter(|line| line.starts_with("cmdstat_evalsha:"));
+    let calls = lines.filter_map(|line| line.split("calls=").nth(1)?.split(',').next()?.parse::<u64>().ok());
+    calls.sum()
+}
+
+#[test]
+fn a_call_costs_at_most_six_scripts_and_two_kilobytes_of_snapshot() {
+    let place = Place::new();
+    let host = place.gateway_port();
+    let limits = "max_calls = 1000\ncps = 1000";
+    let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n{limits}\n");
+    let cluster = Cluster::start(place, 1, &vendor);
+    // In its first seconds a node does not ask for slots.
+    let began = Instant::now();
+    until("slots are asked for", SOON, || (began.elapsed() > Duration::from_secs(6)).then_some(()));
+    let rest = |wait: Duration| {
+        let (before, from) = (scripts_run(&cluster), Instant::now());
+        until("a while has passed", SOON, || (from.elapsed() > wait).then_some(()));
+        (scripts_run(&cluster) - before) as f64 / from.elapsed().as_secs_f64()
+    };
+    let idle = rest(Duration::from_secs(4));
+    let calls =
+        |name| Scenario::of(name).times(CALLS, 50, Duration::from_secs(60)).talking(Duration::from_secs(4));
+    let mut vendor = Sipp::gateway(&cluster.place, "vendor", host, &calls("gateway_answers"));
+    let (before, from) = (scripts_run(&cluster), Instant::now());
+    let mut caller =
+        Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(0), &calls("caller_hangs_up"));
+    until("all calls are up", SOON, || (stored_calls(&cluster) == CALLS as usize).then_some(()));
+    let longest = "local longest = 0
+        for _, key in ipairs(redis.call('KEYS', '*:call:*')) do
+            longest = math.max(longest, redis.call('HSTRLEN', key, 'snapshot'))
+        end
+        return longest";
+    let longest: usize = cluster.redis.eval(longest)[0].parse().expect("a number");
+    caller.succeeds();
+    vendor.succeeds();
+    cluster.switch(0).is_idle();
+    until("all calls have ended in the store", SOON, || (stored_calls(&cluster) == 0).then_some(()));
+    let by_itself = idle * from.elapsed().as_secs_f64();
+    let each = ((scripts_run(&cluster) - before) as f64 - by_itself) / f64::from(CALLS);
+    println!("{each:.2} scripts a call, snapshots of {longest} bytes at most");
+    assert!((1.0..=6.2).contains(&each), "{each} scripts a call, {idle}/s by itself");
+    assert!((500..=2_048).contains(&longest), "{longest} bytes");
+}
+
+#[test]
+fn a_registration_lapses_and_a_publication_too_at_every_node_within_a_second() {
+    let place = Place::new();
+    let host = place.gateway_port();
+    let sections = "[registrar]\nauthenticate = false\nmin_expires = 10\n[limits]\nstranger_rate = 100000\n\
+        [[endpoint]]\nuser = \"u0\"\npassword = \"none\"\n";
+    let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n{sections}");
+    let cluster = Cluster::start(place, 2, &vendor);
+    let mut phones = Phones::at(cluster.place.gateway_port());
+    let publisher = Scenario::of("gateway_publishes_once").calling("vendor");
+    let published = Instant::now();
+    Sipp::caller(&cluster.place, *host.ip(), cluster.sip(0), &publisher).succeeds();
+    let registered = Instant::now();
+    phones.register_for(cluster.sip(0), 0, 10);
+    until("the other node finds it", SOON, || phones.missing(cluster.sip(1), 0..1).is_empty().then_some(()));
+    until("its time is nearly over", SOON, || {
+        (registered.elapsed() > Duration::from_millis(9_000)).then_some(())
+    });
+    for node in 0..2 {
+        assert!(phones.missing(cluster.sip(node), 0..1).is_empty(), "node {node} has it yet");
+    }
+    let gone = |phones: &mut Phones| (0..2).all(|node| !phones.missing(cluster.sip(node), 0..1).is_empty());
+    until("both nodes have let it go", SOON, || gone(&mut phones).then_some(()));
+    assert!(registered.elapsed() < Duration::from_millis(12_000), "{:?}", registered.elapsed());
+    let state = |node: usize| {
+        let gateways = cluster.switch(node).ask("GET", "/api/v1/gateways").json();
+        let list = gateways["gateways"].as_array().expect("a list").clone();
+        list.iter().find(|gateway| gateway["name"] == "vendor").expect("the vendor")["state"].clone()
+    };
+    assert_eq!((state(0), state(1)), ("available".into(), "available".into()));
+    let lapses = Duration::from_secs(40);
+    until("both nodes know that it has lapsed", lapses, || {
+        (0..2).all(|node| state(node) == "unavailable").then_some(())
+    });
+    assert!(published.elapsed() < Duration::from_secs(33), "{:?}", published.elapsed());
+}
+
+#[test]
+fn records_go_to_postgresql_over_tls_if_its_certificate_is_of_whom_we_trust() {
+    let authority = Authority::new();
+    let Identity { cert, key } = authority.issue(Ipv4Addr::LOCALHOST);
+    let mut postgres = Postgres::start();
+    postgres.demand_tls(&cert, &key);
+    let place = Place::new();
+    let host = place.gateway_port();
+    let ca = authority.write(&place.folder);
+    let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n");
+    let sink = format!("type = \"postgresql\", url = {:?}, ca = {ca:?}", postgres.url());
+    let cluster = Cluster::writing(place, 1, &vendor, &sink);
+    let answers = Scenario::of("gateway_answers").times(2, 10, Duration::from_secs(60));
+    let mut vendor = Sipp::gateway(&cluster.place, "vendor", host, &answers);
+    let call = Scenario::of("caller_hangs_up").times(2, 10, Duration::from_secs(60));
+    Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(0), &call).succeeds();
+    vendor.succeeds();
+    until("the records are in the table", Duration::from_secs(20), || {
+        (postgres.query("SELECT count(*) FROM cdr")? == ["2"]).then_some(())
+    });
+    // Without the authority it is nobody's that the system knows.
+    let place = Place::new();
+    let sink = format!("type = \"postgresql\", url = {:?}", postgres.url());
+    let distrustful = Cluster::writing(place, 1, "", &sink);
+    until("it says why", SOON, || {
+        let log = distrustful.switch(0).log();
+        (log.contains("UnknownIssuer") || log.contains("certificate")).then_some(())
+    });
+}
+
 /// Calls that are up while something happens to the store.
 const CALLS: u32 = 60;
 
@@ -275,7 +449,9 @@ fn calls_in_progress_do_not_notice_a_redis_that_comes_back_empty_and_are_in_it_a
 
 #[test]
 fn a_redis_that_stalls_with_a_full_gateway_touches_no_call_and_lets_none_beyond_the_limit_in() {
-    let (cluster, [mut caller, mut vendor]) = with_calls(&format!("max_calls = {CALLS}"), 20);
+    let stall = seconds("TANDEM_STALL_S", 0);
+    let (cluster, [mut caller, mut vendor]) =
+        with_calls(&format!("max_calls = {CALLS}"), 20 + stall.as_secs());
     let known = |node: usize| {
         let gateways = cluster.switch(node).ask("GET", "/api/v1/gateways").json();
         let list = gateways["gateways"].as_array().expect("a list").clone();
@@ -290,6 +466,8 @@ fn a_redis_that_stalls_with_a_full_gateway_touches_no_call_and_lets_none_beyond_
         let refused = Scenario::of("caller_is_refused").with("STATUS", 503);
         Sipp::caller(&cluster.place, cluster.place.caller, cluster.sip(node), &refused).succeeds();
     }
+    let stalled = Instant::now();
+    until("the stall is over", stall + SOON, || (stalled.elapsed() >= stall).then_some(()));
     assert_eq!(cluster.switch(0).metric("tandem_calls_active", "answered"), f64::from(CALLS));
     cluster.redis.signal("CONT");
     until("the store answers again", SOON, || {
@@ -312,7 +490,10 @@ fn records_go_to_postgresql_once_each_though_it_is_killed_under_load_and_a_writi
     let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\n");
     let sink = format!("type = \"postgresql\", url = {:?}", postgres.url());
     let mut cluster = Cluster::writing(place, 3, &vendor, &sink);
-    let (calls, rate, patience) = (120, 15, Duration::from_secs(120));
+    // As long as the table is away, and some seconds more.
+    let rate = 15;
+    let calls = rate * (seconds("TANDEM_POSTGRES_AWAY_S", 4).as_secs() as u32 + 4);
+    let patience = Duration::from_secs(180);
     let answers = Scenario::of("gateway_answers").times(2 * calls, 1_000, patience);
     let _vendor = Sipp::gateway(&cluster.place, "vendor", host, &answers);
     let call = |cluster: &Cluster, node| {
@@ -333,8 +514,9 @@ fn records_go_to_postgresql_once_each_though_it_is_killed_under_load_and_a_writi
     // The third node carries no calls: it may be the one that writes.
     cluster.kill(2);
     let away = Instant::now();
-    until("calls go on for a while without a table", SOON, || {
-        (away.elapsed() > Duration::from_secs(4)).then_some(())
+    let while_away = seconds("TANDEM_POSTGRES_AWAY_S", 4);
+    until("calls go on for a while without a table", while_away + SOON, || {
+        (away.elapsed() > while_away).then_some(())
     });
     postgres.start_again();
     callers.iter_mut().for_each(Sipp::succeeds);

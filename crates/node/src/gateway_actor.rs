@@ -300,13 +300,13 @@ impl GatewayActor {
         if !slots.state.holds(&holder) {
             return;
         }
-        let admits = slots.cluster.admits_unsure(&self.shared, &self.handle, &slots.state);
-        if !admits {
+        let result = slots.cluster.admits_unsure(&self.shared, &self.handle, &slots.state);
+        if result.is_err() {
             slots.state.release(now, holder, None);
             // The store may have given it, and its answer be lost.
             slots::give_back(&self.shared, &self.handle, &holder);
         }
-        self.answer(slots, now, (holder, reply_to), if admits { Ok(()) } else { Err(Refusal::Calls) });
+        self.answer(slots, now, (holder, reply_to), result);
     }
 
     fn answer(

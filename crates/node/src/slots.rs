@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::time::Mono;
 use tandem_store::{SLOT_GRACE, SLOT_LEASE, SlotTake, StoreError, StoreFuture, Taken};
-use tandem_switch::gateway::{GatewayState, Holder, Share, WhenStoreAway};
+use tandem_switch::admission::Pace;
+use tandem_switch::gateway::{GatewayState, Holder, Refusal, Share, WhenStoreAway, cps_share};
 use tokio::time::timeout;
 
 /// How often a node asks how many slots are held: what it goes by should the store fall silent.
@@ -29,6 +30,8 @@ pub(crate) struct ClusterSlots {
     unsure_until: Mono,
     /// What this node admits while the store does not say.
     share: Option<Share>,
+    /// How fast it does.
+    pace: Pace,
 }
 
 /// What the store has said of a slot.
@@ -71,21 +74,27 @@ impl ClusterSlots {
         shared: &Shared,
         handle: &GatewayHandle,
         state: &GatewayState,
-    ) -> bool {
+    ) -> Result<(), Refusal> {
         if handle.gateway().when_store_away == WhenStoreAway::Refuse {
-            return false;
+            return Err(Refusal::Calls);
         }
-        let Some(limit) = state.max_calls() else { return true };
+        let nodes = shared.nodes.alive();
+        if let Some(cps) = state.limits().cps {
+            let share = cps_share(cps, nodes);
+            if !self.pace.take(shared.clock.mono(), share, share) {
+                return Err(Refusal::Cps);
+            }
+        }
+        let Some(limit) = state.max_calls() else { return Ok(()) };
         let here = state.calls();
         let before = here.saturating_sub(1);
-        let nodes = shared.nodes.alive();
         let held = self.held.unwrap_or(0);
         let share = *self.share.get_or_insert_with(|| Share::new(limit, held, before, nodes));
-        let admits = share.admits(here);
-        if admits {
-            handle.metrics.admitted_unsure.inc();
+        if !share.admits(here) {
+            return Err(Refusal::Calls);
         }
-        admits
+        handle.metrics.admitted_unsure.inc();
+        Ok(())
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Server {
     port: u16,
     folder: TempDir,
     programs: PathBuf,
+    /// How its clients are to connect.
+    mode: &'static str,
 }
 
 impl Server {
@@ -35,7 +37,7 @@ impl Server {
         std::fs::set_permissions(folder.path(), open).expect("it is ours");
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-        let mut server = Self { child: None, port, folder, programs: programs() };
+        let mut server = Self { child: None, port, folder, programs: programs(), mode: "disable" };
         let data = server.data();
         let mut made = server.command("initdb");
         made.args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--pgdata"])
@@ -43,6 +45,31 @@ impl Server {
         assert!(made.status().expect("initdb runs").success(), "initdb fails");
         server.start_again();
         server
+    }
+
+    /// Has it take connections over TLS by this certificate and key (PEM), and no others, from now on.
+    ///
+    /// # Panics
+    /// If it does not start again.
+    pub fn demand_tls(&mut self, cert: &str, key: &str) {
+        self.kill();
+        let data = self.data();
+        let write = |name: &str, text: &str, mode: u32| {
+            let path = data.join(name);
+            std::fs::write(&path, text).expect("the server's folder is writable");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+            if is_root() {
+                let id = NOBODY.parse().expect("a number");
+                std::os::unix::fs::chown(&path, Some(id), Some(id)).expect("we are root");
+            }
+        };
+        write("server.crt", cert, 0o644);
+        write("server.key", key, 0o600);
+        write("pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\n", 0o644);
+        let settings = data.join("postgresql.auto.conf");
+        std::fs::write(settings, "ssl = on\n").expect("the server's folder is writable");
+        self.mode = "require";
+        self.start_again();
     }
 
     /// Starts it again after it was killed, with what it had.
@@ -77,7 +104,7 @@ impl Server {
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("postgresql://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+        format!("postgresql://postgres@127.0.0.1:{}/postgres?sslmode={}", self.port, self.mode)
     }
 
     /// What a query says, a line for each row; `None` if it fails.

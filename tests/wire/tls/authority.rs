@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Who signs certificates.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 /// A certificate and its key.
-pub(super) struct Identity {
-    cert: String,
-    key: String,
+pub(crate) struct Identity {
+    pub(crate) cert: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    pub(super) fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -33,7 +33,7 @@ impl Authority {
     }
 
     /// A certificate for that address.
-    pub(super) fn issue(&self, ip: Ipv4Addr) -> Identity {
+    pub(crate) fn issue(&self, ip: Ipv4Addr) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![ip.to_string()]).expect("an address");
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
@@ -41,14 +41,14 @@ impl Authority {
     }
 
     /// Writes its own certificate to a file.
-    pub(super) fn write(&self, folder: &Path) -> PathBuf {
+    pub(crate) fn write(&self, folder: &Path) -> PathBuf {
         let path = folder.join("ca.pem");
         fs::write(&path, &self.pem).expect("the test's folder is writable");
         path
     }
 
     /// A client that believes whom it has signed for.
-    pub(super) fn client(&self) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(der(&self.pem)).expect("a certificate");
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -61,19 +61,19 @@ impl Authority {
 
 impl Identity {
     /// Writes certificate and key to files, and gives the lines that name them in a configuration.
-    pub(super) fn write(&self, folder: &Path) -> String {
+    pub(crate) fn write(&self, folder: &Path) -> String {
         let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
         fs::write(&cert, &self.cert).expect("the test's folder is writable");
         fs::write(&key, &self.key).expect("the test's folder is writable");
         format!("cert = {cert:?}\nkey = {key:?}\n")
     }
 
-    pub(super) fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         der(&self.cert)
     }
 
     /// A server that shows it.
-    pub(super) fn server(&self) -> Arc<ServerConfig> {
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()

@@ -1,6 +1,6 @@
 //! Calls over TLS (RFC 3261 §26.3.1, RFC 5922) by the real binary. Debian's sipp knows no TLS, so the parties are ours.
 
-mod authority;
+pub(crate) mod authority;
 mod line;
 
 use crate::switch::Switch;

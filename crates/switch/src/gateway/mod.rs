@@ -22,7 +22,7 @@ pub use health::{
 };
 pub use probe::{DOWN_AFTER, ProbeReport};
 pub use registering::{Registering, RegistrationReport};
-pub use share::{Share, WhenStoreAway};
+pub use share::{Share, WhenStoreAway, cps_share};
 pub use sources::SourceTable;
 
 pub use state::{

@@ -12,6 +12,13 @@ pub enum WhenStoreAway {
     Refuse,
 }
 
+/// How many calls per second one of `nodes` begins meanwhile, so that all of them together stay within `cps`; but for the one that
+/// each may.
+pub fn cps_share(cps: u32, nodes: usize) -> u32 {
+    let nodes = u32::try_from(nodes.max(1)).unwrap_or(u32::MAX);
+    (cps / nodes).max(1)
+}
+
 /// What one node admits meanwhile, so that all of them together stay within the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
@@ -54,6 +61,11 @@ mod tests {
     fn what_was_free_is_shared_by_the_nodes() {
         let share = Share::new(10, 4, 2, 3);
         assert!(share.admits(4) && !share.admits(5), "two of the six that were free");
+    }
+
+    #[test]
+    fn calls_per_second_are_shared_by_the_nodes() {
+        assert_eq!((cps_share(10, 3), cps_share(10, 1), cps_share(2, 3), cps_share(5, 0)), (3, 10, 1, 5));
     }
 
     proptest! {
