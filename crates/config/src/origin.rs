@@ -83,11 +83,11 @@ fn hidden(table: &tree::Table, path: &str, errors: &mut Vec<ConfigError>) {
 ///
 /// # Errors
 /// The text is no TOML.
-pub fn with_parameter(text: &str, name: &str, value: Option<&str>) -> Result<String, ConfigError> {
+pub fn with_parameter(text: &str, name: &str, value: Option<&str>) -> Result<String, Vec<ConfigError>> {
     let mut document: toml_edit::DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
         let place = Lines::of(text).place(error.span().map_or(0, |span| span.start));
         let problem = Problem::Syntax { message: error.message().to_owned() };
-        ConfigError { place, key: String::new(), value: None, problem }
+        vec![ConfigError { place, key: String::new(), value: None, problem }]
     })?;
     match value {
         None => {

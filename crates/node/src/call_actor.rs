@@ -393,7 +393,7 @@ impl CallState {
     fn keep_ending(&mut self) {
         if self.shared.journal.is_some()
             && let Some(ending) = self.ending.as_mut()
-            && let Some((end, is_stored)) = ending.to_keep()
+            && let Some((end, is_stored)) = ending.give_to_journal()
         {
             let shared = self.shared.clone();
             tokio::spawn(async move { ended::keep(&shared, &end, &is_stored).await });

@@ -31,7 +31,7 @@ impl Ending {
     }
 
     /// What the journal is to keep, unless it was given that before.
-    pub(crate) fn to_keep(&mut self) -> Option<(CallEnd, Arc<AtomicBool>)> {
+    pub(crate) fn give_to_journal(&mut self) -> Option<(CallEnd, Arc<AtomicBool>)> {
         if self.kept.is_some() {
             return None;
         }

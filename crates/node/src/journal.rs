@@ -202,10 +202,10 @@ impl Writer {
                 entries.insert(name, value);
             }
             if let Some(reply) = reply {
-                let said = result
-                    .as_ref()
-                    .map(|()| ())
-                    .map_err(|error| io::Error::new(error.kind(), error.to_string()));
+                let said = match &result {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                };
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(said);
             }

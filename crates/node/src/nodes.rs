@@ -3,7 +3,9 @@
 use crate::shared::Shared;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tandem_cluster::{Change, Liveness, Seen, Standing};
@@ -97,6 +99,22 @@ struct Known {
     rate: f64,
 }
 
+/// A node's share of work that all nodes could do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkShare {
+    place: u64,
+    of: u64,
+}
+
+impl WorkShare {
+    /// Whether that is in it.
+    pub(crate) fn has(self, name: &str) -> bool {
+        let mut hasher = SipHasher13::new_with_keys(0, 1);
+        hasher.write(name.as_bytes());
+        hasher.finish() % self.of == self.place
+    }
+}
+
 /// All nodes.
 pub(crate) struct Nodes {
     alive: AtomicUsize,
@@ -127,6 +145,13 @@ impl Nodes {
         let seen = self.seen.lock();
         let lives = |name: &&Arc<str>| seen.liveness.standing(name) == Some(Standing::Alive);
         seen.known.keys().filter(lives).filter(|name| ***name != *this).cloned().collect()
+    }
+
+    /// What of some work that all nodes could do is this one's.
+    pub(crate) fn share_of(&self, this: &str) -> WorkShare {
+        let others = self.others_alive(this);
+        let place = others.iter().filter(|other| ***other < *this).count();
+        WorkShare { place: place as u64, of: others.len() as u64 + 1 }
     }
 
     /// This node joins these others.

@@ -45,7 +45,10 @@ pub enum PostgresError {
 fn with_cause(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(said) => format!("{}: {}", said.code().code(), said.message()),
-        None => error.to_string(),
+        None => {
+            let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+            causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
+        }
     }
 }
 

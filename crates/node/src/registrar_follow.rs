@@ -62,7 +62,9 @@ pub(crate) struct Following {
     asked: HashSet<Aor>,
     /// Those of which the store has not said what it has.
     to_read: Vec<Aor>,
-    /// Those to be written again.
+    /// Those that the store has lost, to be written again unless another node does.
+    lost: VecDeque<Aor>,
+    /// Those to be written again, whoever has written them.
     pub(crate) to_restore: VecDeque<Aor>,
     /// Of these, how many are being written.
     under_way: usize,
@@ -183,18 +185,28 @@ impl Shard {
         let reading = self.following.reading;
         let missing = self.entries.iter().filter(|(_, entry)| entry.reading < reading);
         let missing: Vec<Aor> = missing.map(|(aor, _)| aor.clone()).collect();
+        let mut lost_here = Vec::new();
         for aor in missing {
             let Some(entry) = self.entries.get_mut(&aor) else { continue };
             match entry.revision {
                 Some(_) if lost => {
                     entry.revision = None;
-                    self.following.to_restore.push_back(aor);
+                    lost_here.push(aor);
                 }
                 Some(_) => self.read(aor),
                 // It waits to be written already.
                 None => {}
             }
         }
+        self.divide(lost_here);
+    }
+
+    /// All nodes have lost the same: each begins with its share, and when it has come to those of others they are there.
+    fn divide(&mut self, lost: Vec<Aor>) {
+        let share = self.shared.nodes.share_of(&self.shared.name);
+        let (own, others): (Vec<_>, Vec<_>) = lost.into_iter().partition(|aor| share.has(aor.as_str()));
+        self.following.lost.extend(own);
+        self.following.lost.extend(others);
     }
 
     /// Reads again what could not be read, and writes some of what the store has lost.
@@ -206,13 +218,21 @@ impl Shard {
     }
 
     fn restore_some(&mut self, now: Now) {
-        if self.following.to_restore.is_empty() || !self.shared.store.contact().borrow().answers {
+        let nothing = self.following.to_restore.is_empty() && self.following.lost.is_empty();
+        if nothing || !self.shared.store.contact().borrow().answers {
             return;
         }
         while self.following.under_way < RESTORED_AT_ONCE {
-            let Some(aor) = self.following.to_restore.pop_front() else { return };
-            // A REGISTER that is being written has all that is known.
+            let (aor, is_lost) = match self.following.to_restore.pop_front() {
+                Some(aor) => (aor, false),
+                None => match self.following.lost.pop_front() {
+                    Some(aor) => (aor, true),
+                    None => return,
+                },
+            };
+            // A REGISTER that is being written has all that is known, and another node may have been quicker.
             let entry = self.entries.get(&aor).filter(|_| !self.writing.contains_key(&aor));
+            let entry = entry.filter(|entry| !is_lost || entry.revision.is_none());
             if let Some(bindings) = entry.map(|entry| entry.bindings.clone()) {
                 self.following.under_way += 1;
                 self.write(aor, bindings, Whose::Restoring, now);

@@ -75,7 +75,9 @@ impl NodeControl {
         };
         let (_, text) = self.node.config_text(current.number).await.map_err(problem)?;
         let text = with_parameter(&text, &name, change.value.as_deref());
-        let text = text.map_err(|error| PushProblem::Refused(error.to_string()))?;
+        let text = text.map_err(|errors| {
+            PushProblem::Refused(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })?;
         let comment = match (&change.value, change.comment.is_empty()) {
             (_, false) => change.comment,
             (Some(value), true) => format!("{name} = {value}"),
