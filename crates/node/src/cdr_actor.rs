@@ -312,12 +312,18 @@ impl Sink {
             let now = shared.clock.mono();
             let keys: Vec<_> = records.iter().map(|(key, _)| *key).collect();
             let mut new = records;
-            new.retain(|(key, _)| !self.written.lock().has(key, now));
+            // One in memory loses nothing without this process.
+            let is_shared = shared.store.is_shared();
+            if is_shared {
+                new.retain(|(key, _)| !self.written.lock().has(key, now));
+            }
             if let Err(error) = self.write(&new).await {
                 shared.metrics.cdr_write_failures.inc();
                 return Err(DrainError::Write(error));
             }
-            self.written.lock().note(new.iter().map(|(key, _)| *key), now);
+            if is_shared {
+                self.written.lock().note(new.iter().map(|(key, _)| *key), now);
+            }
             shared.store.ack_cdrs(&self.group, &keys).await.map_err(DrainError::Confirm)?;
             shared.metrics.cdrs_written.inc_by(new.len() as u64);
         }

@@ -19,6 +19,7 @@ use tandem_store::codec::{self, Versioned};
 use tandem_store::{Changed, Document, Put, Revision, Space, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 /// The longest configuration in common, in bytes.
@@ -241,14 +242,23 @@ impl Shared {
         let mut revisions: Vec<ConfigRevision> =
             revisions.filter_map(|(_, document)| codec::decode(&document.value).ok()).collect();
         revisions.reverse();
+        let current = read::<ConfigRevision>(&*self.store, CURRENT).await?.map(|(current, _)| current);
+        let is_missing = |current: &ConfigRevision| revisions.iter().all(|one| one.number != current.number);
+        if let Some(current) = current.filter(is_missing) {
+            revisions.insert(0, current);
+        }
         Ok(revisions)
     }
 
     /// A revision with its text.
     pub(crate) async fn config_text(&self, number: u64) -> Result<(ConfigRevision, Arc<str>), PushError> {
         let store = &*self.store;
-        let found = read::<ConfigRevision>(store, &revision_key(number)).await?;
-        let (revision, _) = found.ok_or(PushError::NoRevision(number))?;
+        let current = read::<ConfigRevision>(store, CURRENT).await?.map(|(current, _)| current);
+        let found = match current.filter(|current| current.number == number) {
+            Some(current) => Some(current),
+            None => read::<ConfigRevision>(store, &revision_key(number)).await?.map(|(found, _)| found),
+        };
+        let revision = found.ok_or(PushError::NoRevision(number))?;
         let text = read_text(store, &revision).await?;
         Ok((revision, text))
     }
@@ -268,7 +278,8 @@ impl Shared {
         if push.seen.is_some_and(|seen| seen != number) {
             return Err(PushError::Overtaken { current: number });
         }
-        let own = self.refusals_of(&push.text);
+        let text: Arc<str> = push.text.into();
+        let own = self.refusals_of(&text).await;
         if !own.is_empty() {
             return Err(PushError::Refused(vec![Refusal { node: self.name.to_string(), errors: own }]));
         }
@@ -277,8 +288,8 @@ impl Shared {
             at: self.clock.now().wall,
             by: push.by,
             comment: push.comment,
-            digest: digest(&push.text),
-            bytes: push.text.len() as u64,
+            digest: digest(&text),
+            bytes: text.len() as u64,
             restores: push.restores,
         };
         if let Some(current) = current.filter(|current| current.digest == revision.digest) {
@@ -286,15 +297,15 @@ impl Shared {
             return Ok(current);
         }
         let lapses = Some(self.in_a(TEXT_LIFE));
-        write_text(store, &revision.digest, &push.text, lapses).await?;
+        write_text(store, &revision.digest, &text, lapses).await?;
         let tried = self.try_config(&revision).await;
         if tried.is_err() || push.dry_run {
             return tried.map(|()| revision);
         }
-        write_text(store, &revision.digest, &push.text, None).await?;
-        let common = Common { revision: revision.clone(), text: push.text.into() };
+        write_text(store, &revision.digest, &text, None).await?;
+        let common = Common { revision: revision.clone(), text };
         put_in_force(store, &common, seen).await?;
-        self.run_common(common);
+        self.run_common(common).await;
         self.prune_revisions().await?;
         Ok(revision)
     }
@@ -304,13 +315,16 @@ impl Shared {
     }
 
     /// What is wrong with a configuration in common at this node.
-    fn refusals_of(&self, text: &str) -> Vec<String> {
-        match self.cluster_config.own().with_cluster(text) {
+    async fn refusals_of(self: &Arc<Self>, text: &Arc<str>) -> Vec<String> {
+        let (shared, text) = (self.clone(), text.clone());
+        let refusals = move || match shared.cluster_config.own().with_cluster(&text) {
             Err(errors) => errors.iter().map(ToString::to_string).collect(),
             Ok(loaded) => {
-                self.locations.check(&loaded.config).err().iter().map(ToString::to_string).collect()
+                shared.locations.check(&loaded.config).err().iter().map(ToString::to_string).collect()
             }
-        }
+        };
+        // A large one takes a while, and calls are not to wait for it.
+        spawn_blocking(refusals).await.unwrap_or_else(|error| vec![error.to_string()])
     }
 
     /// Asks all live nodes what is wrong with a revision.
@@ -354,7 +368,7 @@ impl Shared {
     }
 
     /// Says what is wrong with the revision that is being tried.
-    async fn judge_trial(&self) -> Result<(), StoreError> {
+    async fn judge_trial(self: &Arc<Self>) -> Result<(), StoreError> {
         let store = &*self.store;
         let Some((Trial { id, revision }, _)) = read::<Trial>(store, TRIAL).await? else { return Ok(()) };
         let key = verdict_key(id, &self.name);
@@ -362,7 +376,7 @@ impl Shared {
             return Ok(());
         }
         let text = read_text(store, &revision).await?;
-        let errors = self.refusals_of(&text);
+        let errors = self.refusals_of(&text).await;
         if !errors.is_empty() {
             tracing::warn!(?errors, "a configuration that was pushed cannot be run here");
         }
@@ -384,7 +398,7 @@ impl Shared {
             (None, Some(running)) => self.give_back(&running, None).await?,
             (Some((revision, _)), _) => {
                 let text = read_text(store, &revision).await?;
-                self.run_common(Common { revision, text });
+                self.run_common(Common { revision, text }).await;
             }
         }
         Ok(())
@@ -406,7 +420,15 @@ impl Shared {
         }
     }
 
-    fn run_common(self: &Arc<Self>, common: Common) {
+    async fn run_common(self: &Arc<Self>, common: Common) {
+        let shared = self.clone();
+        // Tables are made beside the calls.
+        if let Err(error) = spawn_blocking(move || shared.run_now(common)).await {
+            tracing::error!(%error, "cannot run another revision of the configuration");
+        }
+    }
+
+    fn run_now(self: &Arc<Self>, common: Common) {
         let number = common.revision.number;
         match common.with(&self.cluster_config.own()) {
             Ok(loaded) => {
@@ -494,19 +516,18 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
 /// Puts a revision whose text is in the store in force, in place of the one that was seen.
 async fn put_in_force(store: &dyn Store, common: &Common, seen: Option<Revision>) -> Result<(), PushError> {
     let revision = &common.revision;
+    if let Err(error) = write(store, CURRENT, revision, seen, None).await {
+        let StoreError::Conflict { .. } = error else { return Err(error.into()) };
+        let current = read::<ConfigRevision>(store, CURRENT).await?;
+        return Err(PushError::Overtaken { current: current.map_or(0, |(current, _)| current.number) });
+    }
+    // Only what is in force is in the history. Until it is there the document above stands for it.
     let key = revision_key(revision.number);
     match write(store, &key, revision, None, None).await {
-        // One that did not take force may be there.
-        Err(StoreError::Conflict { stored }) => write(store, &key, revision, stored, None).await.map(drop)?,
-        written => drop(written?),
-    }
-    match write(store, CURRENT, revision, seen, None).await {
-        Err(StoreError::Conflict { .. }) => {
-            let current = read::<ConfigRevision>(store, CURRENT).await?;
-            Err(PushError::Overtaken { current: current.map_or(0, |(current, _)| current.number) })
-        }
-        written => Ok(written.map(drop)?),
-    }
+        Err(StoreError::Conflict { stored }) => write(store, &key, revision, stored, None).await?,
+        written => written?,
+    };
+    Ok(())
 }
 
 fn revision_key(number: u64) -> String {

@@ -143,7 +143,13 @@ async fn serve(
 async fn reload_on_hangup(mut hangup: Signal, node: Arc<Node>, file: ConfigFile) {
     while hangup.recv().await.is_some() {
         match file.read() {
-            Ok(Ok(loaded)) => reload(&node, loaded),
+            Ok(Ok(loaded)) => {
+                let node = node.clone();
+                // Tables are made beside the calls.
+                if let Err(error) = tokio::task::spawn_blocking(move || reload(&node, loaded)).await {
+                    tracing::error!(%error, "cannot read the configuration anew");
+                }
+            }
             Ok(Err(errors)) => {
                 for error in &errors {
                     tracing::error!("{}", error.in_file(&file.name()));
