@@ -89,6 +89,8 @@ async fn serve(
     patience: Duration,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
+    // Before anything else: until it is asked for it ends the process.
+    let hangup = signal(SignalKind::hangup())?;
     let name = match &config.node.name {
         Some(name) => name.clone(),
         None => host_name(),
@@ -113,7 +115,7 @@ async fn serve(
         // The sender lives until the API is to stop.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    let reloading = tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, node.clone(), file.clone()));
+    let reloading = tokio::spawn(reload_on_hangup(hangup, node.clone(), file.clone()));
     let failed = tokio::select! {
         () = signals.next() => false,
         () = node.gone() => true,
