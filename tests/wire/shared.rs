@@ -490,7 +490,10 @@ fn a_redis_that_stalls_with_a_full_gateway_touches_no_call_and_lets_none_beyond_
     }
     caller.succeeds();
     vendor.succeeds();
-    until("all slots are back", SOON, || slots_held(&cluster).iter().all(|held| *held == 0).then_some(()));
+    // What was asked for while it stalled, and refused, it may have granted afterwards: that lapses.
+    until("all slots are back", Duration::from_secs(35), || {
+        slots_held(&cluster).iter().all(|held| *held == 0).then_some(())
+    });
 }
 
 #[test]
