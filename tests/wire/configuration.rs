@@ -70,6 +70,10 @@ fn a_revision_that_is_pushed_is_run_by_every_node_and_calls_go_on() {
     let (done, said) = push(&cluster, 0, &sections(&cluster, &[("old", old)]), &["--comment", "begin"]);
     assert!(done && said.contains("revision 1 is in force at 3 of 3 nodes"), "{said}");
     assert_eq!(revisions(&cluster, 3), [1.0; 3]);
+    for node in 0..3 {
+        let log = cluster.switch(node).log();
+        assert_eq!(log.matches("runs another revision").count(), 1, "once, also where it was pushed");
+    }
 
     // A call by the revision that is about to go, at another node than the one that was asked.
     let talks = Scenario::of("caller_hangs_up").talking(Duration::from_secs(4));
@@ -134,6 +138,16 @@ fn a_bad_revision_is_refused_whole_on_every_node() {
     let (done, said) = push(&cluster, 0, &format!("{good}weight = 7\n"), &["--dry-run"]);
     assert!(done && said.contains("every live node could run"), "{said}");
     assert_eq!(revisions(&cluster, 3), [1.0; 3]);
+
+    // One that is down is not asked, and does not start with what it cannot run.
+    cluster.stop(2);
+    let (done, said) = push(&cluster, 0, &format!("{good}listen = \"edge\"\n"), &[]);
+    assert!(done && said.contains("at 2 of 2 nodes"), "{said}");
+    let file = cluster.place.folder.join("node-3").join("tandem.toml");
+    let mut command = binary(&cluster.place.folder);
+    let output = command.args(["run", "--config"]).arg(&file).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("revision 2") && said.contains("line 9"), "{said}");
 }
 
 #[test]

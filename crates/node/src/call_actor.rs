@@ -337,8 +337,8 @@ impl CallState {
                 let end = CallEnd { key, owner, epoch, cdr };
                 if self.shared.store.is_shared() {
                     match &mut self.ending {
-                        Some(ending) => ending.write = (epoch, seq),
-                        none => *none = Some(Box::new(Ending::new(end.clone(), (epoch, seq)))),
+                        Some(ending) if ending.write.0 == epoch => ending.write = (epoch, seq),
+                        other => *other = Some(Box::new(Ending::new(end.clone(), (epoch, seq)))),
                     }
                 }
                 self.shared.store.end(end)

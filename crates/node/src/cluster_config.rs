@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tandem_config::Config;
 use tandem_sip::time::Wall;
@@ -174,18 +173,18 @@ pub(crate) struct ClusterConfig {
     own: Mutex<Arc<Config>>,
     /// What the cluster has in common, once there is a revision.
     common: Mutex<Option<Common>>,
-    number: AtomicU64,
+    /// Held by whoever has the node run another one: one after the other.
+    changing: Mutex<()>,
 }
 
 impl ClusterConfig {
     pub(crate) fn new(own: Config, common: Option<Common>) -> Self {
-        let number = AtomicU64::new(common.as_ref().map_or(0, |common| common.revision.number));
-        Self { own: Mutex::new(Arc::new(own)), common: Mutex::new(common), number }
+        Self { own: Mutex::new(Arc::new(own)), common: Mutex::new(common), changing: Mutex::default() }
     }
 
     /// The revision that this node runs; 0 for that of its own file.
     pub(crate) fn number(&self) -> u64 {
-        self.number.load(Ordering::Relaxed)
+        self.common.lock().as_ref().map_or(0, |common| common.revision.number)
     }
 
     pub(crate) fn own(&self) -> Arc<Config> {
@@ -203,7 +202,6 @@ impl ClusterConfig {
     }
 
     fn set_common(&self, common: Common) {
-        self.number.store(common.revision.number, Ordering::Relaxed);
         *self.common.lock() = Some(common);
     }
 }
@@ -348,6 +346,9 @@ impl Shared {
         let (mut refusals, end) = (Vec::new(), Instant::now() + VERDICT_LIMIT);
         while !silent.is_empty() && Instant::now() < end {
             tokio::time::sleep(VERDICT_LOOK).await;
+            // One that has left or died meanwhile is asked when it starts.
+            let alive = self.nodes.others_alive(&self.name);
+            silent.retain(|node| alive.contains(node));
             let mut still_silent = Vec::new();
             for node in silent {
                 match read::<Verdict>(&*self.store, &verdict_key(id, &node)).await? {
@@ -429,7 +430,14 @@ impl Shared {
     }
 
     fn run_now(self: &Arc<Self>, common: Common) {
+        let _changing = self.cluster_config.changing.lock();
         let number = common.revision.number;
+        // Whoever pushes it is told of it, too.
+        let is_news =
+            |running: Common| running.revision != common.revision && running.revision.number <= number;
+        if !self.cluster_config.common().is_none_or(is_news) {
+            return;
+        }
         match common.with(&self.cluster_config.own()) {
             Ok(loaded) => {
                 self.configure(&loaded.config);
@@ -455,6 +463,7 @@ impl Shared {
     /// Takes note of what the node's own file says now. Whether the node runs it: not where the cluster has a configuration in
     /// common.
     pub(crate) fn reload_own(self: &Arc<Self>, own: Config) -> bool {
+        let _changing = self.cluster_config.changing.lock();
         let runs = self.cluster_config.set_own(own);
         if runs {
             self.configure(&self.cluster_config.own());
