@@ -4,6 +4,7 @@
 //! `target/tmp/wire/<test>/` and is printed when the test fails.
 
 mod admin;
+mod agents;
 mod answered;
 mod cancelled;
 mod cdr;
@@ -38,6 +39,7 @@ mod sipp;
 mod softphone;
 mod stop;
 mod streams;
+mod survival;
 mod switch;
 mod timers;
 mod tls;

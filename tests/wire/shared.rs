@@ -673,20 +673,6 @@ fn a_publication_that_redis_has_lost_is_given_back_without_a_publish() {
 }
 
 #[test]
-fn calls_of_a_killed_node_get_their_records_when_it_starts_again() {
-    let (mut cluster, [caller, vendor]) = with_calls("", 60);
-    assert_eq!(stored_calls(&cluster), CALLS as usize);
-    cluster.kill(0);
-    drop((caller, vendor));
-    cluster.start_again(0);
-    until("nothing is left of them", SOON, || (stored_calls(&cluster) == 0).then_some(()));
-    let records = || -> Vec<Cdr> { (0..2).flat_map(|node| Cdr::read(&cluster.records(node))).collect() };
-    let lost =
-        until("each has its record", SOON, || Some(records()).filter(|lost| lost.len() == CALLS as usize));
-    assert!(lost.iter().all(|cdr| cdr.text("end_reason") == "node lost"), "{:?}", lost.first());
-}
-
-#[test]
 fn nodes_that_share_an_address_send_each_endpoint_one_keep_alive_per_period_and_one_goes_on_for_another() {
     const PERIOD: Duration = Duration::from_secs(10);
     let sections = "[parameters]\nSS_SIP_NAT_KEEP_ALIVE_PERIOD = 10\n".to_owned() + &Phones::sections(1);

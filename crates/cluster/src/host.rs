@@ -1,7 +1,8 @@
 //! What stands between a call's machine and its actor: commits before sends, and a life after a panic.
 //!
-//! A panic in the machine is a takeover by the call's own owner: the host asks to claim the call in its next epoch,
-//! restores it from its last snapshot and carries on. A second panic ends the call.
+//! A call of a lost owner is taken over from its last snapshot, which a claim has brought. A panic in the machine is a
+//! takeover by the call's own owner: the host asks to claim the call in its next epoch, restores it from its last
+//! snapshot and carries on. A second panic ends the call.
 
 use crate::{Outbox, Released};
 use bytes::Bytes;
@@ -12,7 +13,9 @@ use std::time::Duration;
 use tandem_sip::StatusCode;
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
-use tandem_switch::call::{Action, Call, CallId, Event, Input, Serial, Snapshot, Sought, Unauthorized};
+use tandem_switch::call::{
+    Action, Call, CallId, Event, Input, Moved, Serial, Snapshot, Sought, Unauthorized,
+};
 use tandem_switch::cdr::{EndReason, Origin, Release};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome};
 
@@ -168,10 +171,39 @@ pub enum Effect {
 impl CallHost {
     /// The host of a call that has just begun, and what is to be done at once.
     pub fn start(node: Arc<str>, call: Call, actions: Vec<Action>, now: Now) -> (Self, Vec<Effect>) {
+        let mut host = Self::of(call.id(), node, Machine::Running(Box::new(call)));
+        let mut effects = Vec::new();
+        host.perform(actions, &mut effects, now);
+        host.settle(&mut effects, now);
+        (host, effects)
+    }
+
+    /// The host of a call that was another owner's until it was claimed, and what is to be done at once. `moved` says who
+    /// of its parties does not know where it is now.
+    pub fn take_over(
+        node: Arc<str>,
+        (epoch, seq): (u32, u64),
+        snapshot: Snapshot,
+        moved: Moved,
+        now: Now,
+    ) -> (Self, Vec<Effect>) {
         let mut host = Self {
-            id: call.id(),
+            epoch,
+            seq,
+            stored: true,
+            ..Self::of(snapshot.id(), node, Machine::Restoring(VecDeque::new()))
+        };
+        let mut effects = Vec::new();
+        host.restore(snapshot, moved, VecDeque::new(), &mut effects, now);
+        host.settle(&mut effects, now);
+        (host, effects)
+    }
+
+    fn of(id: CallId, node: Arc<str>, machine: Machine) -> Self {
+        Self {
+            id,
             node,
-            machine: Machine::Running(Box::new(call)),
+            machine,
             outbox: Outbox::default(),
             epoch: 0,
             seq: 0,
@@ -184,11 +216,7 @@ impl CallHost {
             wakes_at: None,
             #[cfg(feature = "fault-injection")]
             panic_next: false,
-        };
-        let mut effects = Vec::new();
-        host.perform(actions, &mut effects, now);
-        host.settle(&mut effects, now);
-        (host, effects)
+        }
     }
 
     /// Takes an input.
@@ -406,7 +434,7 @@ impl CallHost {
             ClaimResult::Claimed { epoch, seq, snapshot } => {
                 self.epoch = epoch;
                 self.seq = self.seq.max(seq);
-                self.restore(*snapshot, held_back, &mut effects, now);
+                self.restore(*snapshot, Moved::default(), held_back, &mut effects, now);
             }
             ClaimResult::Away if self.restore_tries < RESTORE_TRIES => {
                 self.restore_tries += 1;
@@ -427,6 +455,7 @@ impl CallHost {
     fn restore(
         &mut self,
         snapshot: Snapshot,
+        moved: Moved,
         held_back: VecDeque<Input>,
         effects: &mut Vec<Effect>,
         now: Now,
@@ -435,7 +464,7 @@ impl CallHost {
             return self.abandon(&snapshot, effects, now);
         }
         let (kept, node, epoch) = (snapshot.clone(), self.node.clone(), self.epoch);
-        match catch_unwind(AssertUnwindSafe(|| Call::restore(snapshot, epoch, node, now))) {
+        match catch_unwind(AssertUnwindSafe(|| Call::restore(snapshot, epoch, node, moved, now))) {
             Ok((call, actions)) => {
                 self.machine = Machine::Running(Box::new(call));
                 self.perform(actions, effects, now);

@@ -1,13 +1,16 @@
 //! What makes several nodes one switch, as pure machines: the outbox, which keeps the wire behind the store; the host, which
-//! runs a call with it and survives a panic of its machine; which nodes live; the order of the journal; and which
+//! runs a call with it and survives a panic of its machine; which nodes live, and who goes on with
+//! the calls of those that do not; the order of the journal; and which
 //! records are told again.
 
+mod heirs;
 mod host;
 pub mod journal;
 mod liveness;
 mod outbox;
 mod records;
 
+pub use heirs::{CLAIM_HOLD, RANK_WAIT, RETURN_WAIT, claim_at, rank};
 pub use host::{
     CallHost, ClaimResult, Effect, MAX_HELD_BACK, RESTORE_PAUSE, RESTORE_TRIES, Write, WriteResult,
 };

@@ -19,7 +19,7 @@ use tandem_sip::time::{Mono, Now};
 use tandem_sip::{Message, ResponseHead, StatusCode, locate};
 use tandem_store::{CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, StoreError, StoreFuture, StoredCall, codec};
 use tandem_switch::call::{
-    Action, Call, CallId, CallStatus, Event, Input, Serial, Snapshot, Sought, Unauthorized,
+    Action, Call, CallId, CallStatus, Event, Input, Moved, Serial, Snapshot, Sought, Unauthorized,
 };
 use tandem_switch::gateway::{GatewayName, Holder, Outcome, Refusal};
 use tandem_telemetry::Direction;
@@ -56,13 +56,34 @@ pub(crate) enum CallMessage {
 pub(crate) struct Beginning {
     pub(crate) shared: Arc<Shared>,
     pub(crate) registration: Registration,
+    pub(crate) origin: Origin,
+    /// Keeps the caller's connection open.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// Where a call comes from.
+pub(crate) enum Origin {
+    /// An INVITE, which has begun it.
+    Begun(Box<Begun>),
+    /// Another owner, which has gone.
+    TakenOver(TakenOver),
+}
+
+/// A call that has just begun.
+pub(crate) struct Begun {
     pub(crate) call: Call,
     pub(crate) actions: Vec<Action>,
     /// For an answer to the caller while nothing is stored of the call.
     pub(crate) invite: Message,
     pub(crate) flow: Flow,
-    /// Keeps the caller's connection open.
-    pub(crate) hold: Option<Hold>,
+}
+
+/// A call that was claimed.
+pub(crate) struct TakenOver {
+    pub(crate) epoch: u32,
+    pub(crate) seq: u64,
+    pub(crate) snapshot: Box<Snapshot>,
+    pub(crate) moved: Moved,
 }
 
 pub(crate) struct CallActor;
@@ -91,12 +112,20 @@ impl Actor for CallActor {
         myself: ActorRef<Self::Msg>,
         beginning: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let Beginning { shared, registration, call, actions, invite, flow, hold } = *beginning;
+        let Beginning { shared, registration, origin, hold } = *beginning;
         #[cfg(feature = "fault-injection")]
         shared.faults.strike(Fault::CallStart);
         let now = shared.clock.now();
-        let (host, effects) = CallHost::start(shared.name.clone(), call, actions, now);
-        let invite = Some((invite, flow));
+        let node = shared.name.clone();
+        let ((host, effects), invite) = match origin {
+            Origin::Begun(begun) => {
+                let Begun { call, actions, invite, flow } = *begun;
+                (CallHost::start(node, call, actions, now), Some((invite, flow)))
+            }
+            Origin::TakenOver(TakenOver { epoch, seq, snapshot, moved }) => {
+                (CallHost::take_over(node, (epoch, seq), *snapshot, moved, now), None)
+            }
+        };
         let (slot, ending) = (None, None);
         let state = CallState { shared, myself, registration, host, slot, invite, ending, _hold: hold };
         let mut state = Box::new(state);
@@ -369,7 +398,11 @@ impl CallState {
             Err(error @ (StoreError::Fenced { .. } | StoreError::Ended)) => {
                 tracing::warn!(call = %self.registration.id(), %error, "let go of a call");
                 self.shared.metrics.commits_fenced.inc();
-                if error == StoreError::Ended { WriteResult::Ended } else { WriteResult::Fenced }
+                if error == StoreError::Ended {
+                    return self.host.on_stored(write, WriteResult::Ended, now);
+                }
+                self.registration.lose();
+                WriteResult::Fenced
             }
             Err(error @ StoreError::TooLong { .. }) => {
                 // It will never be shorter. The call goes on from memory; only a takeover would miss the commit.

@@ -1,7 +1,7 @@
 //! From a datagram to the call it belongs to.
 
 use crate::authenticator::Verdict;
-use crate::call_actor::{Beginning, CallActor, CallMessage, branch_of};
+use crate::call_actor::{Beginning, Begun, CallActor, CallMessage, Origin, branch_of};
 use crate::directory::{CallHandle, RouteKey};
 use crate::endpoints::ENDPOINTS;
 use crate::gateway_actor::GatewayHandle;
@@ -219,9 +219,34 @@ impl Dispatcher {
         match token.and_then(|token| self.shared.calls.find(token.id)) {
             Some(call) => Some((Named::ByToken, call, Input::Response(response))),
             None => {
-                self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc();
+                match token.filter(|_| self.shared.store.is_shared()) {
+                    Some(token) => self.shared.strays.take(self, &self.shared, token.id, (flow, response)),
+                    None => self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc(),
+                }
                 None
             }
+        }
+    }
+
+    /// Takes a message that has waited for its call, which is here now.
+    pub(crate) fn take_found(&self, id: CallId, (flow, message): (Flow, Message)) {
+        let Some(call) = self.shared.calls.find(id) else { return };
+        let input = match message.is_request() {
+            true => Input::Request { message, flow },
+            false => Input::Response(message),
+        };
+        // Whoever sent it sends it again.
+        if self.hand_over(call, input).is_some() {
+            self.shared.metrics.mailbox_overflow.inc();
+        }
+    }
+
+    /// Answers a message whose call is nobody's.
+    pub(crate) fn take_nobodys(&self, (flow, message): (Flow, &Message)) {
+        if message.is_request() {
+            self.answer_outside_dialog(flow, message);
+        } else {
+            self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc();
         }
     }
 
@@ -232,7 +257,10 @@ impl Dispatcher {
             if let Some(call) = token.and_then(|token| self.shared.calls.find(token.id)) {
                 return Some((Named::ByToken, call, Input::Request { message: request, flow }));
             }
-            self.answer_outside_dialog(flow, &request);
+            match token.filter(|_| self.shared.store.is_shared()) {
+                Some(token) => self.shared.strays.take(self, &self.shared, token.id, (flow, request)),
+                None => self.answer_outside_dialog(flow, &request),
+            }
             return None;
         }
         // Only these are of an INVITE's transaction; another method under its branch is another's (RFC 3261 §17.2.3).
@@ -246,9 +274,13 @@ impl Dispatcher {
                 return Some((Named::ByTransaction, call, Input::Request { message: request, flow }));
             }
         }
-        match request.method() {
-            Some(Method::Invite) => self.begin_call(flow, request),
-            Some(_) | None => self.answer_outside_dialog(flow, &request),
+        let id = CallId::of(&request, &self.shared.keys.current).filter(|_| self.shared.store.is_shared());
+        match (request.method(), id) {
+            (Some(Method::Invite), _) => self.begin_call(flow, request),
+            (Some(Method::Cancel), Some(id)) => {
+                self.shared.strays.take(self, &self.shared, id, (flow, request));
+            }
+            (Some(_) | None, _) => self.answer_outside_dialog(flow, &request),
         }
         None
     }
@@ -485,7 +517,8 @@ impl Dispatcher {
         let Some(supervisor) = self.shared.supervisor() else { return };
         let mailbox = registration.mailbox().clone();
         let (shared, hold) = (self.shared.clone(), self.shared.hold(flow));
-        let beginning = Box::new(Beginning { shared, registration, call, actions, invite, flow, hold });
+        let origin = Origin::Begun(Box::new(Begun { call, actions, invite, flow }));
+        let beginning = Box::new(Beginning { shared, registration, origin, hold });
         match ActorRuntime::spawn_linked_instant(None, CallActor, beginning, supervisor) {
             Ok((actor, _)) => {
                 self.shared.metrics.calls_started.inc();

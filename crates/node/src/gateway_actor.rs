@@ -37,8 +37,10 @@ pub(crate) enum GatewayMessage {
     Slot(SlotAnswer),
     /// Time to ask the store how many slots are held, and to renew all that this node holds; it may have lost them.
     RenewSlots { all: bool, lost: bool },
-    /// So many slots are held over the whole cluster.
-    SlotsHeld(u32),
+    /// A renewal has ended; so many slots are held over the whole cluster.
+    SlotsRenewed(Option<u32>),
+    /// A call that has this slot is another node's now.
+    Lose(Holder),
     /// A call has a slot, whatever the limits: said to an actor that was started anew.
     Reclaim(Holder),
     /// All calls have said which slots they have.
@@ -259,7 +261,8 @@ impl GatewayActor {
             return self.answer(slots, now, (holder, reply_to), result);
         }
         if slots.cluster.may_ask(now.mono) && self.shared.store.contact().borrow().answers {
-            return slots::ask(&self.shared, &self.handle, &slots.state, (holder, reply_to.clone()));
+            let asker = (holder, reply_to.clone());
+            return slots.cluster.ask(&self.shared, &self.handle, &slots.state, asker);
         }
         self.answer_unsure(slots, now, (holder, reply_to));
     }
@@ -267,6 +270,7 @@ impl GatewayActor {
     /// The store has said whether a slot is free, or nothing.
     fn on_slot(&self, slots: &mut Slots, now: Now, answer: SlotAnswer) {
         let SlotAnswer { holder, reply_to, result } = answer;
+        slots.cluster.answered(&holder);
         let result = match result {
             Ok(Taken::Yes { held }) => (held, Ok(())),
             Ok(Taken::AtMaxCalls { held }) => (held, Err(Refusal::Calls)),
@@ -282,7 +286,7 @@ impl GatewayActor {
         slots.cluster.is_sure();
         if !slots.state.holds(&holder) {
             // It was given back while it was asked for.
-            return slots::give_back(&self.shared, &self.handle, &holder);
+            return slots.cluster.give_back(&self.shared, &self.handle, holder);
         }
         if result.is_err() {
             slots.state.release(now, holder, None);
@@ -304,7 +308,7 @@ impl GatewayActor {
         if result.is_err() {
             slots.state.release(now, holder, None);
             // The store may have given it, and its answer be lost.
-            slots::give_back(&self.shared, &self.handle, &holder);
+            slots.cluster.give_back(&self.shared, &self.handle, holder);
         }
         self.answer(slots, now, (holder, reply_to), result);
     }
@@ -323,7 +327,7 @@ impl GatewayActor {
         let gateway = self.handle.name.clone();
         let answer = Input::Admitted { gateway, attempt: holder.attempt, result };
         if reply_to.cast(CallMessage::Result(answer)).is_err() && result.is_ok() {
-            self.release(&mut slots.state, now, holder, None);
+            self.release(slots, now, holder, None);
         }
     }
 
@@ -365,12 +369,13 @@ impl GatewayActor {
         self.handle.metrics.calls.set(state.calls() as i64);
     }
 
-    fn release(&self, state: &mut GatewayState, now: Now, holder: Holder, outcome: Option<Outcome>) {
+    fn release(&self, slots: &mut Slots, now: Now, holder: Holder, outcome: Option<Outcome>) {
+        let Slots { state, cluster, .. } = slots;
         if !state.release(now, holder, outcome) {
             return;
         }
         if slots::are_counted(&self.shared, state) {
-            slots::give_back(&self.shared, &self.handle, &holder);
+            cluster.give_back(&self.shared, &self.handle, holder);
         }
         self.count(state);
         match outcome {
@@ -412,7 +417,7 @@ impl Actor for GatewayActor {
         match message {
             GatewayMessage::Admit { holder, reply_to } => self.admit(slots, now, holder, &reply_to),
             GatewayMessage::Release { holder, outcome } => {
-                self.release(&mut slots.state, now, holder, outcome);
+                self.release(slots, now, holder, outcome);
             }
             GatewayMessage::Slot(answer) => self.on_slot(slots, now, answer),
             GatewayMessage::RenewSlots { all, lost } => {
@@ -420,16 +425,22 @@ impl Actor for GatewayActor {
                     slots.cluster.begin_grace(now.mono);
                 }
                 if slots::are_counted(&self.shared, &slots.state) {
-                    slots::renew(&self.shared, &self.handle, slots.state.holders().filter(|_| all));
+                    let holders = slots.state.holders().filter(|_| all);
+                    slots.cluster.renew(&self.shared, &self.handle, holders);
                 }
             }
-            GatewayMessage::SlotsHeld(held) => slots.cluster.note(&self.handle, held),
+            GatewayMessage::SlotsRenewed(held) => slots.cluster.renewed(&self.shared, &self.handle, held),
             GatewayMessage::Authorize { serial, request, reply_to } => {
                 let authorization = self.authorize(slots, &request);
                 // The call may have ended meanwhile.
                 let _ = reply_to.cast(CallMessage::Result(Input::Authorized { serial, authorization }));
             }
             GatewayMessage::Hold(pause) => self.hold(&mut slots.state, now, pause),
+            GatewayMessage::Lose(holder) => {
+                // Its slot goes with it: the store knows it by the same name.
+                slots.state.release(now, holder, None);
+                self.count(&slots.state);
+            }
             GatewayMessage::Reclaim(holder) => {
                 slots.state.reclaim(holder);
                 self.count(&slots.state);

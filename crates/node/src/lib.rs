@@ -27,7 +27,6 @@ mod listener_actor;
 mod listeners;
 mod local_address;
 mod locations;
-mod lost_calls;
 mod nat;
 mod nat_endpoint;
 mod nat_pacer;
@@ -48,8 +47,10 @@ mod republish;
 mod shared;
 mod slots;
 mod stateless;
+mod strays;
 mod stream_user;
 mod supervisors;
+mod takeover;
 mod tap;
 pub mod wheel;
 

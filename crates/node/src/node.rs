@@ -24,7 +24,6 @@ use crate::lease::Lease;
 use crate::listeners::{self, Listener};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
-use crate::lost_calls;
 use crate::nat::Nat;
 use crate::nat_endpoint::NatReport;
 use crate::nodes::{NodeReport, Nodes};
@@ -37,7 +36,9 @@ use crate::registrar_follow;
 use crate::republish;
 use crate::shared::Shared;
 use crate::slots;
+use crate::strays::Strays;
 use crate::supervisors::{Child, Keeper, NodeSupervisor, Supervisor};
+use crate::takeover;
 use crate::tap::Tap;
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
@@ -265,6 +266,7 @@ impl Node {
             registrar: Registrar::new(config),
             nat: Nat::new(config.parameters.keep_alive(), clock.now(), nat_leases),
             nodes: Nodes::default(),
+            strays: Strays::default(),
             started: clock.now().wall,
             admin: config.admin.bind.to_string(),
             metrics,
@@ -784,7 +786,7 @@ fn start_tasks(
         tokio::spawn(cdr_leases),
         tokio::spawn(slots::keep(shared.clone())),
         tokio::spawn(republish::keep(shared.clone())),
-        tokio::spawn(lost_calls::end(shared.clone())),
+        tokio::spawn(takeover::keep(shared.clone())),
     ]
 }
 

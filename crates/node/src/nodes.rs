@@ -1,6 +1,7 @@
 //! The nodes of the cluster, as this one sees them.
 
 use crate::shared::Shared;
+use crate::takeover::Gone;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
@@ -12,6 +13,7 @@ use tandem_cluster::{Change, Liveness, Seen, Standing};
 use tandem_sip::time::{Mono, Wall};
 use tandem_store::codec::{self, Versioned};
 use tandem_store::{Document, Put, Revision, Space, StoreError};
+use tokio::sync::watch;
 
 /// What this release knows of the cluster's common language; a node refuses to join one that has been raised beyond.
 pub(crate) const FEATURE_LEVEL: u16 = 1;
@@ -119,18 +121,22 @@ impl WorkShare {
 pub(crate) struct Nodes {
     alive: AtomicUsize,
     seen: Mutex<SeenNodes>,
+    /// Tells of changes, by their number.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct SeenNodes {
     liveness: Liveness,
     known: BTreeMap<Arc<str>, Known>,
+    /// Nodes that have died or left.
+    gone: BTreeMap<Arc<str>, Gone>,
 }
 
 impl Default for Nodes {
     /// This one alone, as far as is known.
     fn default() -> Self {
-        Self { alive: AtomicUsize::new(1), seen: Mutex::default() }
+        Self { alive: AtomicUsize::new(1), seen: Mutex::default(), changes: watch::Sender::new(0) }
     }
 }
 
@@ -145,6 +151,17 @@ impl Nodes {
         let seen = self.seen.lock();
         let lives = |name: &&Arc<str>| seen.liveness.standing(name) == Some(Standing::Alive);
         seen.known.keys().filter(lives).filter(|name| ***name != *this).cloned().collect()
+    }
+
+    /// The other nodes that have died or left.
+    pub(crate) fn gone(&self, this: &str) -> Vec<Gone> {
+        let seen = self.seen.lock();
+        seen.gone.values().filter(|gone| *gone.name != *this).cloned().collect()
+    }
+
+    /// Tells when a node comes or goes.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// What of some work that all nodes could do is this one's.
@@ -164,6 +181,18 @@ impl Nodes {
         let mut seen = self.seen.lock();
         let looks: Vec<_> = all.iter().map(|(name, says)| seen_of(name, says)).collect();
         let changes = seen.liveness.look(now, &looks);
+        for Change { name, standing } in &changes {
+            match standing {
+                Some(Standing::Dead | Standing::Left) => {
+                    let says = all.iter().find(|(one, _)| one == name).map(|(_, says)| says.boot);
+                    let gone = Gone { name: name.clone(), boot: says.unwrap_or_default(), since: now };
+                    seen.gone.insert(name.clone(), gone);
+                }
+                Some(Standing::Alive) | None => {
+                    seen.gone.remove(name);
+                }
+            }
+        }
         let mut known = std::mem::take(&mut seen.known);
         for (name, says) in all {
             let before = known.remove(&name);
@@ -173,6 +202,10 @@ impl Nodes {
         // Before its first beat this node is not among them.
         let is_shown = seen.known.keys().any(|name| **name == **this);
         self.alive.store(seen.liveness.alive() + usize::from(!is_shown), Ordering::Relaxed);
+        drop(seen);
+        if !changes.is_empty() {
+            self.changes.send_modify(|number| *number += 1);
+        }
         changes
     }
 }

@@ -5,7 +5,7 @@ use crate::gateway_actor::{GatewayMessage, Reclaiming};
 use crate::ongoing::RequestKey;
 use crate::shared::Shared;
 use std::sync::Arc;
-use tandem_switch::call::{CallId, Stage};
+use tandem_switch::call::{CallId, Snapshot, Stage};
 use tandem_switch::gateway::{GatewayName, Holder, Outcome};
 use tandem_telemetry::AdmissionRefusal;
 
@@ -66,6 +66,39 @@ impl Registration {
         }
         registration.request = request;
         Place::Taken(registration)
+    }
+
+    /// Takes the place of a call that another node had, with the slots that it holds, whatever the limits. `None` if there
+    /// is a call of that name here.
+    pub(crate) fn take_over(
+        shared: &Arc<Shared>,
+        snapshot: &Snapshot,
+        (mapping_gateway, route): (GatewayName, RouteKey),
+    ) -> Option<Self> {
+        let id = snapshot.id();
+        let mailbox = Arc::new(Mailbox::of(route));
+        if !shared.calls.reserve(id, &mailbox) {
+            return None;
+        }
+        let mut registration = Self {
+            shared: shared.clone(),
+            id,
+            request: None,
+            mapping_gateway,
+            mailbox,
+            stage: None,
+            held: Vec::new(),
+            admitted: false,
+        };
+        registration.admit_beyond_limits();
+        for (gateway, holder) in snapshot.slots() {
+            if let Some(handle) = shared.configured().gateways.get(&gateway) {
+                // Without an actor there are no slots to count; one that starts asks.
+                let _ = handle.tell(GatewayMessage::Reclaim(holder));
+            }
+            registration.held.push(Held { gateway, holder, granted: true });
+        }
+        Some(registration)
     }
 
     /// Asks for a place in the limits, or says which is reached.
@@ -133,6 +166,16 @@ impl Registration {
         if let Some(handle) = self.shared.configured().gateways.get(gateway) {
             // Without an actor there are no slots to count.
             let _ = handle.tell(GatewayMessage::Release { holder, outcome });
+        }
+    }
+
+    /// The call is another node's now, with its slots.
+    pub(crate) fn lose(&mut self) {
+        for held in std::mem::take(&mut self.held) {
+            if let Some(handle) = self.shared.configured().gateways.get(&held.gateway) {
+                // Without an actor there are no slots to count.
+                let _ = handle.tell(GatewayMessage::Lose(held.holder));
+            }
         }
     }
 

@@ -25,6 +25,7 @@ use crate::nodes::Nodes;
 use crate::ongoing::Ongoing;
 use crate::overload::Overload;
 use crate::registrar::Registrar;
+use crate::strays::Strays;
 use crate::tap::{Tap, Tapped};
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
@@ -81,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) registrar: Registrar,
     pub(crate) nat: Nat,
     pub(crate) nodes: Nodes,
+    /// Messages of calls that are not here.
+    pub(crate) strays: Strays,
     /// When the node was started.
     pub(crate) started: Wall,
     /// Where its API is.

@@ -4,6 +4,7 @@ use crate::call_actor::CallMessage;
 use crate::gateway_actor::{GatewayHandle, GatewayMessage};
 use crate::shared::Shared;
 use ractor::ActorRef;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::time::Mono;
@@ -32,6 +33,12 @@ pub(crate) struct ClusterSlots {
     share: Option<Share>,
     /// How fast it does.
     pace: Pace,
+    /// What the store is being asked for: not held until it says so.
+    asked: BTreeSet<Holder>,
+    /// Renewals that the store has not answered.
+    renewing: usize,
+    /// Given back meanwhile; a renewal that comes later would take it again.
+    kept_back: Vec<Holder>,
 }
 
 /// What the store has said of a slot.
@@ -51,6 +58,74 @@ impl ClusterSlots {
     pub(crate) fn note(&mut self, handle: &GatewayHandle, held: u32) {
         self.held = Some(held);
         handle.metrics.cluster_slots.set(held.into());
+    }
+
+    /// The store has answered for a slot.
+    pub(crate) fn answered(&mut self, holder: &Holder) {
+        self.asked.remove(holder);
+    }
+
+    /// Gives a slot back. One of which the store does not hear lapses.
+    pub(crate) fn give_back(&mut self, shared: &Shared, handle: &GatewayHandle, holder: Holder) {
+        if self.renewing > 0 {
+            return self.kept_back.push(holder);
+        }
+        let given = shared.store.release_slot(handle.name.clone(), name_of(&holder));
+        tokio::spawn(within_limit("release a slot", given));
+    }
+
+    /// A renewal has come to its end, and the store has said how many slots are held.
+    pub(crate) fn renewed(&mut self, shared: &Shared, handle: &GatewayHandle, held: Option<u32>) {
+        if let Some(held) = held {
+            self.note(handle, held);
+        }
+        self.renewing = self.renewing.saturating_sub(1);
+        if self.renewing == 0 {
+            for holder in std::mem::take(&mut self.kept_back) {
+                self.give_back(shared, handle, holder);
+            }
+        }
+    }
+
+    /// Asks the store for a slot; the answer comes as a message.
+    pub(crate) fn ask(
+        &mut self,
+        shared: &Shared,
+        handle: &Arc<GatewayHandle>,
+        state: &GatewayState,
+        (holder, reply_to): (Holder, ActorRef<CallMessage>),
+    ) {
+        let take = SlotTake {
+            gateway: handle.name.clone(),
+            holder: name_of(&holder),
+            max_calls: state.max_calls(),
+            cps: state.limits().cps,
+            burst: state.burst(),
+        };
+        self.asked.insert(holder);
+        let (asked, handle) = (shared.store.take_slot(take), handle.clone());
+        tokio::spawn(async move {
+            let result = within_limit("take a slot", asked).await;
+            // An actor that has failed meanwhile is told by the calls what they hold; this one then asks in vain.
+            handle.tell(GatewayMessage::Slot(SlotAnswer { holder, reply_to, result }));
+        });
+    }
+
+    /// Tells the store what this node holds of a gateway; how many are held over the cluster comes as a message.
+    pub(crate) fn renew<'a>(
+        &mut self,
+        shared: &Shared,
+        handle: &Arc<GatewayHandle>,
+        holders: impl Iterator<Item = &'a Holder>,
+    ) {
+        // Renewed, a slot that is only asked for would be taken whatever the limit.
+        let holders = holders.filter(|holder| !self.asked.contains(holder)).map(name_of).collect();
+        self.renewing += 1;
+        let (renewed, handle) = (shared.store.renew_slots(handle.name.clone(), holders), handle.clone());
+        tokio::spawn(async move {
+            let held = within_limit("renew slots", renewed).await.ok();
+            handle.tell(GatewayMessage::SlotsRenewed(held));
+        });
     }
 
     /// The store says again how many there are.
@@ -101,49 +176,6 @@ impl ClusterSlots {
 /// Whether a gateway's slots have to be counted over the cluster.
 pub(crate) fn are_counted(shared: &Shared, state: &GatewayState) -> bool {
     shared.store.is_shared() && (state.max_calls().is_some() || state.limits().cps.is_some())
-}
-
-/// Asks the store for a slot; the answer comes as a message.
-pub(crate) fn ask(
-    shared: &Shared,
-    handle: &Arc<GatewayHandle>,
-    state: &GatewayState,
-    (holder, reply_to): (Holder, ActorRef<CallMessage>),
-) {
-    let take = SlotTake {
-        gateway: handle.name.clone(),
-        holder: name_of(&holder),
-        max_calls: state.max_calls(),
-        cps: state.limits().cps,
-        burst: state.burst(),
-    };
-    let (asked, handle) = (shared.store.take_slot(take), handle.clone());
-    tokio::spawn(async move {
-        let result = within_limit("take a slot", asked).await;
-        // An actor that has failed meanwhile is told by the calls what they hold; this one then asks in vain.
-        handle.tell(GatewayMessage::Slot(SlotAnswer { holder, reply_to, result }));
-    });
-}
-
-/// Gives a slot back. One of which the store does not hear lapses.
-pub(crate) fn give_back(shared: &Shared, handle: &GatewayHandle, holder: &Holder) {
-    let given = shared.store.release_slot(handle.name.clone(), name_of(holder));
-    tokio::spawn(within_limit("release a slot", given));
-}
-
-/// Tells the store what this node holds of a gateway; how many are held over the cluster comes as a message.
-pub(crate) fn renew<'a>(
-    shared: &Shared,
-    handle: &Arc<GatewayHandle>,
-    holders: impl Iterator<Item = &'a Holder>,
-) {
-    let holders = holders.map(name_of).collect();
-    let (renewed, handle) = (shared.store.renew_slots(handle.name.clone(), holders), handle.clone());
-    tokio::spawn(async move {
-        if let Ok(held) = within_limit("renew slots", renewed).await {
-            handle.tell(GatewayMessage::SlotsHeld(held));
-        }
-    });
 }
 
 /// Sees to it that slots are renewed in time, and at once when the store may have lost them.

@@ -203,6 +203,11 @@ impl Dialog {
         self.keeps_to_flow = true;
     }
 
+    /// Goes on by another socket: `flow` says which, of the flow that the dialog began with.
+    pub fn move_flow(&mut self, flow: impl FnOnce(Flow) -> Flow) {
+        self.flow = flow(self.flow);
+    }
+
     /// Our last sequence number.
     pub fn local_cseq(&self) -> u32 {
         self.local_cseq

@@ -234,6 +234,10 @@ metric_table! {
 
     /// Nodes of the cluster that are alive, this one included; 0 for a node by itself.
     pub nodes_alive: Gauge = "tandem_nodes_alive";
+    /// Calls that this node has taken over, by how far they had come.
+    pub takeovers: CounterBy<CallState> = "tandem_takeovers_total";
+    /// Messages of calls that no node has taken within 5 s.
+    pub strays_lost: Counter = "tandem_strays_lost_total";
     /// Revision of the cluster's configuration that this node runs; 0 for that of its own file.
     pub config_revision: Gauge = "tandem_config_revision";
     /// Entries of the journal: what was acknowledged while the store was away, and it may not have yet.

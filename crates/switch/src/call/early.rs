@@ -12,6 +12,7 @@ use crate::gateway::GatewayName;
 use crate::parameters::ReliableProvisionals;
 use serde::{Deserialize, Serialize};
 use tandem_sip::dialog::Dialog;
+use tandem_sip::flow::Flow;
 use tandem_sip::reliable::{OPTION_TAG, Received, ReliableClient};
 use tandem_sip::time::Mono;
 use tandem_sip::{Message, Method, MethodSet, Name};
@@ -121,6 +122,11 @@ impl EarlyDialogs {
         }
         early.owed.push(Owed { rseq, invite, answer: None, sent: None });
         Arrival::Reliable { is_offer: is_first && delayed_offer }
+    }
+
+    /// Goes on by another socket.
+    pub(super) fn move_flows(&mut self, flow: impl Fn(Flow) -> Flow) {
+        self.dialogs.iter_mut().for_each(|early| early.dialog.move_flow(&flow));
     }
 
     /// How offer and answer stand in the early dialog with that tag.

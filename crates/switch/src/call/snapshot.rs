@@ -17,6 +17,7 @@ use super::fork::{self, Rest};
 use super::hunting;
 use super::identity::{Names, Serial};
 use super::invite::Heard;
+use super::moving::{Home, Moved};
 use super::requests::{Body, reason_line};
 use super::session::{self, FrozenSessions, Sessions};
 use super::waiting::Waiting;
@@ -48,12 +49,12 @@ pub struct Snapshot {
     seq: Seq,
     taken_at: Wall,
     profile: CopyOnWrite<Profile>,
-    caller: CopyOnWrite<CallerLeg>,
-    record: CopyOnWrite<CallRecord>,
+    pub(super) caller: CopyOnWrite<CallerLeg>,
+    pub(super) record: CopyOnWrite<CallRecord>,
     max_duration: Option<Duration>,
     emergency: bool,
-    left: Vec<LeftAttempt>,
-    phase: Phase,
+    pub(super) left: Vec<LeftAttempt>,
+    pub(super) phase: Phase,
 }
 
 /// How far the call had come.
@@ -103,22 +104,22 @@ struct OpenBranch {
 /// An attempt whose final response is still to come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LeftAttempt {
-    index: u16,
+    pub(super) index: u16,
     serial: Serial,
-    candidate: Candidate,
-    sent: SentInvites,
+    pub(super) candidate: Candidate,
+    pub(super) sent: SentInvites,
     /// Dialogs of answers that nobody wants, as far as they are not ended yet, each with the INVITE that it answered.
-    ending: Vec<(Dialog, Serial)>,
+    pub(super) ending: Vec<(Dialog, Serial)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ConnectedPhase {
-    index: u16,
+    pub(super) index: u16,
     serial: Serial,
-    candidate: Candidate,
-    sent: SentInvites,
+    pub(super) candidate: Candidate,
+    pub(super) sent: SentInvites,
     pdd: Option<Duration>,
-    callee: Dialog,
+    pub(super) callee: Dialog,
     /// The callee's last session description: that of our 2xx, unless it has changed since.
     answer: Option<Body>,
     /// Whether that was the callee's offer, which the caller's ACK answers.
@@ -132,6 +133,33 @@ pub(super) struct ConnectedPhase {
     /// The methods that the callee takes, if it has said so.
     allowed: Option<MethodSet>,
     sessions: FrozenSessions,
+}
+
+impl HuntingPhase {
+    /// What peers have yet to answer stays as they know it. Whether some of them do not reach `home`.
+    pub(super) fn move_to(&mut self, home: &Home<'_>) -> bool {
+        let is_cut_off = self.is_cut_off_at(home);
+        self.candidates.move_to(home);
+        self.open.candidate.move_to(home);
+        for branch in &mut self.open.branches {
+            branch.sent.move_flows(home);
+            let local = branch.sent.current.head.target.local.clone();
+            branch.early_dialogs.move_flows(|flow| home(flow, &local).0);
+            if let Some(binding) = &mut branch.binding {
+                binding.move_to(home);
+            }
+        }
+        is_cut_off
+    }
+
+    pub(super) fn is_cut_off_at(&self, home: &Home<'_>) -> bool {
+        self.open.branches.iter().any(|branch| branch.sent.current.head.target.is_cut_off_at(home))
+    }
+
+    /// The open attempt.
+    pub(super) fn open(&self) -> (u16, &Candidate) {
+        (self.open.index, &self.open.candidate)
+    }
 }
 
 impl OpenAttempt {
@@ -232,7 +260,7 @@ impl ConnectedPhase {
 
     /// Goes on with the conversation. Within 64·T1 of the answer the caller may still lack the 2xx: it is sent again
     /// until its ACK comes.
-    fn resume(self, context: &mut Context, now: Now) -> State {
+    fn resume(self, context: &mut Context, moved: Moved, now: Now) -> State {
         let mut attempt = Attempt::recall((self.index, self.serial), self.candidate, self.sent, now.mono);
         attempt.current.transaction.accept(now.mono);
         attempt.pdd = self.pdd;
@@ -271,6 +299,7 @@ impl ConnectedPhase {
         let sessions = Sessions::thaw(context, &attempt.candidate.parameters, self.sessions, now);
         let mut connected = Connected::new(attempt, callee, acknowledgement, descriptions, sessions);
         connected.acknowledgement_unknown = true;
+        connected.tell_moved(context, moved, now);
         State::Connected(Box::new(connected))
     }
 }
@@ -337,8 +366,15 @@ impl Snapshot {
 impl Call {
     /// The call of a snapshot, as its owner in `epoch` goes on with it on `node`, and what is to be done at once.
     ///
-    /// Names that are given from now on carry the epoch; sequence numbers start above those of all epochs before.
-    pub fn restore(snapshot: Snapshot, epoch: u32, node: Arc<str>, now: Now) -> (Self, Vec<Action>) {
+    /// Names that are given from now on carry the epoch; sequence numbers start above those of all epochs before. Parties
+    /// of a conversation that do not know where it is now are told; a call in set-up that its peers cannot reach ends.
+    pub fn restore(
+        snapshot: Snapshot,
+        epoch: u32,
+        node: Arc<str>,
+        moved: Moved,
+        now: Now,
+    ) -> (Self, Vec<Action>) {
         let Snapshot {
             id,
             token,
@@ -367,13 +403,16 @@ impl Call {
         }
         let state = match phase {
             Phase::Hunting(hunting) => hunting.resume(&mut context, now),
-            Phase::Connected(connected) => connected.resume(&mut context, now),
+            Phase::Connected(connected) => connected.resume(&mut context, moved, now),
             Phase::Clearing(release) => {
                 let reason = reason_line(release.status, release.cause.as_str());
                 clearing::reject(&mut context, release, &reason, now)
             }
         };
         let mut call = Self { context, state, wakes_at: None };
+        if moved.callee && matches!(call.state, State::Calling(_)) {
+            call.hang_up(EndReason::NodeLost, now);
+        }
         let actions = call.drain();
         (call, actions)
     }

@@ -1,6 +1,7 @@
 //! The gateways that are still to be tried, as a snapshot has them: parameters that several share are written once.
 
 use super::action::Candidate;
+use super::moving::Home;
 use crate::parameters::AttemptParameters;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -26,6 +27,10 @@ impl Waiting {
         };
         let candidates = candidates.map(&mut pack).collect();
         Self { parameters, candidates }
+    }
+
+    pub(super) fn move_to(&mut self, home: &Home<'_>) {
+        self.candidates.iter_mut().for_each(|candidate| candidate.move_to(home));
     }
 
     pub(super) fn unpack(self) -> impl Iterator<Item = Candidate> {

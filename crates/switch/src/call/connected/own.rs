@@ -5,6 +5,7 @@ use super::super::clearing::Ending;
 use super::super::context::Context;
 use super::super::identity::Serial;
 use super::super::inside::Silence;
+use super::super::moving::Moved;
 use super::super::requests::{Body, via};
 use super::exchange::ends_dialog;
 use super::timer::is_update_refused;
@@ -17,6 +18,9 @@ use tandem_sip::{Message, Method, Name, StatusCode};
 
 /// How long to wait until it is looked again whether a party that missed something can be told.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long after a party would not hear where the call is, or could not, it is told again.
+const TARGET_AGAIN: Duration = Duration::from_secs(2);
 
 /// How often in a row a party may put off being told (491): for longer than an ACK that it waits for is sent again.
 const MAX_DEFERRALS: u8 = 40;
@@ -38,14 +42,24 @@ pub(super) struct Own {
 enum Why {
     /// Keeps the session alive.
     Refresh,
-    /// Tells the party what the other one describes now; so many such tellings led to it.
-    Missed(u8),
+    /// Tells the party what it lacks; so many such tellings led to it.
+    Missed(Lacks, u8),
 }
 
-/// A party that does not know the other one's last description.
+/// What a party does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lacks {
+    /// The other one's last description.
+    Description,
+    /// Where the call is now.
+    Target,
+}
+
+/// A party that lacks something.
 #[derive(Debug)]
 pub(super) struct Missed {
     pub(super) party: Party,
+    lacks: Lacks,
     not_before: Mono,
     /// How many tellings in a row have led to it.
     tellings: u8,
@@ -130,12 +144,12 @@ impl Connected {
             Why::Refresh => {
                 self.on_refreshed(context, (own.party, own.serial), Outcome::Answered(response), now)
             }
-            Why::Missed(_) if status.is_some_and(ends_dialog) => {
+            Why::Missed(..) if status.is_some_and(ends_dialog) => {
                 let ending = Ending::by_server(EndReason::ProtocolError, "dialog is gone");
                 self.end(context, ending, now)
             }
-            Why::Missed(tellings) => {
-                self.on_told(context, (own.party, own.serial, tellings), response, now);
+            Why::Missed(lacks, tellings) => {
+                self.on_told(context, (own.party, own.serial), (lacks, tellings), response, now);
                 State::Connected(self)
             }
         }
@@ -145,11 +159,12 @@ impl Connected {
     fn on_told(
         &mut self,
         context: &mut Context,
-        (party, serial, tellings): (Party, Serial, u8),
+        (party, serial): (Party, Serial),
+        (lacks, tellings): (Lacks, u8),
         response: &Message,
         now: Now,
     ) {
-        if tellings >= MAX_DEFERRALS {
+        if tellings >= MAX_DEFERRALS || response.status().is_some_and(StatusCode::is_success) {
             return;
         }
         let wait = match response.status() {
@@ -168,9 +183,11 @@ impl Connected {
                 }
                 TELL_AGAIN
             }
+            // It is there, and does not go by where it was told that the call is.
+            Some(_) if lacks == Lacks::Target && tellings < MAX_TELLINGS => TARGET_AGAIN,
             Some(_) | None => return,
         };
-        self.note_missed(Missed { party, not_before: now.mono + wait, tellings });
+        self.note_missed(Missed { party, lacks, not_before: now.mono + wait, tellings });
         self.tell_missed(context, now);
     }
 
@@ -192,10 +209,11 @@ impl Connected {
             self.descriptions.note_codec(context, &answer);
             match own.why {
                 Why::Refresh => self.miss(own.party.other(), now.mono),
-                Why::Missed(tellings) if tellings < MAX_TELLINGS => {
-                    self.note_missed(Missed { party: own.party.other(), not_before: now.mono, tellings });
+                Why::Missed(_, tellings) if tellings < MAX_TELLINGS => {
+                    let (party, lacks) = (own.party.other(), Lacks::Description);
+                    self.note_missed(Missed { party, lacks, not_before: now.mono, tellings });
                 }
-                Why::Missed(_) => {}
+                Why::Missed(..) => {}
             }
         }
         self.commit(context, now);
@@ -213,7 +231,15 @@ impl Connected {
             Why::Refresh => {
                 self.on_refreshed(context, (own.party, own.serial), Outcome::Silence(silence), now)
             }
-            Why::Missed(_) => match silence {
+            Why::Missed(Lacks::Target, tellings)
+                if silence == Silence::Undeliverable && tellings < MAX_TELLINGS =>
+            {
+                let mut this = self;
+                let (party, lacks, not_before) = (own.party, Lacks::Target, now.mono + TARGET_AGAIN);
+                this.note_missed(Missed { party, lacks, not_before, tellings });
+                State::Connected(this)
+            }
+            Why::Missed(..) => match silence {
                 Silence::TimedOut => {
                     let ending = Ending::by_server(EndReason::ProtocolError, "no response");
                     self.end(context, ending, now)
@@ -225,12 +251,33 @@ impl Connected {
 
     /// Takes note that a party does not know the other one's description.
     pub(in super::super) fn miss(&mut self, party: Party, now: Mono) {
-        self.note_missed(Missed { party, not_before: now, tellings: 0 });
+        self.note_missed(Missed { party, lacks: Lacks::Description, not_before: now, tellings: 0 });
     }
 
-    fn note_missed(&mut self, missed: Missed) {
+    fn note_missed(&mut self, mut missed: Missed) {
+        // Whoever is told what the other one describes is told where the call is, too.
+        let is_known = |known: &Missed| known.party == missed.party && known.lacks == Lacks::Description;
+        if self.missed.iter().any(is_known) {
+            missed.lacks = Lacks::Description;
+        }
         self.missed.retain(|known| known.party != missed.party);
         self.missed.push(missed);
+    }
+
+    /// Tells the parties where the call is now, which has been taken over. That is committed before: yet another owner is
+    /// to tell them, too, wherever it is.
+    pub(in super::super) fn tell_moved(&mut self, context: &mut Context, moved: Moved, now: Now) {
+        if !moved.is_any() {
+            return;
+        }
+        self.commit(context, now);
+        for (party, has_moved) in [(Party::Caller, moved.caller), (Party::Callee, moved.callee)] {
+            if has_moved {
+                let not_before = now.mono + moved.wait;
+                self.note_missed(Missed { party, lacks: Lacks::Target, not_before, tellings: 0 });
+            }
+        }
+        self.tell_missed(context, now);
     }
 
     /// Tells the parties what they have missed, as soon as nothing else is open.
@@ -239,14 +286,18 @@ impl Connected {
             let is_due = |missed: &&mut Missed| missed.party == party && missed.not_before <= now.mono;
             if let Some(missed) = self.missed.iter_mut().find(is_due) {
                 missed.not_before = now.mono + TELL_AGAIN;
-                let tellings = missed.tellings + 1;
-                self.tell(context, (party, tellings), now);
+                let (lacks, tellings) = (missed.lacks, missed.tellings + 1);
+                self.tell(context, party, (lacks, tellings), now);
             }
         }
     }
 
-    /// Tells a party what the other one describes, if nothing is open that this would cross.
-    fn tell(&mut self, context: &mut Context, (party, tellings): (Party, u8), now: Now) {
+    /// Tells a party what it lacks, if nothing is open that this would cross.
+    fn tell(&mut self, context: &mut Context, party: Party, (lacks, tellings): (Lacks, u8), now: Now) {
+        let by_update = self.takes_update(context, party);
+        if lacks == Lacks::Target && by_update {
+            return self.tell_target(context, (party, tellings), now);
+        }
         let other_is_idle = self.offer_state(context, party.other()) == OfferState::Idle;
         let is_asked = self.own.iter().any(|own| own.party == party);
         if is_asked || !other_is_idle || !self.may_offer(context, party) {
@@ -254,10 +305,23 @@ impl Connected {
         }
         self.missed.retain(|missed| missed.party != party);
         let Some(description) = self.descriptions.sent_to(party).cloned() else { return };
-        let method = if self.takes_update(context, party) { Method::Update } else { Method::Invite };
+        let method = if by_update { Method::Update } else { Method::Invite };
         let lines = self.request_lines(party);
         let serial = self.ask(context, (party, method), (&lines, Some(&description)), now.mono);
-        self.own.push(Own { party, serial, makes_offer: true, why: Why::Missed(tellings) });
+        self.own.push(Own { party, serial, makes_offer: true, why: Why::Missed(lacks, tellings) });
+    }
+
+    /// Tells a party where the call is by an UPDATE without a description, which crosses nothing (RFC 3311 §5.1).
+    fn tell_target(&mut self, context: &mut Context, (party, tellings): (Party, u8), now: Now) {
+        let is_asked = self.own.iter().any(|own| own.party == party);
+        if is_asked || !context.inside.has_room_for(Method::Update) {
+            return;
+        }
+        self.missed.retain(|missed| missed.party != party);
+        let lines = self.request_lines(party);
+        let serial = self.ask(context, (party, Method::Update), (&lines, None), now.mono);
+        let why = Why::Missed(Lacks::Target, tellings);
+        self.own.push(Own { party, serial, makes_offer: false, why });
     }
 
     /// A response that answers nothing we know: the 2xx to an INVITE of an earlier owner of the call would be sent again

@@ -3,6 +3,7 @@
 use super::messages::{Got, Peer, Reply, contact_uri, parse};
 use super::plan::{Answers, CALLER, CALLER_SIDE, GATEWAY_NAMES, Plan, address, gateway_address, target};
 use super::wire::Wire;
+use crate::call::Moved;
 use crate::call::connected::{Party, Refresh};
 use crate::call::identity::Serial;
 use crate::call::{
@@ -592,7 +593,7 @@ impl World {
         let snapshot = deserialize(&stored);
         self.last_seq = snapshot.seq();
         let node = format!("n{}", self.epoch + 1);
-        let (call, actions) = Call::restore(snapshot, self.epoch, node.into(), self.now);
+        let (call, actions) = Call::restore(snapshot, self.epoch, node.into(), Moved::default(), self.now);
         self.call = Some(call);
         self.perform(actions);
     }

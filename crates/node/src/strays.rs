@@ -1,0 +1,106 @@
+//! Messages of calls that are not here: by their tokens they are of our cluster, and may be another node's, or nobody's
+//! until one claims them.
+//!
+//! Such a message is never refused before the store has said that there is no such call. Until it has, and until the call
+//! is found, the sender gets nothing, and repeats itself; an INVITE gets 100, since it would be sent too often (RFC 3261
+//! §17.1.1.1).
+
+use crate::call_actor::key_of;
+use crate::dispatch::Dispatcher;
+use crate::shared::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_sip::flow::Flow;
+use tandem_sip::{Message, Method, ResponseHead, StatusCode};
+use tandem_store::StoreError;
+use tandem_switch::call::CallId;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a message waits for its call.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it looks for it.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often the store is asked for it.
+const ASK: Duration = Duration::from_millis(500);
+
+/// Messages that wait; more are dropped, as if the network had lost them.
+const WAITING_MAX: usize = 4_096;
+
+/// Room for the messages that wait.
+pub(crate) struct Strays {
+    room: Arc<Semaphore>,
+}
+
+impl Default for Strays {
+    fn default() -> Self {
+        Self { room: Arc::new(Semaphore::new(WAITING_MAX)) }
+    }
+}
+
+/// Whose a call is.
+enum Whose {
+    /// A node's, which may have gone.
+    Somebodys,
+    /// There is none.
+    Nobodys,
+    /// The store does not say.
+    Unknown,
+}
+
+impl Strays {
+    /// Takes a message whose call is not here.
+    pub(crate) fn take(
+        &self,
+        dispatcher: &Dispatcher,
+        shared: &Arc<Shared>,
+        id: CallId,
+        (flow, message): (Flow, Message),
+    ) {
+        let Ok(place) = self.room.clone().try_acquire_owned() else {
+            return shared.metrics.mailbox_overflow.inc();
+        };
+        if message.is_request() && message.method() == Some(Method::Invite) {
+            let trying = ResponseHead::of(&message, flow.remote).respond(StatusCode::TRYING, None).finish();
+            // Who gets none asks again.
+            let _ = shared.send(flow, &trying);
+        }
+        let (dispatcher, shared) = (dispatcher.clone(), shared.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            find(&dispatcher, &shared, id, (flow, message)).await;
+        });
+    }
+}
+
+/// Waits until the call is here, or is nobody's.
+async fn find(dispatcher: &Dispatcher, shared: &Shared, id: CallId, (flow, message): (Flow, Message)) {
+    let began = Instant::now();
+    let mut asked: Option<Instant> = None;
+    while began.elapsed() < PATIENCE {
+        if shared.calls.find(id).is_some() {
+            return dispatcher.take_found(id, (flow, message));
+        }
+        if asked.is_none_or(|asked| asked.elapsed() >= ASK) {
+            asked = Some(Instant::now());
+            match whose(shared, id).await {
+                Whose::Nobodys => return dispatcher.take_nobodys((flow, &message)),
+                Whose::Somebodys | Whose::Unknown => {}
+            }
+        }
+        sleep(LOOK).await;
+    }
+    shared.metrics.strays_lost.inc();
+    tracing::debug!(call = %id, "nobody has taken a call to which a message came");
+}
+
+async fn whose(shared: &Shared, id: CallId) -> Whose {
+    let away = Err(StoreError::Away { step: "whose call" });
+    match timeout(ASK, shared.store.load(key_of(id))).await.unwrap_or(away) {
+        Ok(Some(_)) => Whose::Somebodys,
+        Ok(None) => Whose::Nobodys,
+        Err(_) => Whose::Unknown,
+    }
+}

@@ -1,0 +1,244 @@
+//! Calls of nodes that have gone, and of an earlier life of this one: they go on here, from their last snapshots.
+//!
+//! Every node does this for its share of them ([`tandem_cluster::rank`]); that two take one is kept from happening by the
+//! store, which gives a call to the first that claims it.
+
+use crate::call_actor::{Beginning, CallActor, Origin, TakenOver};
+use crate::directory::RouteKey;
+use crate::ended;
+use crate::registration::Registration;
+use crate::shared::Shared;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use ractor::ActorRuntime;
+use std::sync::Arc;
+use std::time::Duration;
+use tandem_cluster::{CLAIM_HOLD, RETURN_WAIT, claim_at, rank};
+use tandem_sip::flow::Flow;
+use tandem_sip::time::Mono;
+use tandem_store::{CallEnd, CallKey, Owner, StoreError, StoredCall, codec};
+use tandem_switch::call::Snapshot;
+use tandem_telemetry::CallState;
+use tokio::time::{sleep, timeout};
+
+/// How often it is looked whether calls of nodes that have gone can be claimed, as long as there are some.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether there are some after all, once none were found.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long the store may take over one request.
+const STORE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long after a node's end another life of it would be known of.
+const ANOTHER_LIFE: Duration = Duration::from_secs(10);
+
+/// Calls that are claimed at once. What goes on meanwhile has its turn.
+const AT_ONCE: usize = 64;
+
+/// Calls whose parties are told in a second that they are elsewhere now.
+const TOLD_PER_SECOND: u32 = 200;
+
+/// The longest that a party waits for that.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+
+/// What has become of a call of a node that has gone.
+enum Fate {
+    /// It goes on here, or somebody else was quicker.
+    Settled,
+    /// It is not this node's turn yet.
+    Later,
+}
+
+/// A node whose calls are up for others.
+#[derive(Clone)]
+pub(crate) struct Gone {
+    pub(crate) name: Arc<str>,
+    /// Which life of it.
+    pub(crate) boot: u64,
+    /// Since when it is known to have gone.
+    pub(crate) since: Mono,
+}
+
+/// Takes over what this node is an heir of, as long as it runs.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    if !shared.store.is_shared() {
+        return;
+    }
+    let mut nodes = shared.nodes.changes();
+    let mut contact = shared.store.contact();
+    let mut lives = contact.borrow_and_update().lives;
+    let mut hold_until = Mono(0);
+    // Those of its own earlier life are told of nowhere.
+    let mut own =
+        Some(Gone { name: shared.name.clone(), boot: shared.owner.boot, since: shared.clock.mono() });
+    loop {
+        let now = shared.clock.mono();
+        if std::mem::replace(&mut lives, contact.borrow_and_update().lives) != lives {
+            hold_until = now + CLAIM_HOLD;
+        }
+        let mut left = 0;
+        if now >= hold_until {
+            if let Some(gone) = own.clone() {
+                match take_own(&shared, &gone).await {
+                    Ok(0) => own = None,
+                    Ok(more) => left += more,
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot take the calls of an earlier life yet");
+                        left += 1;
+                    }
+                }
+            }
+            for gone in shared.nodes.gone(&shared.name) {
+                match take_all(&shared, &gone).await {
+                    Ok(more) => left += more,
+                    Err(error) => {
+                        tracing::debug!(%error, node = %gone.name, "cannot take over calls yet");
+                        left += 1;
+                    }
+                }
+            }
+        }
+        if left > 0 || now < hold_until {
+            sleep(LOOK).await;
+            continue;
+        }
+        tokio::select! {
+            changed = nodes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// The calls of an earlier life, after what it had ended: that of which the store was not told is not to be raised.
+async fn take_own(shared: &Arc<Shared>, gone: &Gone) -> Result<usize, StoreError> {
+    let given = ended::give_journalled(shared).await?;
+    if given > 0 {
+        tracing::info!(given, "gave the store the ends of calls that it had not taken");
+    }
+    take_all(shared, gone).await
+}
+
+/// How many are left for later.
+async fn take_all(shared: &Arc<Shared>, gone: &Gone) -> Result<usize, StoreError> {
+    let keys = within(shared.store.owned(&gone.name)).await?;
+    let others = shared.nodes.others_alive(&shared.name);
+    let is_own = gone.name == shared.name;
+    let now = shared.clock.mono();
+    let is_due = |key: &CallKey| is_own || now >= claim_at(gone.since, rank(&key.id, &shared.name, &others));
+    let (due, later): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_due);
+    let fates = stream::iter(due.into_iter().enumerate()).map(|(turn, key)| take(shared, gone, key, turn));
+    let mut fates = fates.buffer_unordered(AT_ONCE);
+    let (mut left, mut failure) = (later.len(), None);
+    while let Some(fate) = fates.next().await {
+        match fate {
+            Ok(Fate::Settled) => {}
+            Ok(Fate::Later) => left += 1,
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.map_or(Ok(left), Err)
+}
+
+/// Takes one over, if it is still up for others.
+async fn take(shared: &Arc<Shared>, gone: &Gone, key: CallKey, turn: usize) -> Result<Fate, StoreError> {
+    let Some(stored) = within(shared.store.load(key)).await? else { return Ok(Fate::Settled) };
+    if stored.owner.node != gone.name || stored.owner == shared.owner {
+        return Ok(Fate::Settled);
+    }
+    // Of a life before, whose calls it had not taken yet; or of one after, of which nothing is known yet.
+    let is_of_another = gone.name != shared.name && stored.owner.boot != gone.boot;
+    if is_of_another && shared.clock.mono().since(gone.since) < ANOTHER_LIFE {
+        return Ok(Fate::Later);
+    }
+    let home = |flow: Flow, local: &Arc<str>| shared.home_of(flow, local);
+    let returns = gone.name != shared.name && shared.clock.mono().since(gone.since) < RETURN_WAIT;
+    if returns && read(key, &stored).is_some_and(|snapshot| snapshot.is_cut_off_at(&home)) {
+        return Ok(Fate::Later);
+    }
+    let claimed = match within(shared.store.claim(key, stored.epoch, shared.owner.clone())).await {
+        Ok(claimed) => claimed,
+        // Somebody was quicker, or it has ended.
+        Err(StoreError::Fenced { .. } | StoreError::Ended | StoreError::Unknown) => return Ok(Fate::Settled),
+        Err(error) => return Err(error),
+    };
+    let Some(mut snapshot) = read(key, &claimed) else {
+        return end_unreadable(shared, key, &shared.owner, claimed.epoch).await;
+    };
+    let mut moved = snapshot.move_to(&home);
+    let turn = u32::try_from(turn).unwrap_or(u32::MAX);
+    moved.wait = (Duration::from_secs(1) * turn / TOLD_PER_SECOND).min(TOLD_WITHIN);
+    let is_answered = snapshot.is_answered();
+    let (mapping_gateway, called) = snapshot.route();
+    let route = RouteKey::of(mapping_gateway, called);
+    let Some(registration) = Registration::take_over(shared, &snapshot, (mapping_gateway.clone(), route))
+    else {
+        // A copy of its INVITE has come here meanwhile; what that has begun ends with its first commit.
+        return Ok(Fate::Later);
+    };
+    tracing::info!(call = %snapshot.id(), from = %gone.name, epoch = claimed.epoch, "took over a call");
+    let taken = TakenOver { epoch: claimed.epoch, seq: claimed.seq, snapshot: Box::new(snapshot), moved };
+    start(shared, registration, taken);
+    shared.metrics.takeovers.of(if is_answered { CallState::Answered } else { CallState::Setup }).inc();
+    Ok(Fate::Settled)
+}
+
+fn start(shared: &Arc<Shared>, registration: Registration, taken: TakenOver) {
+    let Some(supervisor) = shared.supervisor() else { return };
+    let (id, mailbox) = (registration.id(), registration.mailbox().clone());
+    let origin = Origin::TakenOver(taken);
+    let beginning = Box::new(Beginning { shared: shared.clone(), registration, origin, hold: None });
+    match ActorRuntime::spawn_linked_instant(None, CallActor, beginning, supervisor) {
+        Ok((actor, _)) => shared.calls.enter(id, &mailbox, actor),
+        Err(error) => tracing::error!(%error, "cannot start a call's actor"),
+    }
+}
+
+fn read(key: CallKey, stored: &StoredCall) -> Option<Snapshot> {
+    let snapshot = codec::decode::<Snapshot>(&stored.snapshot);
+    snapshot.inspect_err(|error| tracing::error!(call = %key, %error, "cannot read a snapshot")).ok()
+}
+
+/// Nobody can go on with it.
+async fn end_unreadable(
+    shared: &Shared,
+    key: CallKey,
+    owner: &Owner,
+    epoch: u32,
+) -> Result<Fate, StoreError> {
+    tracing::error!(call = %key, "a lost call cannot be read; it has no record");
+    let cdr: Option<Bytes> = None;
+    within(shared.store.end(CallEnd { key, owner: owner.clone(), epoch, cdr })).await?;
+    Ok(Fate::Settled)
+}
+
+async fn within<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(STORE_LIMIT, asked).await.unwrap_or(Err(StoreError::Away { step: "take over" }))
+}
+
+impl Shared {
+    /// By which of its sockets this node goes on with what another one has sent by that flow, under that name; and under
+    /// which name of its own. Where the address is shared, or has come back, it is the same.
+    pub(crate) fn home_of(&self, flow: Flow, local: &Arc<str>) -> (Flow, Arc<str>) {
+        let leads = |listener: &crate::listeners::Listener| {
+            listener.socket.transport() == flow.transport
+                && listener.socket.local_addr().is_ipv4() == flow.remote.is_ipv4()
+        };
+        let places = self.listeners.iter().enumerate().filter(|(_, listener)| leads(listener));
+        let places = places.filter_map(|(place, _)| u16::try_from(place).ok());
+        let mut same = places.filter(|place| self.local_name(*place, flow.remote) == *local);
+        if let Some(listener) = same.next() {
+            return (Flow { listener, ..flow }, local.clone());
+        }
+        match self.flow_to(flow.transport, flow.remote, None) {
+            Some(flow) => (flow, self.local_name(flow.listener, flow.remote)),
+            // Without a socket for it nothing reaches the peer, which shows when something is sent.
+            None => (flow, local.clone()),
+        }
+    }
+}

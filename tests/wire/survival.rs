@@ -1,0 +1,176 @@
+//! Calls outlive their node: real processes that are killed, and user agents that follow target refreshes.
+
+use crate::agents::{Agents, Answers, Side, Standing};
+use crate::cdr::Cdr;
+use crate::nodes::Cluster;
+use crate::place::Place;
+use crate::until::{SOON, until};
+use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+use std::time::{Duration, Instant};
+
+/// Calls that are up when a node is killed, unless the environment says otherwise.
+fn calls_up(usual: usize) -> usize {
+    let said = std::env::var("TANDEM_CALLS_UP").ok();
+    said.map_or(usual, |said| said.parse().expect("TANDEM_CALLS_UP: a number"))
+}
+
+/// Calls per second at which they are set up.
+const RATE: u32 = 100;
+
+/// A cluster of three with one vendor, and agents at both ends.
+fn with_agents(answers: Answers) -> (Cluster, Agents) {
+    let place = Place::new();
+    let (host, port) = (place.gateway_port(), place.port());
+    let vendor = format!("[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\nmax_calls = 5000\n");
+    let caller = SocketAddrV4::new(place.caller, port);
+    let cluster = Cluster::start(place, 3, &vendor);
+    (cluster, Agents::start(caller, host, answers))
+}
+
+/// Slots of the vendor that the store holds.
+fn slots_held(cluster: &Cluster) -> usize {
+    let script = "return redis.call('ZCARD', redis.call('KEYS', '*:slots:vendor')[1] or 'none')";
+    cluster.redis.eval(script)[0].parse().expect("a number")
+}
+
+/// Calls that these nodes have taken over.
+fn takeovers(cluster: &Cluster, nodes: &[usize], state: &str) -> usize {
+    let of = |node: &usize| cluster.switch(*node).metric("tandem_takeovers_total", state) as usize;
+    nodes.iter().map(of).sum()
+}
+
+/// The records of all nodes, of which no call may have two.
+fn records(cluster: &Cluster) -> Vec<Cdr> {
+    let all: Vec<Cdr> = (0..3).flat_map(|node| Cdr::read(&cluster.records(node))).collect();
+    let ids: BTreeSet<_> = all.iter().map(|cdr| cdr.text("id").to_owned()).collect();
+    assert_eq!(ids.len(), all.len(), "a call has two records");
+    all
+}
+
+#[test]
+fn answered_calls_of_a_killed_node_go_on_at_its_heirs() {
+    let count = calls_up(200);
+    let (mut cluster, agents) = with_agents(Answers::AtOnce);
+    agents.call_all(0..count, RATE, &[cluster.sip(0)]);
+    agents.are_answered(count, SOON);
+    until("all are stored", SOON, || {
+        (cluster.redis.count_keys("{tandem:b??}:call:*") == count).then_some(())
+    });
+    cluster.kill(0);
+    let killed = Instant::now();
+    let mut most = None;
+    until("heirs own all calls", SOON, || {
+        let taken = takeovers(&cluster, &[1, 2], "answered");
+        if taken * 100 >= count * 99 {
+            most.get_or_insert_with(|| killed.elapsed());
+        }
+        (taken == count).then_some(())
+    });
+    println!("99 % of {count} calls had an owner {:?} after the kill", most.expect("all are more"));
+    let refreshed = until("every leg is refreshed", Duration::from_secs(10), || {
+        let refreshed: Option<Vec<Duration>> = agents.refreshed(killed).into_values().collect();
+        refreshed
+    });
+    println!("the last leg was refreshed {:?} after the kill", refreshed.iter().max().expect("some"));
+    let dead = cluster.sip(0);
+    for number in 0..count {
+        let side = if number % 2 == 0 { Side::Caller } else { Side::Callee };
+        assert_ne!(agents.target(side, number), dead);
+        agents.hang_up(side, number);
+    }
+    until("every BYE is answered, and passed on", SOON, || {
+        let hung_up = |side| agents.count(side, |standing| standing == Standing::HungUp(200));
+        let ended = |side| agents.count(side, |standing| standing == Standing::Ended);
+        let both = |side| hung_up(side) + ended(side);
+        (both(Side::Caller) == count && both(Side::Callee) == count).then_some(())
+    });
+    let records =
+        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
+    for cdr in &records {
+        cdr.has(&[("end_reason", "normal".into())]);
+        let nodes = cdr.get("nodes").as_array().expect("a list").clone();
+        assert!(nodes.len() == 2 && nodes[0] == "node-1" && nodes[1] != "node-1", "{nodes:?}");
+    }
+    until("no slot is held", SOON, || (slots_held(&cluster) == 0).then_some(()));
+    assert_eq!(agents.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn answered_calls_of_a_node_that_comes_back_at_once_go_on_there_and_nobody_is_told() {
+    let count = calls_up(60);
+    let (mut cluster, agents) = with_agents(Answers::AtOnce);
+    agents.call_all(0..count, RATE, &[cluster.sip(0)]);
+    agents.are_answered(count, SOON);
+    // With the others it would be a race for the calls.
+    cluster.stop(1);
+    cluster.stop(2);
+    let killed = Instant::now();
+    cluster.kill(0);
+    cluster.start_again(0);
+    until("it has its calls again", SOON, || (takeovers(&cluster, &[0], "answered") == count).then_some(()));
+    for number in 0..count {
+        agents.hang_up(if number % 2 == 0 { Side::Caller } else { Side::Callee }, number);
+    }
+    until("every BYE is answered", SOON, || {
+        let over = |standing| matches!(standing, Standing::HungUp(200) | Standing::Ended);
+        (agents.count(Side::Caller, over) == count && agents.count(Side::Callee, over) == count).then_some(())
+    });
+    assert!(agents.refreshed(killed).values().all(Option::is_none), "the address is the same");
+    let records =
+        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
+    records
+        .iter()
+        .for_each(|cdr| cdr.has(&[("end_reason", "normal".into()), ("nodes", ["node-1"].as_slice().into())]));
+    assert_eq!(agents.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn ringing_calls_of_a_killed_node_whose_address_is_gone_end_cleanly_with_their_records() {
+    let count = calls_up(100);
+    let (mut cluster, agents) = with_agents(Answers::WhenTold);
+    agents.call_all(0..count, RATE, &[cluster.sip(0)]);
+    until("all are ringing", SOON, || {
+        (agents.count(Side::Caller, |standing| standing == Standing::Ringing) == count).then_some(())
+    });
+    until("all are stored", SOON, || {
+        (cluster.redis.count_keys("{tandem:b??}:call:*") == count).then_some(())
+    });
+    cluster.kill(0);
+    let killed = Instant::now();
+    until("callers are refused, and who is called is no longer", Duration::from_secs(8), || {
+        let refused = agents.count(Side::Caller, |standing| standing == Standing::Refused(500));
+        let cancelled = agents.count(Side::Callee, |standing| standing == Standing::Ended);
+        (refused == count && cancelled == count).then_some(())
+    });
+    println!("{count} ringing calls had ended {:?} after the kill", killed.elapsed());
+    // Those who are called say so to an address where nobody is: they are waited for as long as SIP asks for.
+    let records = until("each has its record", Duration::from_secs(45), || {
+        Some(records(&cluster)).filter(|all| all.len() == count)
+    });
+    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "node lost".into())]));
+    until("no slot is held", Duration::from_secs(35), || (slots_held(&cluster) == 0).then_some(()));
+    assert_eq!(agents.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn ringing_calls_of_a_killed_node_that_comes_back_connect_when_they_are_answered() {
+    let count = calls_up(100);
+    let (mut cluster, agents) = with_agents(Answers::WhenTold);
+    agents.call_all(0..count, RATE, &[cluster.sip(0)]);
+    until("all are ringing", SOON, || {
+        (agents.count(Side::Caller, |standing| standing == Standing::Ringing) == count).then_some(())
+    });
+    cluster.kill(0);
+    cluster.start_again(0);
+    until("it has its calls again", SOON, || (takeovers(&cluster, &[0], "setup") == count).then_some(()));
+    agents.answer();
+    agents.are_answered(count, SOON);
+    for number in 0..count {
+        agents.hang_up(if number % 2 == 0 { Side::Caller } else { Side::Callee }, number);
+    }
+    let records =
+        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
+    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
+    assert_eq!(agents.faults(), Vec::<String>::new());
+}
