@@ -142,6 +142,10 @@ impl HuntingPhase {
         self.candidates.move_to(home);
         self.open.candidate.move_to(home);
         for branch in &mut self.open.branches {
+            if is_cut_off {
+                // Whatever it says to the INVITE is not heard: CANCEL need not wait for it (RFC 3261 §9.1).
+                branch.sent.current.heard = Heard::Provisional;
+            }
             branch.sent.move_flows(home);
             let local = branch.sent.current.head.target.local.clone();
             branch.early_dialogs.move_flows(|flow| home(flow, &local).0);
