@@ -87,6 +87,8 @@ struct State {
     answers_at_once: bool,
     /// What the switch may not have done.
     faults: Vec<String>,
+    /// When which node was heard last.
+    heard: BTreeMap<SocketAddrV4, Instant>,
     branch: u64,
     /// Edges behind the address by which peers know all nodes.
     balanced: Option<(SocketAddrV4, Vec<SocketAddrV4>)>,
@@ -224,6 +226,11 @@ impl Agents {
         state.legs.iter().map(|(key, leg)| (*key, after(leg))).collect()
     }
 
+    /// When a node sent something last.
+    pub(crate) fn heard_of(&self, node: SocketAddrV4) -> Option<Instant> {
+        self.state().heard.get(&node).copied()
+    }
+
     /// Where an end's requests go.
     pub(crate) fn target(&self, side: Side, number: usize) -> SocketAddrV4 {
         self.state().legs[&(side, number)].target.1
@@ -257,7 +264,9 @@ fn run(side: Side, state: &Mutex<State>, socket: &UdpSocket, stop: &AtomicBool) 
     while !stop.load(Ordering::Relaxed) {
         if let Ok((length, SocketAddr::V4(from))) = socket.recv_from(&mut buffer) {
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let heard = Instant::now();
             let mut state = state.lock().expect("no agent panics");
+            state.heard.insert(from, heard);
             match text.starts_with("SIP/2.0 ") {
                 true => state.on_response(side, socket, &text),
                 false => state.on_request(side, socket, &text, from),

@@ -5,6 +5,7 @@ use crate::switch::Switch;
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
+use std::time::Duration;
 use tandem_testredis::Server;
 
 /// A sink that writes into a node's folder.
@@ -123,6 +124,16 @@ impl Cluster {
     /// Ends a node in good order.
     pub(crate) fn stop(&mut self, number: usize) -> crate::switch::Cdrs {
         self.nodes[number].switch.take().expect("it is up").stop()
+    }
+
+    /// Whether the process of a node that was asked to end still runs.
+    pub(crate) fn is_running(&mut self, number: usize) -> bool {
+        self.nodes[number].switch.as_mut().expect("it was up").is_running()
+    }
+
+    /// A node has ended in good order.
+    pub(crate) fn ended(&mut self, number: usize) {
+        let _ = self.nodes[number].switch.take().expect("it was up").ends(Duration::ZERO);
     }
 
     /// Kills a node.

@@ -1,6 +1,5 @@
 //! State that nodes share in Redis.
 
-use crate::cdr::Cdr;
 use crate::nodes::{Cluster, JSONL};
 use crate::phones::Phones;
 use crate::place::Place;

@@ -22,13 +22,40 @@ const RATE: u32 = 100;
 fn with_agents(answers: Answers) -> (Cluster, Agents) {
     let place = Place::new();
     let (host, port) = (place.gateway_port(), place.port());
-    let vendor = format!(
+    let caller = SocketAddrV4::new(place.caller, port);
+    let cluster = Cluster::start(place, 3, &vendor(host));
+    (cluster, Agents::start(caller, host, answers))
+}
+
+/// The same, with nodes that peers know by one address; what is sent there goes to any of them.
+fn behind_one_address(answers: Answers) -> (Cluster, Agents, SocketAddrV4) {
+    let place = Place::new();
+    let (host, port, shared) = (place.gateway_port(), place.port(), place.gateway_port());
+    let caller = SocketAddrV4::new(place.caller, port);
+    let cluster = Cluster::behind(place, &shared.to_string(), 3, &vendor(host));
+    let agents = Agents::start(caller, host, answers);
+    agents.balance(shared, &[0, 1, 2].map(|node| cluster.sip(node)));
+    (cluster, agents, shared)
+}
+
+fn vendor(host: SocketAddrV4) -> String {
+    format!(
         "[[routing_gateway]]\nname = \"vendor\"\naddress = \"{host}\"\nmax_calls = 5000\n\
          [parameters]\nSS_CDR_RECORD_NONCONNECT = \"On\"\n"
-    );
-    let caller = SocketAddrV4::new(place.caller, port);
-    let cluster = Cluster::start(place, 3, &vendor);
-    (cluster, Agents::start(caller, host, answers))
+    )
+}
+
+/// Hangs up at alternating ends, and waits until both know.
+fn hang_up_all(agents: &Agents, numbers: impl Iterator<Item = usize>) {
+    let mut count = 0;
+    for number in numbers {
+        agents.hang_up(if number % 2 == 0 { Side::Caller } else { Side::Callee }, number);
+        count += 1;
+    }
+    until("every BYE is answered, and passed on", SOON, || {
+        let over = |standing| matches!(standing, Standing::HungUp(200) | Standing::Ended);
+        (agents.count(Side::Caller, over) >= count && agents.count(Side::Callee, over) >= count).then_some(())
+    });
 }
 
 /// Slots of the vendor that the store holds.
@@ -176,5 +203,133 @@ fn ringing_calls_of_a_killed_node_that_comes_back_connect_when_they_are_answered
     let records =
         until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
     records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
+    assert_eq!(agents.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn messages_reach_the_owner_of_their_call_by_whichever_node_they_come() {
+    let count = calls_up(60);
+    let (cluster, agents, shared) = behind_one_address(Answers::AtOnce);
+    agents.call_all(0..count, RATE, &[shared]);
+    agents.are_answered(count, SOON);
+    hang_up_all(&agents, 0..count);
+    let forwarded: f64 =
+        (0..3).map(|node| cluster.switch(node).metric("tandem_messages_forwarded_total", "")).sum();
+    assert!(forwarded > 0.0, "some came elsewhere");
+    let records =
+        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
+    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
+    assert_eq!(agents.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn ringing_calls_of_a_killed_node_connect_at_their_heirs_where_the_address_is_shared() {
+    let count = calls_up(100);
+    let (mut cluster, agents, shared) = behind_one_address(Answers::WhenTold);
+    agents.balance(shared, &[cluster.sip(0)]);
+    agents.call_all(0..count, RATE, &[shared]);
+    until("all are ringing", SOON, || {
+        (agents.count(Side::Caller, |standing| standing == Standing::Ringing) == count).then_some(())
+    });
+    cluster.kill(0);
+    agents.balance(shared, &[cluster.sip(1), cluster.sip(2)]);
+    until("heirs own all calls", SOON, || (takeovers(&cluster, &[1, 2], "setup") == count).then_some(()));
+    agents.answer();
+    agents.are_answered(count * 95 / 100, SOON);
+    println!("{} of {count} connect", agents.count(Side::Caller, |standing| standing == Standing::Answered));
+    let answered: Vec<_> =
+        agents.standings(Side::Caller).into_iter().filter(|(_, s)| *s == Standing::Answered).collect();
+    hang_up_all(&agents, answered.into_iter().map(|(number, _)| number));
+    let records =
+        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
+    let normal = records.iter().filter(|cdr| cdr.text("end_reason") == "normal").count();
+    assert!(normal * 100 >= count * 95, "{normal}");
+    assert_eq!(agents.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn a_node_that_was_stopped_for_ten_seconds_sends_nothing_for_calls_that_it_has_lost() {
+    let count = calls_up(100);
+    let (cluster, agents) = with_agents(Answers::AtOnce);
+    agents.call_all(0..count, RATE, &[cluster.sip(0)]);
+    agents.are_answered(count, SOON);
+    let paused = Instant::now();
+    cluster.switch(0).signal("-STOP");
+    until("heirs own all calls", SOON, || (takeovers(&cluster, &[1, 2], "answered") == count).then_some(()));
+    // What they send to where the calls were waits at its socket.
+    for number in 0..count / 2 {
+        agents.hang_up(if number % 2 == 0 { Side::Caller } else { Side::Callee }, number);
+    }
+    until("ten seconds have passed", Duration::from_secs(12), || {
+        (paused.elapsed() > Duration::from_secs(10)).then_some(())
+    });
+    let resumed = Instant::now();
+    cluster.switch(0).signal("-CONT");
+    until("it has let go of them", SOON, || {
+        cluster.switch(0).log().contains("speaks for its calls again").then_some(())
+    });
+    until("some seconds have passed", SOON, || (resumed.elapsed() > Duration::from_secs(3)).then_some(()));
+    let heard = agents.heard_of(cluster.sip(0));
+    assert!(
+        heard.is_some_and(|heard| heard < resumed),
+        "it was heard {:?} after",
+        heard.map(|at| at - resumed)
+    );
+    hang_up_all(&agents, count / 2..count);
+    let records =
+        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
+    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
+    until("no slot is held", SOON, || (slots_held(&cluster) == 0).then_some(()));
+    assert_eq!(agents.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn a_rolling_restart_drops_no_call_and_refuses_none() {
+    let (up, rate) = (calls_up(60), 20);
+    let (mut cluster, agents) = with_agents(Answers::AtOnce);
+    for node in 0..3 {
+        agents.call_all((0..up).filter(|number| number % 3 == node), RATE, &[cluster.sip(node)]);
+    }
+    agents.are_answered(up, SOON);
+    let mut next = up;
+    let mut call = |agents: &Agents, nodes: &[SocketAddrV4], seconds: u64| {
+        let from = next;
+        next += (rate * seconds) as usize;
+        for number in from..next {
+            // Callers take the nodes in turn, and the next one where that does not answer (RFC 3263 §4.3).
+            let mut nodes = nodes.to_vec();
+            nodes.rotate_left(number % 3);
+            agents.call(number, &nodes);
+            std::thread::sleep(Duration::from_secs(1) / rate as u32);
+        }
+    };
+    let nodes = [0, 1, 2].map(|node| cluster.sip(node));
+    for node in 0..3 {
+        let began = Instant::now();
+        cluster.switch(node).terminate();
+        // An orchestrator takes a while until it sends nothing there any more.
+        call(&agents, &nodes, 2);
+        let others: Vec<_> = nodes.iter().filter(|at| **at != nodes[node]).copied().collect();
+        while cluster.is_running(node) {
+            call(&agents, &[others.clone(), others.clone()].concat(), 1);
+            assert!(began.elapsed() < Duration::from_secs(45), "it does not stop");
+        }
+        println!("node {node} had drained after {:?}", began.elapsed());
+        cluster.ended(node);
+        cluster.start_again(node);
+        call(&agents, &nodes, 1);
+    }
+    agents.are_answered(next, SOON);
+    let dropped: Vec<_> = agents
+        .standings(Side::Caller)
+        .into_iter()
+        .filter(|(_, standing)| *standing != Standing::Answered)
+        .collect();
+    assert!(dropped.is_empty(), "{dropped:?}");
+    hang_up_all(&agents, 0..next);
+    let records =
+        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == next));
+    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
+    until("no slot is held", SOON, || (slots_held(&cluster) == 0).then_some(()));
     assert_eq!(agents.faults(), Vec::<String>::new());
 }

@@ -136,6 +136,11 @@ impl Switch {
         Cdr::read(&self.cdrs).into_iter().filter(Cdr::is_of_a_call).collect()
     }
 
+    /// Whether the process has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
     /// Waits for its end, which must be in failure, and gives what it has said.
     pub(crate) fn fails(mut self, at_most: Duration) -> String {
         let status = self.process.end(at_most);

@@ -491,6 +491,35 @@ impl CallHost {
         );
     }
 
+    /// Whether the store has all that the call has done, and nothing is under way: another node could go on with it.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.machine, Machine::Running(_)) && self.stored && self.outbox.is_empty()
+    }
+
+    /// The epoch in which the call is this owner's.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether nothing more is to be done but what the store has yet to take.
+    pub fn is_over(&self) -> bool {
+        matches!(self.machine, Machine::Over)
+    }
+
+    /// Whether the store has anything of the call.
+    pub fn is_stored(&self) -> bool {
+        self.stored
+    }
+
+    /// The call is another node's: nothing is said for it any more.
+    pub fn let_go(&mut self, now: Now) -> Vec<Effect> {
+        self.outbox.fenced();
+        self.machine = Machine::Over;
+        let mut effects = Vec::new();
+        self.settle(&mut effects, now);
+        effects
+    }
+
     /// The call's id.
     pub fn id(&self) -> CallId {
         self.id
@@ -564,6 +593,7 @@ mod tests {
                 invite: parse(INVITE.as_bytes()),
                 flow: flow("192.0.2.9:5060"),
                 local: "192.0.2.1:5060".into(),
+                home: 0,
                 mapping_gateway: Arc::new(MappingGateway {
                     name: "customer".into(),
                     sources: Vec::new(),

@@ -1,5 +1,6 @@
 //! What makes several nodes one switch, as pure machines: the outbox, which keeps the wire behind the store; the host, which
-//! runs a call with it and survives a panic of its machine; which nodes live, and who goes on with
+//! runs a call with it and survives a panic of its machine; which nodes live, how long one may
+//! take itself for the owner of its calls, and who goes on with
 //! the calls of those that do not; the order of the journal; and which
 //! records are told again.
 
@@ -8,6 +9,7 @@ mod host;
 pub mod journal;
 mod liveness;
 mod outbox;
+mod own_lease;
 mod records;
 
 pub use heirs::{CLAIM_HOLD, RANK_WAIT, RETURN_WAIT, claim_at, rank};
@@ -16,4 +18,5 @@ pub use host::{
 };
 pub use liveness::{BEAT, Change, DEAD_AFTER, DEAD_LOOKS, Liveness, Seen, Standing};
 pub use outbox::{COMMIT_PATIENCE, MAX_WAITING, Outbox, RETRY_INTERVAL, Released};
+pub use own_lease::{BLIND_AFTER, OWN_LEASE, OwnLease, Standing as LeaseStanding, is_store_away};
 pub use records::{ENDED_LIFE, ENDED_MAX, Ended, WRITTEN_LIFE, WRITTEN_MAX, Written};

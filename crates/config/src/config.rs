@@ -30,6 +30,8 @@ pub struct Config {
     pub dns: Dns,
     /// `[store]`.
     pub store: Store,
+    /// `[link]`.
+    pub link: Link,
     /// `[admin]`.
     pub admin: Admin,
     /// `[cdr]`.
@@ -58,6 +60,7 @@ impl Default for Config {
             limits: NodeLimits::default(),
             dns: Dns::default(),
             store: Store::default(),
+            link: Link::default(),
             admin: Admin::default(),
             cdr: Cdr::default(),
             routing: Routing::default(),
@@ -165,6 +168,41 @@ impl Default for Store {
             ca: None,
             identity: None,
             journal: None,
+        }
+    }
+}
+
+/// `[link]`: how the nodes of a cluster reach each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// `bind`, default `127.0.0.1:0`: any free port of the loopback interface, which nodes on this machine alone reach.
+    pub bind: SocketAddr,
+    /// `advertise`: the `host:port` by which other nodes reach it, by default what it is bound to.
+    pub advertise: Option<String>,
+    /// `ca`, `cert` and `key`: files of mutual TLS, without which a link beyond this machine is refused.
+    pub tls: Option<LinkTls>,
+    /// `name`: whom the certificates of all nodes are for, default `tandem`.
+    pub name: String,
+}
+
+/// The files of the link's mutual TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkTls {
+    /// Who signs the certificates of all nodes.
+    pub ca: PathBuf,
+    /// This node's certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            advertise: None,
+            tls: None,
+            name: "tandem".to_owned(),
         }
     }
 }
@@ -357,6 +395,7 @@ impl Config {
             limits: limits::limits(&mut root),
             dns: sections::dns(&mut root),
             store: sections::store(&mut root),
+            link: sections::link(&mut root),
             admin: sections::admin(&mut root),
             cdr: sections::cdr(&mut root),
             routing: routing::routing(&mut root),

@@ -36,8 +36,8 @@ mod warning;
 mod tests;
 
 pub use config::{
-    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Dns, GatewayTls, JsonlTarget, Loaded,
-    Node, NodeLimits, Registrar, Routing, Store, StoreAddress, TlsVerify,
+    Admin, Cdr, CdrSink, Config, ConfiguredMapping, ConfiguredRouting, Dns, GatewayTls, JsonlTarget, Link,
+    LinkTls, Loaded, Node, NodeLimits, Registrar, Routing, Store, StoreAddress, TlsVerify,
 };
 pub use error::{ConfigError, Feature, Problem};
 pub use listen::{Connections, Listen, Tls};

@@ -1,6 +1,6 @@
 //! The sections about the node itself.
 
-use crate::config::{Admin, Cdr, CdrSink, Dns, JsonlTarget, Node, Store, StoreAddress};
+use crate::config::{Admin, Cdr, CdrSink, Dns, JsonlTarget, Link, LinkTls, Node, Store, StoreAddress};
 use crate::error::{ConfigError, Feature, Problem};
 use crate::place::Place;
 use crate::section::{Section, list, text, whole};
@@ -171,6 +171,56 @@ pub(crate) fn store(root: &mut Section) -> Store {
     store.journal = path(journal);
     root.adopt(section);
     store
+}
+
+/// `[link]`.
+pub(crate) fn link(root: &mut Section) -> Link {
+    let mut link = Link::default();
+    let Some(mut section) = root.section("link") else {
+        return link;
+    };
+    let bound = section.read("bind", bind);
+    let advertise = section.read("advertise", |node| {
+        let advertise = text(node)?;
+        let port = advertise.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        match port {
+            Some(Ok(port)) if port > 0 => Ok(advertise),
+            Some(_) | None => Err(Problem::NotA { expected: "host:port" }),
+        }
+    });
+    let [ca, cert, key] =
+        ["ca", "cert", "key"].map(|key| section.read(key, |node| Ok(PathBuf::from(text(node)?))));
+    for (spot, others, name) in [
+        (&ca, [&cert, &key], "cert and key"),
+        (&cert, [&ca, &key], "ca and key"),
+        (&key, [&ca, &cert], "ca and cert"),
+    ] {
+        if let Some(spot) = spot
+            && others.iter().any(|other| other.is_none())
+        {
+            section.report(spot.error(Problem::OnlyWith { with: name }));
+        }
+    }
+    if let Some(name) = section.read("name", name) {
+        link.name = name.value;
+    }
+    let is_plain = [&ca, &cert, &key].iter().all(|file| file.is_none());
+    if let Some(bound) = &bound
+        && !bound.value.ip().is_loopback()
+        && is_plain
+    {
+        // Whoever reaches it could speak for a node.
+        section.report(bound.error(Problem::OnlyWith { with: "ca, cert and key" }));
+    }
+    if let Some(bound) = bound {
+        link.bind = bound.value;
+    }
+    link.advertise = advertise.map(|spot| spot.value);
+    if let (Some(ca), Some(cert), Some(key)) = (ca, cert, key) {
+        link.tls = Some(LinkTls { ca: ca.value, cert: cert.value, key: key.value });
+    }
+    root.adopt(section);
+    link
 }
 
 /// `[admin]`.

@@ -1,6 +1,7 @@
 //! Beats: how the other nodes know that this one lives. They have a thread and a connection of their own, so that a busy
 //! node is not taken for a dead one.
 
+use crate::authority;
 use crate::common::open_store;
 use crate::node::StartError;
 use crate::nodes::{FEATURE_LEVEL, Says, seen_of};
@@ -83,7 +84,12 @@ fn run(config: &Config, shared: &Arc<Shared>, stop: &AtomicBool, leave: &AtomicB
         };
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let asking = tokio::spawn({
+            let shared = shared.clone();
+            async move { authority::ask_others(&shared).await }
+        });
         let mut counter = 0;
+        shared.authority.begin(shared.clock.mono());
         loop {
             beat.tick().await;
             if stop.load(Ordering::Relaxed) {
@@ -91,8 +97,10 @@ fn run(config: &Config, shared: &Arc<Shared>, stop: &AtomicBool, leave: &AtomicB
             }
             let leaves = leave.load(Ordering::Relaxed);
             counter += 1;
+            let sent = shared.clock.mono();
             match say(&*store, shared, counter, leaves).await {
                 Ok(all) => {
+                    shared.beat_was_taken(sent);
                     let changes = shared.nodes.note(&shared.name, all, shared.clock.mono());
                     shared.metrics.nodes_alive.set(i64::try_from(shared.nodes.alive()).unwrap_or(i64::MAX));
                     changes.iter().for_each(|change| log(change, &shared.name));
@@ -103,6 +111,7 @@ fn run(config: &Config, shared: &Arc<Shared>, stop: &AtomicBool, leave: &AtomicB
                 }
             }
             if leaves {
+                asking.abort();
                 return;
             }
         }

@@ -1,9 +1,11 @@
 //! One actor per call: it decodes what it is told, hands it to the call's host, and performs what comes out.
 
+use crate::authority::LettingGo;
 use crate::ended::{self, Ending};
 #[cfg(feature = "fault-injection")]
 use crate::faults::Fault;
 use crate::gateway_actor::{GatewayMessage, Reclaiming};
+use crate::link::Frame;
 use crate::registration::Registration;
 use crate::shared::Shared;
 use crate::wheel::Slot;
@@ -19,14 +21,21 @@ use tandem_sip::time::{Mono, Now};
 use tandem_sip::{Message, ResponseHead, StatusCode, locate};
 use tandem_store::{CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, StoreError, StoreFuture, StoredCall, codec};
 use tandem_switch::call::{
-    Action, Call, CallId, CallStatus, Event, Input, Moved, Serial, Snapshot, Sought, Unauthorized,
+    Action, Call, CallId, CallStatus, Event, Input, Moved, Serial, Snapshot, Sought, Stage, Unauthorized,
 };
+use tandem_switch::cdr::EndReason;
 use tandem_switch::gateway::{GatewayName, Holder, Outcome, Refusal};
 use tandem_telemetry::Direction;
 use tandem_transport::Hold;
 
 /// How long the store may take over one request.
 const STORE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a wake-up is put off while the node may not speak for its calls.
+const WITHHELD: Duration = Duration::from_millis(200);
+
+/// How long an heir may take to say that it has the call.
+const HANDING_LIMIT: Duration = Duration::from_secs(3);
 
 /// What a call's actor is told.
 #[derive(Debug)]
@@ -43,6 +52,15 @@ pub(crate) enum CallMessage {
     Claimed(Result<StoredCall, StoreError>),
     /// A gateway's actor was started anew and has forgotten who holds its slots.
     GatewayRestarted(Arc<Reclaiming>),
+    /// The node was silent for too long: whether the call is another one's now. All that the call was told before has been dealt with
+    /// when the last of these is dropped.
+    Verified { is_lost: bool, done: Arc<LettingGo> },
+    /// The node drains: the call is that node's, as soon as it has come to rest; `insists`: even if it has not.
+    HandOver { heir: Arc<str>, insists: bool },
+    /// The node stops: what is answered is left to an heir, if there is one; the rest is hung up.
+    Part { has_heirs: bool },
+    /// Whether the heir has taken the call.
+    HandedOver(bool),
     /// An operator asks.
     Status(RpcReplyPort<CallStatus>),
     /// A node that is about to stop asks when the call next has something to do by itself.
@@ -96,6 +114,8 @@ pub(crate) struct CallState {
     slot: Option<Slot>,
     /// The caller's INVITE until the first commit.
     invite: Option<(Message, Flow)>,
+    /// Who is to have the call, once the store has all of it.
+    heir: Option<Heir>,
     /// The end that the store is being told of.
     ending: Option<Box<Ending>>,
     _hold: Option<Hold>,
@@ -126,8 +146,8 @@ impl Actor for CallActor {
                 (CallHost::take_over(node, (epoch, seq), *snapshot, moved, now), None)
             }
         };
-        let (slot, ending) = (None, None);
-        let state = CallState { shared, myself, registration, host, slot, invite, ending, _hold: hold };
+        let (slot, ending, heir) = (None, None, None);
+        let state = CallState { shared, myself, registration, host, slot, invite, heir, ending, _hold: hold };
         let mut state = Box::new(state);
         state.perform(effects, now);
         Ok(state)
@@ -145,7 +165,14 @@ impl Actor for CallActor {
         let effects = match message {
             CallMessage::Network(input) => {
                 state.registration.mailbox().took_one();
-                state.host.handle(input, now)
+                match state.may_speak() {
+                    true => state.host.handle(input, now),
+                    // Whoever sent it sends it again.
+                    false => {
+                        state.shared.metrics.messages_withheld.inc();
+                        Vec::new()
+                    }
+                }
             }
             CallMessage::Result(input) => {
                 if let Input::Admitted { gateway, attempt, result } = &input {
@@ -154,7 +181,39 @@ impl Actor for CallActor {
                 state.host.handle(input, now)
             }
             // The slot stays: another wake-up may have been set since this one came.
-            CallMessage::Wake => state.host.handle(Input::Timer, now),
+            CallMessage::Wake if state.may_speak() => state.host.handle(Input::Timer, now),
+            CallMessage::Wake => {
+                let at = now.mono + WITHHELD;
+                state.slot = Some(state.shared.wheel.set(state.registration.id(), state.slot, at));
+                Vec::new()
+            }
+            CallMessage::Verified { is_lost, done } => {
+                let _done = done;
+                // What the store never had is nobody else's.
+                match is_lost && state.host.is_stored() && !state.host.is_over() {
+                    true => state.lose(now),
+                    false => Vec::new(),
+                }
+            }
+            CallMessage::HandOver { heir, insists } => state.begin_handing_over(heir, insists, now),
+            CallMessage::Part { has_heirs } => {
+                let is_answered = state.host.call().is_some_and(|call| call.stage() == Stage::Answered);
+                match has_heirs && is_answered && state.host.is_stored() {
+                    true => state.lose(now),
+                    false => state.host.handle(Input::HangUp(EndReason::Drained), now),
+                }
+            }
+            CallMessage::HandedOver(true) => {
+                tracing::info!(call = %state.registration.id(), "handed a call over");
+                state.shared.metrics.calls_handed.inc();
+                state.shared.handing_over.handed(now.mono);
+                state.lose(now)
+            }
+            CallMessage::HandedOver(false) => {
+                // It goes on here, if it is still this node's: its next commit will tell.
+                state.heir = None;
+                state.host.handle(Input::StoreLost, now)
+            }
             CallMessage::Stored { epoch, seq, result } => state.on_stored((epoch, seq), result, now),
             CallMessage::Claimed(result) => {
                 let claim = state.read_claim(result);
@@ -183,8 +242,17 @@ impl Actor for CallActor {
             }
         };
         state.perform(effects, now);
+        state.hand_over();
         Ok(())
     }
+}
+
+/// Who is to have a call.
+enum Heir {
+    /// The store is being given the rest of it.
+    Named(Arc<str>),
+    /// It has been told; nothing is said here until it has answered.
+    Told,
 }
 
 impl Drop for CallState {
@@ -196,11 +264,56 @@ impl Drop for CallState {
 }
 
 impl CallState {
+    /// Whether this node may speak for the call.
+    fn may_speak(&self) -> bool {
+        !matches!(self.heir, Some(Heir::Told)) && self.shared.has_authority()
+    }
+
+    /// The call is another node's.
+    fn lose(&mut self, now: Now) -> Vec<Effect> {
+        self.registration.lose();
+        self.host.let_go(now)
+    }
+
+    /// The heir gets the call once the store has all of it.
+    fn begin_handing_over(&mut self, heir: Arc<str>, insists: bool, now: Now) -> Vec<Effect> {
+        let is_ready = self
+            .host
+            .call()
+            .is_some_and(|call| call.is_at_rest() || (insists && call.stage() == Stage::Answered));
+        if self.heir.is_some() || !is_ready || !self.shared.has_authority() {
+            return Vec::new();
+        }
+        self.heir = Some(Heir::Named(heir));
+        self.host.handle(Input::StoreLost, now)
+    }
+
+    /// Tells the heir, as soon as it can go on from what the store has.
+    fn hand_over(&mut self) {
+        let Some(Heir::Named(heir)) = &self.heir else { return };
+        if !self.host.is_settled() {
+            return;
+        }
+        let (heir, key, epoch) = (heir.clone(), key_of(self.registration.id()).into(), self.host.epoch());
+        self.heir = Some(Heir::Told);
+        let (shared, myself) = (self.shared.clone(), self.myself.clone());
+        tokio::spawn(async move {
+            let yours = |question| Frame::Yours { question, key, epoch };
+            let taken = shared.links.ask(&heir, yours, HANDING_LIMIT).await == Some(true);
+            // The call waits for it.
+            let _ = myself.cast(CallMessage::HandedOver(taken));
+        });
+    }
+
     /// Performs effects in order, then those of their results, until nothing is left.
     fn perform(&mut self, effects: Vec<Effect>, now: Now) {
         let mut left = VecDeque::from(effects);
         while let Some(effect) = left.pop_front() {
             let more = match effect {
+                Effect::Send(..) if !self.may_speak() => {
+                    self.shared.metrics.messages_withheld.inc();
+                    None
+                }
                 Effect::Send(flow, message) => {
                     let serial =
                         self.shared.send(flow, &message).err().and_then(|_| serial_of_request(&message));

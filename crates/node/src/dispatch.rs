@@ -7,6 +7,7 @@ use crate::endpoints::ENDPOINTS;
 use crate::gateway_actor::GatewayHandle;
 use crate::gateway_care::CareMessage;
 use crate::guards::Sender;
+use crate::link::Edges;
 use crate::ongoing::RequestKey;
 use crate::registration::{Place, Registration};
 use crate::shared::Shared;
@@ -14,6 +15,7 @@ use crate::tap::Tapped;
 use bytes::Bytes;
 use ractor::ActorRuntime;
 use std::sync::Arc;
+use tandem_cluster::rank;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::stun;
 use tandem_sip::time::Mono;
@@ -119,17 +121,34 @@ impl Dispatcher {
         };
         self.shared.count(Direction::Received, message.raw());
         let (named, call, input) = if !message.is_request() {
-            self.on_response((flow, sender), message)?
+            self.on_response((flow, 0), sender, message)?
         } else if let Err(rejection) = message.validate() {
             self.reject_malformed(flow, &message, rejection.status, rejection.reason);
             return None;
         } else {
-            self.on_request(flow, message)?
+            self.on_request((flow, 0), message)?
         };
         if named == Named::ByToken && sender == Sender::Stranger {
             self.shared.guards.vouch(flow.remote.ip());
         }
         self.hand_over(call, input)
+    }
+
+    /// Takes a message that came to another node, which has looked at it, and passes it on for the `hops`th time.
+    pub(crate) fn on_forwarded(&self, flow: Flow, hops: u8, bytes: Bytes) {
+        let Ok(message) = Message::parse(bytes, &self.limits) else { return };
+        if message.validate().is_err() {
+            return;
+        }
+        let found = match message.is_request() {
+            true => self.on_request((flow, hops), message),
+            false => self.on_response((flow, hops), Sender::Known, message),
+        };
+        if let Some((_, call, input)) = found
+            && self.hand_over(call, input).is_some()
+        {
+            self.shared.metrics.mailbox_overflow.inc();
+        }
     }
 
     /// A stream on which the next message cannot be found: what begins it is answered where it can be (RFC 3261 §18.3,
@@ -202,7 +221,7 @@ impl Dispatcher {
         self.shared.answer(flow, request, &response);
     }
 
-    fn on_response(&self, (flow, sender): (Flow, Sender), response: Message) -> Option<Found> {
+    fn on_response(&self, (flow, hops): (Flow, u8), sender: Sender, response: Message) -> Option<Found> {
         if response.validate().is_err() {
             self.shared.metrics.parse_rejects.of(ParseReject::MalformedResponse).inc();
             return None;
@@ -220,7 +239,7 @@ impl Dispatcher {
             Some(call) => Some((Named::ByToken, call, Input::Response(response))),
             None => {
                 match token.filter(|_| self.shared.store.is_shared()) {
-                    Some(token) => self.shared.strays.take(self, &self.shared, token.id, (flow, response)),
+                    Some(token) => self.take_stray(token, (flow, hops, response)),
                     None => self.shared.metrics.parse_rejects.of(ParseReject::Stray).inc(),
                 }
                 None
@@ -251,14 +270,14 @@ impl Dispatcher {
     }
 
     /// The call of a request; one that has none is answered, or begins one.
-    fn on_request(&self, flow: Flow, request: Message) -> Option<Found> {
+    fn on_request(&self, (flow, hops): (Flow, u8), request: Message) -> Option<Found> {
         if let Some(tag) = request.to_tag() {
             let token = Token::parse(tag, &self.shared.keys);
             if let Some(call) = token.and_then(|token| self.shared.calls.find(token.id)) {
                 return Some((Named::ByToken, call, Input::Request { message: request, flow }));
             }
             match token.filter(|_| self.shared.store.is_shared()) {
-                Some(token) => self.shared.strays.take(self, &self.shared, token.id, (flow, request)),
+                Some(token) => self.take_stray(token, (flow, hops, request)),
                 None => self.answer_outside_dialog(flow, &request),
             }
             return None;
@@ -276,13 +295,17 @@ impl Dispatcher {
         }
         let id = CallId::of(&request, &self.shared.keys.current).filter(|_| self.shared.store.is_shared());
         match (request.method(), id) {
-            (Some(Method::Invite), _) => self.begin_call(flow, request),
+            (Some(Method::Invite), _) => self.begin_call((flow, hops), request),
             (Some(Method::Cancel), Some(id)) => {
-                self.shared.strays.take(self, &self.shared, id, (flow, request));
+                self.shared.strays.take(self, &self.shared, (id, None), (flow, hops, request));
             }
             (Some(_) | None, _) => self.answer_outside_dialog(flow, &request),
         }
         None
+    }
+
+    fn take_stray(&self, token: Token, stray: (Flow, u8, Message)) {
+        self.shared.strays.take(self, &self.shared, (token.id, Some(token.hint)), stray);
     }
 
     fn hand_over(&self, call: CallHandle, input: Input) -> Option<Box<Waiting>> {
@@ -348,7 +371,30 @@ impl Dispatcher {
         }
     }
 
-    fn begin_call(&self, flow: Flow, invite: Message) {
+    /// Has another node set up a new call, since this one takes none. Copies of its INVITE go to the same one. `false` if there is no
+    /// other.
+    fn place_elsewhere(&self, (flow, hops): (Flow, u8), invite: &Message) -> bool {
+        let places = hops == 0 && self.shared.handing_over.places_calls(self.shared.clock.mono());
+        let Some(id) = CallId::of(invite, &self.shared.keys.current).filter(|_| places) else {
+            return false;
+        };
+        let places = self.shared.nodes.places(&self.shared.name);
+        let first = places.iter().min_by_key(|place| {
+            let others: Vec<_> = places.iter().filter(|other| other != place).cloned().collect();
+            rank(&id.0, place, &others)
+        });
+        if !first.is_some_and(|place| self.shared.forward(place, (flow, hops), invite)) {
+            return false;
+        }
+        self.shared.metrics.calls_placed.inc();
+        self.shared.handing_over.placed(id, self.shared.clock.mono());
+        true
+    }
+
+    fn begin_call(&self, (flow, hops): (Flow, u8), invite: Message) {
+        if self.shared.is_draining() && self.place_elsewhere((flow, hops), &invite) {
+            return;
+        }
         let Some(Caller { gateway, endpoint }) = self.caller_of(flow, &invite) else { return };
         let gateway = &gateway;
         let Some(id) = CallId::of(&invite, &self.shared.keys.current) else { return };
@@ -438,6 +484,9 @@ impl Dispatcher {
         if self.shared.is_draining() {
             return Err(AdmissionRefusal::Draining);
         }
+        if !self.shared.has_authority() {
+            return Err(AdmissionRefusal::CutOff);
+        }
         if self.shared.records.press() {
             return Err(AdmissionRefusal::Records);
         }
@@ -455,7 +504,7 @@ impl Dispatcher {
     /// Whether a call is let in though there is no room: one to an emergency number is, unless the node is about to stop,
     /// where the call would be cut off and another node can take it.
     fn outranks(&self, invite: &Message, gateway: &MappingGateway, refusal: AdmissionRefusal) -> bool {
-        refusal != AdmissionRefusal::Draining
+        !matches!(refusal, AdmissionRefusal::Draining | AdmissionRefusal::CutOff)
             && Uri::parse(invite.request_uri())
                 .is_ok_and(|uri| self.shared.is_emergency(gateway, &uri.number()))
     }
@@ -503,10 +552,20 @@ impl Dispatcher {
     fn start_call(&self, flow: Flow, invite: Message, caller: Caller, registration: Registration) {
         let id = registration.id();
         let token = Token { id, hint: self.shared.hint }.print(&self.shared.keys);
-        let local = self.shared.local_name(flow.listener, flow.remote);
+        // The caller is sent requests from here, by whichever node its INVITE came.
+        let home = match Edges::is_of_another(flow) {
+            true => self
+                .shared
+                .flow_to(flow.transport, flow.remote, None)
+                .map_or(flow.listener, |flow| flow.listener),
+            false => flow.listener,
+        };
+        let local = self.shared.local_name(home, flow.remote);
         let node = self.shared.name.clone();
         let Caller { gateway: mapping_gateway, endpoint } = caller;
-        let setup = Setup { id, token, node, invite: invite.clone(), flow, local, mapping_gateway, endpoint };
+        let invite_kept = invite.clone();
+        let setup =
+            Setup { id, token, node, invite: invite_kept, flow, local, home, mapping_gateway, endpoint };
         let (call, actions) = match Call::start(setup, self.shared.clock.now()) {
             Ok(started) => started,
             Err(error) => {

@@ -3,6 +3,7 @@
 use crate::admission::Admission;
 use crate::audit::{AuditCounter, AuditEntry};
 use crate::authenticator::Authenticator;
+use crate::authority::Authority;
 use crate::beats::Beats;
 use crate::call_actor::CallMessage;
 use crate::cdr_actor::{Records, Sinks};
@@ -19,14 +20,16 @@ use crate::faults::{Fault, Faults};
 use crate::gateway_actor::{GatewayMessage, GatewayReport};
 use crate::gateway_care::CareMessage;
 use crate::guards::Guards;
+use crate::handover::{self, Draining};
 use crate::journal::{Journal, JournalError};
 use crate::lease::Lease;
+use crate::link::{self, Edges, LinkError, Links};
 use crate::listeners::{self, Listener};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
 use crate::nat::Nat;
 use crate::nat_endpoint::NatReport;
-use crate::nodes::{NodeReport, Nodes};
+use crate::nodes::{NodeReport, Nodes, hint_of};
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
 use crate::publications;
@@ -44,8 +47,6 @@ use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use ractor::{ActorCell, ActorRef, ActorRuntime, ActorStatus, SpawnErr, call_t};
-use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -86,6 +87,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Why a node does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// The link to other nodes cannot be opened.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// A socket.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -182,6 +186,10 @@ pub struct Node {
 pub struct Stopped {
     /// Calls that were hung up.
     pub hung_up: usize,
+    /// Calls that were handed to other nodes.
+    pub handed_over: usize,
+    /// Calls that were left to whoever claims them.
+    pub left: usize,
     /// CDRs that some sink would not take. They are lost with the node.
     pub cdrs_lost: usize,
 }
@@ -237,6 +245,15 @@ impl Node {
         let hint = hint_of(&name);
         let locations = Locations::new(config, &offers(&listeners), clock, &metrics)?;
         let nat_leases = nat_leases(&listeners, &name, store.is_shared());
+        let link = match store.is_shared() {
+            true => Some(link::listen(&config.link).await?),
+            false => None,
+        };
+        let link_address = match (&link, &config.link.advertise) {
+            (Some(_), Some(advertise)) => advertise.clone(),
+            (Some((_, bound)), None) => bound.to_string(),
+            (None, _) => String::new(),
+        };
         let configured = Configured::new(config, &mapping, (&listeners, &key, &metrics), None);
         let shared = Arc::new(Shared {
             owner: Owner { node: name.clone(), boot },
@@ -267,6 +284,12 @@ impl Node {
             nat: Nat::new(config.parameters.keep_alive(), clock.now(), nat_leases),
             nodes: Nodes::default(),
             strays: Strays::default(),
+            links: Links::default(),
+            edges: Edges::default(),
+            link_address,
+            authority: Authority::alone(),
+            handing_over: Draining::default(),
+            runtime: tokio::runtime::Handle::current(),
             started: clock.now().wall,
             admin: config.admin.bind.to_string(),
             metrics,
@@ -285,7 +308,10 @@ impl Node {
         let (alive, root_lives) = watch::channel(());
         let heard = registrar_follow::Heard::from_now(&*shared.store);
         let root = start_tree(&shared, &sinks, alive).await?;
-        let tasks = start_tasks(&shared, &sinks, heard);
+        let mut tasks = start_tasks(&shared, &sinks, heard);
+        if let Some((listening, _)) = link {
+            tasks.push(tokio::spawn(link::run(shared.clone(), listening)));
+        }
         let beats = Mutex::new(beats);
         Ok(Self { shared, root, root_lives, sinks, tasks, beats })
     }
@@ -568,9 +594,14 @@ impl Node {
         self.shared.authenticator.lift(self.shared.clock.mono(), name)
     }
 
-    /// Refuses new calls from now on, with 503 and Retry-After.
+    /// Takes no new calls from now on: they are placed on other nodes, to which those in progress are handed over. A node by
+    /// itself refuses new ones, with 503 and Retry-After.
     pub fn begin_drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
+        if self.shared.handing_over.begin(self.shared.clock.mono()) && self.shared.store.is_shared() {
+            let handing_over = self.shared.runtime.spawn(handover::run(self.shared.clone()));
+            self.shared.late_tasks.lock().push(handing_over);
+        }
     }
 
     /// Calls that are not over: in set-up, ringing or answered.
@@ -578,10 +609,17 @@ impl Node {
         i64::try_from(self.shared.admission.calls()).unwrap_or(i64::MAX)
     }
 
-    /// Waits until no call is in progress, at most `patience`. Returns how many are left.
+    /// Calls that have been handed to other nodes since the drain began.
+    pub fn calls_handed_over(&self) -> usize {
+        self.shared.handing_over.count_handed()
+    }
+
+    /// Waits until no call is in progress, and none that went elsewhere needs this node, at most `patience`. Returns how many
+    /// are left.
     pub async fn drained(&self, patience: Duration) -> i64 {
+        let is_done = || self.shared.handing_over.is_done(self.shared.clock.mono());
         let all_ended = async {
-            while self.calls_in_progress() > 0 {
+            while self.calls_in_progress() > 0 || !is_done() {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
         };
@@ -593,14 +631,19 @@ impl Node {
     /// Ends what calls are left, writes the last CDRs, and stops.
     pub async fn stop(&self) -> Stopped {
         self.begin_drain();
-        let hung_up = usize::try_from(self.calls_in_progress()).unwrap_or(0);
+        // Others go on with what is answered, even if it could not be handed over.
+        let has_heirs = !self.shared.nodes.places(&self.shared.name).is_empty();
+        let answered = self.shared.metrics.calls_active.of(CallState::Answered).get();
+        let left = if has_heirs { usize::try_from(answered).unwrap_or(0) } else { 0 };
+        let hung_up = usize::try_from(self.calls_in_progress()).unwrap_or(0).saturating_sub(left);
         let unheard_of = self.shared.metrics.calls_active.of(CallState::Setup).get() > 0;
         let parting = async {
             loop {
                 if self.calls_in_progress() > 0 {
                     // Again each time: one may just have been admitted, and not been told.
-                    for (id, _) in self.shared.calls.all() {
-                        self.hang_up(id, EndReason::Drained);
+                    for (_, call) in self.shared.calls.all() {
+                        // One that has gone needs nothing.
+                        let _ = call.actor().cast(CallMessage::Part { has_heirs });
                     }
                 } else if !self.is_owed_an_answer(unheard_of).await {
                     break;
@@ -629,7 +672,7 @@ impl Node {
             // A last beat, of its own thread.
             let _ = tokio::task::spawn_blocking(move || beats.leave()).await;
         }
-        Stopped { hung_up, cdrs_lost }
+        Stopped { hung_up, handed_over: self.calls_handed_over(), left, cdrs_lost }
     }
 
     /// Gives our registrations at gateways back.
@@ -702,14 +745,6 @@ pub(crate) fn random_key() -> Result<[u8; 16], StartError> {
         half.copy_from_slice(&getrandom::u64().map_err(StartError::Random)?.to_ne_bytes());
     }
     Ok(key)
-}
-
-/// A short name of a node, for the tokens of the calls that are placed on it.
-fn hint_of(name: &str) -> u16 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(name.as_bytes());
-    let hash = hasher.finish();
-    (hash & 0xFFFF) as u16
 }
 
 async fn start_tree(

@@ -38,6 +38,10 @@ pub(crate) struct Says {
     pub(crate) calls_started: u64,
     /// The revision of the configuration that it runs.
     pub(crate) config_revision: u64,
+    /// Where other nodes reach it; empty if they do not.
+    pub(crate) link: String,
+    /// Whether it takes no new calls.
+    pub(crate) draining: bool,
 }
 
 impl Versioned for Says {
@@ -117,6 +121,22 @@ impl WorkShare {
     }
 }
 
+/// Where another node is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) name: Arc<str>,
+    pub(crate) boot: u64,
+    pub(crate) address: String,
+}
+
+/// A short name of a node, for the tokens of the calls that are placed on it.
+pub(crate) fn hint_of(name: &str) -> u16 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(name.as_bytes());
+    let hash = hasher.finish();
+    (hash & 0xFFFF) as u16
+}
+
 /// All nodes.
 pub(crate) struct Nodes {
     alive: AtomicUsize,
@@ -157,6 +177,42 @@ impl Nodes {
     pub(crate) fn gone(&self, this: &str) -> Vec<Gone> {
         let seen = self.seen.lock();
         seen.gone.values().filter(|gone| *gone.name != *this).cloned().collect()
+    }
+
+    /// The other nodes that are alive and take new calls.
+    pub(crate) fn places(&self, this: &str) -> Vec<Arc<str>> {
+        let seen = self.seen.lock();
+        let takes = |(name, known): &(&Arc<str>, &Known)| {
+            ***name != *this
+                && seen.liveness.standing(name) == Some(Standing::Alive)
+                && !known.says.draining
+                && !known.says.link.is_empty()
+        };
+        seen.known.iter().filter(takes).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The other node that is alive and has that short name.
+    pub(crate) fn by_hint(&self, this: &str, hint: u16) -> Option<Arc<str>> {
+        self.others_alive(this).into_iter().find(|name| hint_of(name) == hint)
+    }
+
+    /// Whether a node is alive.
+    pub(crate) fn is_alive(&self, name: &str) -> bool {
+        self.seen.lock().liveness.standing(name) == Some(Standing::Alive)
+    }
+
+    /// Where the other nodes that are alive are reached.
+    pub(crate) fn links(&self, this: &str) -> Vec<Reached> {
+        let seen = self.seen.lock();
+        let lives = |(name, _): &(&Arc<str>, &Known)| {
+            ***name != *this && seen.liveness.standing(name) == Some(Standing::Alive)
+        };
+        let reached = |(name, known): (&Arc<str>, &Known)| Reached {
+            name: name.clone(),
+            boot: known.says.boot,
+            address: known.says.link.clone(),
+        };
+        seen.known.iter().filter(lives).map(reached).collect()
     }
 
     /// Tells when a node comes or goes.
@@ -289,6 +345,8 @@ impl Shared {
             calls: u32::try_from(self.admission.calls()).unwrap_or(u32::MAX),
             calls_started: self.metrics.calls_started.get(),
             config_revision: self.cluster_config.number(),
+            link: self.link_address.clone(),
+            draining: self.is_draining(),
         }
     }
 

@@ -3,19 +3,23 @@
 use crate::admission::Admission;
 use crate::audit::AuditCounter;
 use crate::authenticator::Authenticator;
+use crate::authority::Authority;
 use crate::cdr_actor::Records;
 use crate::clock::Clock;
 use crate::cluster_config::ClusterConfig;
 use crate::complaints::Complaints;
 use crate::configured::{Configured, Keepers};
 use crate::directory::Directory;
+use crate::dispatch::Dispatcher;
 use crate::ended::Ended;
 use crate::endpoints::ToEndpoint;
 #[cfg(feature = "fault-injection")]
 use crate::faults::Faults;
 use crate::gateway_actor::GatewayHandle;
 use crate::guards::Guards;
+use crate::handover::Draining;
 use crate::journal::Journal;
+use crate::link::{EdgeFlow, Edges, Frame, Links};
 use crate::listeners::{self, Listener, Socket};
 use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
@@ -84,6 +88,17 @@ pub(crate) struct Shared {
     pub(crate) nodes: Nodes,
     /// Messages of calls that are not here.
     pub(crate) strays: Strays,
+    /// Streams to other nodes.
+    pub(crate) links: Links,
+    /// Their listeners.
+    pub(crate) edges: Edges,
+    /// Where they reach this node; empty if they do not.
+    pub(crate) link_address: String,
+    /// Whether this node may speak for its calls.
+    pub(crate) authority: Authority,
+    pub(crate) handing_over: Draining,
+    /// For what begins at threads without one.
+    pub(crate) runtime: tokio::runtime::Handle,
     /// When the node was started.
     pub(crate) started: Wall,
     /// Where its API is.
@@ -138,6 +153,9 @@ impl Shared {
     /// # Errors
     /// The transport cannot reach the peer.
     pub(crate) fn send(&self, flow: Flow, message: &Bytes) -> Result<(), SendError> {
+        if let Some((node, at)) = self.edges.edge_of(flow) {
+            return self.send_by(&node, at, message);
+        }
         let Some(listener) = self.listeners.get(usize::from(flow.listener)) else { return Ok(()) };
         self.count(Direction::Sent, message);
         if let Some(tap) = &self.tap {
@@ -149,6 +167,35 @@ impl Shared {
             Socket::Stream(socket) => send_by_connection(socket, flow, message),
         }
         .inspect_err(|error| tracing::debug!(%error, "cannot send"))
+    }
+
+    /// Sends a message by another node, at which its peer is reached.
+    fn send_by(&self, node: &Arc<str>, flow: EdgeFlow, message: &[u8]) -> Result<(), SendError> {
+        match self.links.tell(node, &Frame::Send { flow }, message) {
+            true => Ok(()),
+            false => Err(SendError::Closed { remote: flow.remote }),
+        }
+    }
+
+    /// Sends what another node asks for: its peer is reached here.
+    pub(crate) fn send_for_another(&self, at: EdgeFlow, message: &Bytes) {
+        let flow = Flow { transport: at.transport, listener: at.listener, remote: at.remote };
+        self.handing_over.sent_for_another(message, &self.keys.current);
+        self.handing_over.passed_on(self.clock.mono());
+        // Who waits for it asks again; a request of the other node's gets no answer.
+        let _ = self.send(flow, message);
+    }
+
+    /// Takes a message that came to another node, for a call that may be this one's.
+    pub(crate) fn on_forwarded(
+        self: &Arc<Self>,
+        (node, at): (&Arc<str>, EdgeFlow),
+        hops: u8,
+        message: Bytes,
+    ) {
+        if let Some(flow) = self.edges.flow_of(node, at) {
+            Dispatcher::new(self.clone()).on_forwarded(flow, hops, message);
+        }
     }
 
     fn send_datagram(&self, socket: &UdpListener, flow: Flow, message: &Bytes) -> Result<(), SendError> {

@@ -7,6 +7,7 @@
 
 use crate::call_actor::key_of;
 use crate::dispatch::Dispatcher;
+use crate::link::{EdgeFlow, Frame};
 use crate::shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,9 @@ const ASK: Duration = Duration::from_millis(500);
 /// Messages that wait; more are dropped, as if the network had lost them.
 const WAITING_MAX: usize = 4_096;
 
+/// How often a message is passed on: to the node that the call was placed on, and from there to its owner.
+const HOPS_MAX: u8 = 2;
+
 /// Room for the messages that wait.
 pub(crate) struct Strays {
     room: Arc<Semaphore>,
@@ -42,8 +46,8 @@ impl Default for Strays {
 
 /// Whose a call is.
 enum Whose {
-    /// A node's, which may have gone.
-    Somebodys,
+    /// That node's, which may have gone; not this one's.
+    Of(Arc<str>),
     /// There is none.
     Nobodys,
     /// The store does not say.
@@ -51,14 +55,18 @@ enum Whose {
 }
 
 impl Strays {
-    /// Takes a message whose call is not here.
+    /// Takes a message whose call is not here, as far as is known at the node of `hint`; it has been passed on `hops` times.
     pub(crate) fn take(
         &self,
         dispatcher: &Dispatcher,
         shared: &Arc<Shared>,
-        id: CallId,
-        (flow, message): (Flow, Message),
+        (id, hint): (CallId, Option<u16>),
+        (flow, hops, message): (Flow, u8, Message),
     ) {
+        let placed_on = hint.filter(|_| hops == 0).and_then(|hint| shared.nodes.by_hint(&shared.name, hint));
+        if placed_on.is_some_and(|node| shared.forward(&node, (flow, hops), &message)) {
+            return;
+        }
         let Ok(place) = self.room.clone().try_acquire_owned() else {
             return shared.metrics.mailbox_overflow.inc();
         };
@@ -70,13 +78,18 @@ impl Strays {
         let (dispatcher, shared) = (dispatcher.clone(), shared.clone());
         tokio::spawn(async move {
             let _place = place;
-            find(&dispatcher, &shared, id, (flow, message)).await;
+            find(&dispatcher, &shared, id, (flow, hops, message)).await;
         });
     }
 }
 
 /// Waits until the call is here, or is nobody's.
-async fn find(dispatcher: &Dispatcher, shared: &Shared, id: CallId, (flow, message): (Flow, Message)) {
+async fn find(
+    dispatcher: &Dispatcher,
+    shared: &Shared,
+    id: CallId,
+    (flow, hops, message): (Flow, u8, Message),
+) {
     let began = Instant::now();
     let mut asked: Option<Instant> = None;
     while began.elapsed() < PATIENCE {
@@ -87,7 +100,14 @@ async fn find(dispatcher: &Dispatcher, shared: &Shared, id: CallId, (flow, messa
             asked = Some(Instant::now());
             match whose(shared, id).await {
                 Whose::Nobodys => return dispatcher.take_nobodys((flow, &message)),
-                Whose::Somebodys | Whose::Unknown => {}
+                Whose::Of(node)
+                    if hops < HOPS_MAX
+                        && shared.nodes.is_alive(&node)
+                        && shared.forward(&node, (flow, hops), &message) =>
+                {
+                    return;
+                }
+                Whose::Of(_) | Whose::Unknown => {}
             }
         }
         sleep(LOOK).await;
@@ -99,8 +119,23 @@ async fn find(dispatcher: &Dispatcher, shared: &Shared, id: CallId, (flow, messa
 async fn whose(shared: &Shared, id: CallId) -> Whose {
     let away = Err(StoreError::Away { step: "whose call" });
     match timeout(ASK, shared.store.load(key_of(id))).await.unwrap_or(away) {
-        Ok(Some(_)) => Whose::Somebodys,
+        Ok(Some(stored)) if stored.owner.node != shared.name => Whose::Of(stored.owner.node),
+        Ok(Some(_)) => Whose::Unknown,
         Ok(None) => Whose::Nobodys,
         Err(_) => Whose::Unknown,
+    }
+}
+
+impl Shared {
+    /// Passes a message on to another node. `false` if it cannot be reached now.
+    pub(crate) fn forward(&self, node: &str, (flow, hops): (Flow, u8), message: &Message) -> bool {
+        let (transport, listener, remote) = (flow.transport, flow.listener, flow.remote);
+        let at = EdgeFlow { listener, transport, remote };
+        let has_gone = self.links.tell(node, &Frame::Forward { flow: at, hops: hops + 1 }, message.raw());
+        if has_gone {
+            self.metrics.messages_forwarded.inc();
+            self.handing_over.passed_on(self.clock.mono());
+        }
+        has_gone
     }
 }

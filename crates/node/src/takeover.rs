@@ -18,7 +18,7 @@ use tandem_cluster::{CLAIM_HOLD, RETURN_WAIT, claim_at, rank};
 use tandem_sip::flow::Flow;
 use tandem_sip::time::Mono;
 use tandem_store::{CallEnd, CallKey, Owner, StoreError, StoredCall, codec};
-use tandem_switch::call::Snapshot;
+use tandem_switch::call::{CallId, Snapshot};
 use tandem_telemetry::CallState;
 use tokio::time::{sleep, timeout};
 
@@ -161,7 +161,23 @@ async fn take(shared: &Arc<Shared>, gone: &Gone, key: CallKey, turn: usize) -> R
     if returns && read(key, &stored).is_some_and(|snapshot| snapshot.is_cut_off_at(&home)) {
         return Ok(Fate::Later);
     }
-    let claimed = match within(shared.store.claim(key, stored.epoch, shared.owner.clone())).await {
+    claim(shared, (&gone.name, key, stored.epoch), turn).await
+}
+
+/// Takes a call that another node hands over. Whether it is here now.
+pub(crate) async fn take_handed(shared: &Arc<Shared>, from: &Arc<str>, key: CallKey, epoch: u32) -> bool {
+    let taken = claim(shared, (from, key, epoch), 0).await;
+    taken.is_ok() && shared.calls.find(CallId(key.id)).is_some()
+}
+
+/// Claims a call and goes on with it.
+async fn claim(
+    shared: &Arc<Shared>,
+    (from, key, epoch): (&Arc<str>, CallKey, u32),
+    turn: usize,
+) -> Result<Fate, StoreError> {
+    let home = |flow: Flow, local: &Arc<str>| shared.home_of(flow, local);
+    let claimed = match within(shared.store.claim(key, epoch, shared.owner.clone())).await {
         Ok(claimed) => claimed,
         // Somebody was quicker, or it has ended.
         Err(StoreError::Fenced { .. } | StoreError::Ended | StoreError::Unknown) => return Ok(Fate::Settled),
@@ -181,7 +197,7 @@ async fn take(shared: &Arc<Shared>, gone: &Gone, key: CallKey, turn: usize) -> R
         // A copy of its INVITE has come here meanwhile; what that has begun ends with its first commit.
         return Ok(Fate::Later);
     };
-    tracing::info!(call = %snapshot.id(), from = %gone.name, epoch = claimed.epoch, "took over a call");
+    tracing::info!(call = %snapshot.id(), from = %from, epoch = claimed.epoch, "took over a call");
     let taken = TakenOver { epoch: claimed.epoch, seq: claimed.seq, snapshot: Box::new(snapshot), moved };
     start(shared, registration, taken);
     shared.metrics.takeovers.of(if is_answered { CallState::Answered } else { CallState::Setup }).inc();

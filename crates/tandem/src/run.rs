@@ -123,7 +123,7 @@ async fn serve(
     reloading.abort();
     node.begin_drain();
     if !failed {
-        tracing::info!(calls = node.calls_in_progress(), "stopping: new calls are refused");
+        tracing::info!(calls = node.calls_in_progress(), "stopping: new calls go elsewhere, or are refused");
         tokio::select! {
             _ = node.drained(patience) => {}
             () = signals.next() => {}
@@ -135,7 +135,12 @@ async fn serve(
     if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), api).await {
         tracing::warn!(%error, "the API did not stop cleanly");
     }
-    tracing::info!(hung_up = stopped.hung_up, "stopped");
+    tracing::info!(
+        hung_up = stopped.hung_up,
+        handed_over = stopped.handed_over,
+        left = stopped.left,
+        "stopped"
+    );
     anyhow::ensure!(stopped.cdrs_lost == 0, "{} CDRs could not be written and are lost", stopped.cdrs_lost);
     anyhow::ensure!(!failed, "the switch failed; the log says why");
     Ok(ExitCode::SUCCESS)
@@ -177,6 +182,7 @@ fn reload(node: &Node, loaded: Loaded) {
         ("limits", before.limits != now.limits),
         ("dns", before.dns != now.dns),
         ("store", before.store != now.store),
+        ("link", before.link != now.link),
         ("admin", before.admin != now.admin),
         ("cdr", before.cdr != now.cdr),
     ];

@@ -299,6 +299,8 @@ labels! {
         GatewayPaused = "gateway_paused",
         /// The node is being drained.
         Draining = "draining",
+        /// The node has lost contact with the store and with most others: it may not speak for its calls.
+        CutOff = "cut_off",
         /// Messages wait too long: part of the new calls is shed.
         Overload = "overload",
         /// The limit of new calls per second of one address of a mapping gateway.

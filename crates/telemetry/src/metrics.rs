@@ -236,6 +236,18 @@ metric_table! {
     pub nodes_alive: Gauge = "tandem_nodes_alive";
     /// Calls that this node has taken over, by how far they had come.
     pub takeovers: CounterBy<CallState> = "tandem_takeovers_total";
+    /// Calls that this node has handed to another one.
+    pub calls_handed: Counter = "tandem_calls_handed_over_total";
+    /// New calls that came here and were placed on another node.
+    pub calls_placed: Counter = "tandem_calls_placed_total";
+    /// Messages that were passed on to the node whose call they belong to.
+    pub messages_forwarded: Counter = "tandem_messages_forwarded_total";
+    /// Frames of other nodes that this release does not understand.
+    pub link_frames_unread: Counter = "tandem_link_frames_unread_total";
+    /// Times this node was silent for so long that it had to ask which calls are still its own.
+    pub leases_lapsed: Counter = "tandem_leases_lapsed_total";
+    /// Messages to and from calls that were dropped because this node may not speak for them.
+    pub messages_withheld: Counter = "tandem_messages_withheld_total";
     /// Messages of calls that no node has taken within 5 s.
     pub strays_lost: Counter = "tandem_strays_lost_total";
     /// Revision of the cluster's configuration that this node runs; 0 for that of its own file.

@@ -22,7 +22,7 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 async fn an_idle_node_stops_at_once() {
     let (world, ..) = with_vendor().await;
     let began = Instant::now();
-    assert_eq!(world.node.stop().await, Stopped { hung_up: 0, cdrs_lost: 0 });
+    assert_eq!(world.node.stop().await, Stopped { hung_up: 0, handed_over: 0, left: 0, cdrs_lost: 0 });
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     world.node.gone().await;
     assert!(!world.node.is_running());
@@ -45,7 +45,7 @@ async fn a_draining_node_refuses_new_calls_and_keeps_those_it_has() {
     talk.end(&mut caller, &mut vendor).await;
     assert_eq!(world.node.drained(SOON).await, 0);
     let began = Instant::now();
-    assert_eq!(world.node.stop().await, Stopped { hung_up: 0, cdrs_lost: 0 });
+    assert_eq!(world.node.stop().await, Stopped { hung_up: 0, handed_over: 0, left: 0, cdrs_lost: 0 });
     assert!(began.elapsed() < AT_ONCE, "nobody is left to answer: {:?}", began.elapsed());
     let [record] = &world.call_records()[..] else { panic!("{:#?}", world.records()) };
     assert_eq!(record["end_reason"], "normal");
@@ -72,7 +72,7 @@ async fn a_stop_hangs_up_what_talks_and_what_rings_and_waits_for_their_answers()
     caller.status_of(&ringing, 180).await;
     let stopping = async {
         let stopped = world.node.stop().await;
-        assert_eq!(stopped, Stopped { hung_up: 2, cdrs_lost: 0 });
+        assert_eq!(stopped, Stopped { hung_up: 2, handed_over: 0, left: 0, cdrs_lost: 0 });
     };
     let parting = async {
         // The first BYE to the caller is lost: it has to come again.
@@ -123,7 +123,7 @@ async fn a_stop_does_not_wait_longer_than_a_farewell_for_those_who_are_silent() 
     let (world, mut caller, mut vendor) = with_vendor().await;
     let _talk = Talk::begin(&mut caller, &mut vendor, world.sip()).await;
     let began = Instant::now();
-    assert_eq!(world.node.stop().await, Stopped { hung_up: 1, cdrs_lost: 0 });
+    assert_eq!(world.node.stop().await, Stopped { hung_up: 1, handed_over: 0, left: 0, cdrs_lost: 0 });
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     assert_eq!(world.call_records().len(), 1);
 }

@@ -145,6 +145,7 @@ impl World {
             invite: invite.clone(),
             flow,
             local: SWITCH.into(),
+            home: 0,
             mapping_gateway: gateway,
             endpoint: None,
         };

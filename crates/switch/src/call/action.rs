@@ -34,6 +34,8 @@ pub struct Setup {
     pub flow: Flow,
     /// Our `host:port` in what the caller is sent.
     pub local: Arc<str>,
+    /// The listener by which the caller is sent requests: that of `flow`, unless its INVITE came by another node.
+    pub home: u16,
     /// Whom it came from.
     pub mapping_gateway: Arc<MappingGateway>,
     /// The endpoint that calls, if it is one.

@@ -122,7 +122,7 @@ impl Call {
     /// # Errors
     /// Says what the INVITE lacks to make a dialog.
     pub fn start(setup: Setup, now: Now) -> Result<(Self, Vec<Action>), DialogError> {
-        let Setup { id, token, node, invite, flow, local, mapping_gateway, endpoint } = setup;
+        let Setup { id, token, node, invite, flow, local, home, mapping_gateway, endpoint } = setup;
         let mut names = Names::new(token, 0);
         let passing = Passing {
             headers: &mapping_gateway.pass_headers,
@@ -134,6 +134,11 @@ impl Call {
         let mut caller = CallerLeg::new(&invite, (flow, local), ringing, &mut names, &passing)?;
         if let Some(endpoint) = &endpoint {
             caller.is_endpoint(endpoint);
+        }
+        let by_flow =
+            flow.transport.is_reliable() || endpoint.as_ref().is_some_and(|endpoint| endpoint.by_flow);
+        if !by_flow {
+            caller.dialog.move_flow(|flow| Flow { listener: home, ..flow });
         }
         let transaction = caller.transaction(parameters.resend);
         let number = |uri: Result<tandem_sip::Uri<'_>, _>| {
@@ -493,6 +498,11 @@ impl Call {
             }
             None => Outcome::Cancelled,
         }
+    }
+
+    /// Whether it is answered and nothing is under way inside it: another owner would miss nothing.
+    pub fn is_at_rest(&self) -> bool {
+        matches!(&self.state, State::Connected(connected) if connected.is_at_rest(&self.context))
     }
 
     /// The call's id.

@@ -405,6 +405,18 @@ impl Connected {
         State::Connected(self)
     }
 
+    /// Whether nothing is under way.
+    pub(super) fn is_at_rest(&self, context: &Context) -> bool {
+        self.exchange.is_none()
+            && self.own.is_empty()
+            && self.missed.is_empty()
+            && self.passing.is_empty()
+            && !context.inside.is_busy()
+            && !context.transaction.is_open()
+            && !context.transaction.awaits_ack_of_success()
+            && matches!(self.acknowledgement, Acknowledgement::Sent { .. })
+    }
+
     pub(super) fn deadline(&self) -> Option<Mono> {
         let exchange = self.exchange.as_ref().and_then(|exchange| exchange.deadline());
         let missed = self.missed.iter().map(Missed::deadline).min();

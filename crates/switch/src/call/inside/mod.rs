@@ -75,6 +75,11 @@ impl Inside {
         open.count() < MAX_OPEN_REQUESTS && (method != Method::Invite || invites.count() < MAX_INVITES)
     }
 
+    /// Whether a request of either side waits for its final response.
+    pub(super) fn is_busy(&self) -> bool {
+        self.ours.iter().any(Ours::is_open) || self.theirs.iter().any(TheirInvite::is_open)
+    }
+
     /// Keeps a request of ours that has just been sent.
     pub(super) fn keep(&mut self, ours: Ours) {
         self.ours.push(ours);

@@ -92,6 +92,7 @@ impl World {
             invite: invite.clone(),
             flow,
             local: CALLER_SIDE.into(),
+            home: 0,
             mapping_gateway: Arc::new(mapping_gateway(&plan)),
             endpoint: plan.caller_endpoint.clone(),
         };
