@@ -65,6 +65,8 @@ struct Leg {
     refreshed: Option<Instant>,
     /// A request that has no final response.
     pending: Option<Pending>,
+    /// Its 200 that has no ACK yet.
+    answer: Option<(String, SocketAddrV4, Instant)>,
     /// The INVITE that is yet to be answered.
     invite: Option<(String, SocketAddrV4)>,
 }
@@ -87,8 +89,8 @@ struct State {
     answers_at_once: bool,
     /// What the switch may not have done.
     faults: Vec<String>,
-    /// When which node was heard last.
-    heard: BTreeMap<SocketAddrV4, Instant>,
+    /// What was heard of which node, and when.
+    heard: Vec<(Instant, SocketAddrV4, String)>,
     branch: u64,
     /// Edges behind the address by which peers know all nodes.
     balanced: Option<(SocketAddrV4, Vec<SocketAddrV4>)>,
@@ -149,6 +151,7 @@ impl Agents {
             standing: Standing::Setup,
             refreshed: None,
             pending: None,
+            answer: None,
             invite: None,
         };
         state.legs.insert((Side::Caller, number), leg);
@@ -226,9 +229,11 @@ impl Agents {
         state.legs.iter().map(|(key, leg)| (*key, after(leg))).collect()
     }
 
-    /// When a node sent something last.
-    pub(crate) fn heard_of(&self, node: SocketAddrV4) -> Option<Instant> {
-        self.state().heard.get(&node).copied()
+    /// What a node has sent since then: first lines.
+    pub(crate) fn heard_of(&self, node: SocketAddrV4, since: Instant) -> Vec<String> {
+        let state = self.state();
+        let of_node = state.heard.iter().filter(|(at, from, _)| *from == node && *at >= since);
+        of_node.map(|(_, _, line)| line.clone()).collect()
     }
 
     /// Where an end's requests go.
@@ -266,7 +271,7 @@ fn run(side: Side, state: &Mutex<State>, socket: &UdpSocket, stop: &AtomicBool) 
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             let heard = Instant::now();
             let mut state = state.lock().expect("no agent panics");
-            state.heard.insert(from, heard);
+            state.heard.push((heard, from, text.lines().next().unwrap_or_default().to_owned()));
             match text.starts_with("SIP/2.0 ") {
                 true => state.on_response(side, socket, &text),
                 false => state.on_request(side, socket, &text, from),
@@ -321,6 +326,10 @@ impl State {
         let mut out = Vec::new();
         let branch = &mut self.branch;
         for (_, leg) in self.legs.iter_mut().filter(|((of, _), _)| *of == side) {
+            if let Some((text, to, sent)) = leg.answer.as_mut().filter(|(.., sent)| sent.elapsed() > RESEND) {
+                *sent = Instant::now();
+                out.push((text.clone(), *to));
+            }
             let Some(pending) = &mut leg.pending else { continue };
             if !pending.heard && pending.begun.elapsed() > NEXT_NODE && !pending.next.is_empty() {
                 turn_to_next(leg, branch);
@@ -425,7 +434,7 @@ impl State {
         }
         let leg = self.leg((side, number));
         match method.as_str() {
-            "ACK" => {}
+            "ACK" => leg.answer = None,
             "INVITE" if side == Side::Callee && is_first => {
                 // A copy of the first one.
                 if leg.standing == Standing::Answered {
@@ -450,6 +459,7 @@ impl State {
                 if !is_over {
                     leg.standing = Standing::Ended;
                 }
+                leg.answer = None;
                 let response = respond(text, "200 OK", &leg.own, "");
                 self.send(socket, &response, from);
             }
@@ -482,6 +492,7 @@ impl State {
             standing: Standing::Ringing,
             refreshed: None,
             pending: None,
+            answer: None,
             invite: Some((text.to_owned(), from)),
         };
         leg.note_target(text, false);
@@ -506,7 +517,9 @@ impl State {
         let response = respond_with(&invite, "200 OK", &leg.own, &contact, &sdp(at, number));
         // Where its Via says (RFC 3261 §18.2.2).
         let to = value(&invite, "Via").and_then(|via| via.split([' ', ';']).nth(1)?.parse().ok());
-        self.send(socket, &response, to.expect("an address in Via"));
+        let to = to.expect("an address in Via");
+        leg.answer = Some((response.clone(), to, Instant::now()));
+        self.send(socket, &response, to);
     }
 
     fn number(&self, side: Side, text: &str) -> Option<usize> {

@@ -15,6 +15,7 @@ mod endpoints;
 mod failover;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod gate;
 mod health;
 mod http;
 mod load;

@@ -84,6 +84,11 @@ impl Cluster {
         cluster
     }
 
+    /// Nodes that are added from now on look for the store there.
+    pub(crate) fn look_for_the_store_at(&mut self, url: &str) {
+        self.url = url.to_owned();
+    }
+
     /// Starts so many further nodes, with these keys at their listener.
     pub(crate) fn add(&mut self, count: usize, listen: &str) {
         for _ in 0..count {

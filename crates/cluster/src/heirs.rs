@@ -25,6 +25,11 @@ pub fn rank(call: &[u8], this: &str, others: &[Arc<str>]) -> u32 {
     u32::try_from(before).unwrap_or(u32::MAX)
 }
 
+/// The first heir of a call among these nodes.
+pub fn first_heir<'a>(call: &[u8], nodes: &'a [Arc<str>]) -> Option<&'a Arc<str>> {
+    nodes.iter().max_by(|a, b| (weight(call, a), a).cmp(&(weight(call, b), b)))
+}
+
 fn weight(call: &[u8], node: &str) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(0, 2);
     hasher.write(call);
@@ -57,6 +62,10 @@ mod tests {
                 let rank = rank(&call, name, &nodes(&others));
                 firsts[place] += u32::from(rank == 0);
                 ranks.push(rank);
+                assert_eq!(
+                    rank == 0,
+                    first_heir(&call, &nodes(&names)).is_some_and(|first| **first == **name)
+                );
             }
             ranks.sort_unstable();
             assert_eq!(ranks, [0, 1, 2]);

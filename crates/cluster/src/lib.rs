@@ -12,7 +12,7 @@ mod outbox;
 mod own_lease;
 mod records;
 
-pub use heirs::{CLAIM_HOLD, RANK_WAIT, RETURN_WAIT, claim_at, rank};
+pub use heirs::{CLAIM_HOLD, RANK_WAIT, RETURN_WAIT, claim_at, first_heir, rank};
 pub use host::{
     CallHost, ClaimResult, Effect, MAX_HELD_BACK, RESTORE_PAUSE, RESTORE_TRIES, Write, WriteResult,
 };

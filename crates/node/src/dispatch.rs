@@ -15,7 +15,7 @@ use crate::tap::Tapped;
 use bytes::Bytes;
 use ractor::ActorRuntime;
 use std::sync::Arc;
-use tandem_cluster::rank;
+use tandem_cluster::first_heir;
 use tandem_sip::flow::{Flow, Transport};
 use tandem_sip::stun;
 use tandem_sip::time::Mono;
@@ -236,7 +236,10 @@ impl Dispatcher {
             return None;
         }
         match token.and_then(|token| self.shared.calls.find(token.id)) {
-            Some(call) => Some((Named::ByToken, call, Input::Response(response))),
+            Some(call) if self.is_spoken_for_here(token, (flow, hops), &response) => {
+                Some((Named::ByToken, call, Input::Response(response)))
+            }
+            Some(_) => None,
             None => {
                 match token.filter(|_| self.shared.store.is_shared()) {
                     Some(token) => self.take_stray(token, (flow, hops, response)),
@@ -274,6 +277,9 @@ impl Dispatcher {
         if let Some(tag) = request.to_tag() {
             let token = Token::parse(tag, &self.shared.keys);
             if let Some(call) = token.and_then(|token| self.shared.calls.find(token.id)) {
+                if !self.is_spoken_for_here(token, (flow, hops), &request) {
+                    return None;
+                }
                 return Some((Named::ByToken, call, Input::Request { message: request, flow }));
             }
             match token.filter(|_| self.shared.store.is_shared()) {
@@ -302,6 +308,21 @@ impl Dispatcher {
             (Some(_) | None, _) => self.answer_outside_dialog(flow, &request),
         }
         None
+    }
+
+    /// Whether this node may speak for the call. One that is cut off from the store passes the message on to another node, which
+    /// finds out whose it is.
+    fn is_spoken_for_here(&self, token: Option<Token>, (flow, hops): (Flow, u8), message: &Message) -> bool {
+        if self.shared.has_authority() {
+            return true;
+        }
+        let id = token.map(|token| token.id).filter(|_| hops == 0);
+        let places = self.shared.nodes.places(&self.shared.name);
+        let first = id.and_then(|id| first_heir(&id.0, &places));
+        if !first.is_some_and(|place| self.shared.forward(place, (flow, hops), message)) {
+            self.shared.metrics.messages_withheld.inc();
+        }
+        false
     }
 
     fn take_stray(&self, token: Token, stray: (Flow, u8, Message)) {
@@ -379,10 +400,7 @@ impl Dispatcher {
             return false;
         };
         let places = self.shared.nodes.places(&self.shared.name);
-        let first = places.iter().min_by_key(|place| {
-            let others: Vec<_> = places.iter().filter(|other| other != place).cloned().collect();
-            rank(&id.0, place, &others)
-        });
+        let first = first_heir(&id.0, &places);
         if !first.is_some_and(|place| self.shared.forward(place, (flow, hops), invite)) {
             return false;
         }

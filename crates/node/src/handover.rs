@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_cluster::rank;
+use tandem_cluster::first_heir;
 use tandem_sip::Message;
 use tandem_sip::time::Mono;
 use tandem_switch::call::CallId;
@@ -117,11 +117,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             let per_batch = (PER_SECOND * PAUSE.as_millis() as u32 / 1_000) as usize;
             for batch in shared.calls.all().chunks(per_batch) {
                 for (id, call) in batch {
-                    let heir = heirs.iter().min_by_key(|heir| {
-                        let others: Vec<_> = heirs.iter().filter(|other| other != heir).cloned().collect();
-                        rank(&id.0, heir, &others)
-                    });
-                    if let Some(heir) = heir {
+                    if let Some(heir) = first_heir(&id.0, &heirs) {
                         // One that has ended meanwhile needs no heir.
                         let _ = call.actor().cast(CallMessage::HandOver { heir: heir.clone(), insists });
                     }

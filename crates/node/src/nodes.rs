@@ -201,18 +201,19 @@ impl Nodes {
         self.seen.lock().liveness.standing(name) == Some(Standing::Alive)
     }
 
-    /// Where the other nodes that are alive are reached.
+    /// Where the other nodes are reached. One that is taken for dead may have lost contact with the store alone, and what came to it
+    /// is answered by way of it.
     pub(crate) fn links(&self, this: &str) -> Vec<Reached> {
         let seen = self.seen.lock();
-        let lives = |(name, _): &(&Arc<str>, &Known)| {
-            ***name != *this && seen.liveness.standing(name) == Some(Standing::Alive)
+        let is_there = |(name, _): &(&Arc<str>, &Known)| {
+            ***name != *this && seen.liveness.standing(name) != Some(Standing::Left)
         };
         let reached = |(name, known): (&Arc<str>, &Known)| Reached {
             name: name.clone(),
             boot: known.says.boot,
             address: known.says.link.clone(),
         };
-        seen.known.iter().filter(lives).map(reached).collect()
+        seen.known.iter().filter(is_there).map(reached).collect()
     }
 
     /// Tells when a node comes or goes.

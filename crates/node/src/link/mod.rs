@@ -1,7 +1,7 @@
 //! The link between nodes: messages go to the node whose call they belong to, and back by the node where the peer is
 //! reached; a node that has lost contact with the store asks the others; and calls are handed over.
 //!
-//! Each node keeps streams open to every other that lives. What is told is bounded: who does not take it in time loses
+//! Each node keeps streams open to every other that has not left. What is told is bounded: who does not take it in time loses
 //! it, as the network would have.
 
 mod frame;

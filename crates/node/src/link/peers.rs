@@ -129,7 +129,7 @@ fn server(tls: Option<&Tls>) -> Result<Server, tonic::transport::Error> {
     }
 }
 
-/// Serves the others, and keeps streams open to all that live, as long as it runs.
+/// Serves the others, and keeps streams open to all that have not left, as long as it runs.
 pub(crate) async fn run(shared: Arc<Shared>, listening: Listening) {
     let Listening { listener, tls } = listening;
     let serve = {
