@@ -84,6 +84,11 @@ impl Cluster {
         cluster
     }
 
+    /// Nodes that are added from now on have these sections.
+    pub(crate) fn is_configured_with(&mut self, sections: &str) {
+        self.sections = sections.to_owned();
+    }
+
     /// Nodes that are added from now on look for the store there.
     pub(crate) fn look_for_the_store_at(&mut self, url: &str) {
         self.url = url.to_owned();

@@ -5,9 +5,10 @@ use crate::cdr::Cdr;
 use crate::gate::Gate;
 use crate::nodes::{Cluster, JSONL};
 use crate::place::Place;
+use crate::tls::authority::Authority;
 use crate::until::{SOON, until};
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 /// Calls that are up when a node is killed, unless the environment says otherwise.
@@ -369,4 +370,35 @@ fn a_node_that_is_cut_off_from_the_store_alone_sends_nothing_for_its_calls_and_l
     records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
     until("no slot is held", SOON, || (slots_held(&cluster) == 0).then_some(()));
     assert_eq!(agents.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn nodes_link_over_mutual_tls_and_not_with_whoever_another_authority_has_signed_for() {
+    let place = Place::new();
+    let files = |authority: &Authority, name: &str| {
+        let folder = place.folder.join(name);
+        std::fs::create_dir_all(&folder).expect("the test's folder is writable");
+        let ca = authority.write(&folder);
+        let identity = authority.issue(Ipv4Addr::LOCALHOST).write(&folder);
+        format!("[link]\nname = \"127.0.0.1\"\nca = {ca:?}\n{identity}")
+    };
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (friend, foe) = (files(&ours, "friend"), files(&theirs, "foe"));
+    let mut cluster = Cluster::start(place, 0, &friend);
+    cluster.add(2, "");
+    cluster.is_configured_with(&foe);
+    cluster.add(1, "");
+    let says = |node: usize, what: &str, of: &str| {
+        let log = cluster.switch(node).log();
+        log.lines().any(|line| line.contains(what) && line.contains(of))
+    };
+    let linked = "linked with another node";
+    until("the first two are linked", SOON, || {
+        (says(0, linked, "node-2") && says(1, linked, "node-1")).then_some(())
+    });
+    until("they say that the third is not", SOON, || {
+        let none = "no link to another node";
+        (says(0, none, "node-3") && says(1, none, "node-3") && says(2, none, "node-1")).then_some(())
+    });
+    assert!(!says(0, linked, "node-3") && !says(2, linked, "node-1"));
 }

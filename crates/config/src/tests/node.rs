@@ -1,5 +1,7 @@
 use super::*;
-use crate::{CdrSink, Connections, Dns, JsonlTarget, Listen, NodeLimits, Place, Store, StoreAddress, Tls};
+use crate::{
+    CdrSink, Connections, Dns, JsonlTarget, Link, Listen, NodeLimits, Place, Store, StoreAddress, Tls,
+};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -437,4 +439,24 @@ fn records_that_may_wait_are_a_million_unless_set() {
         errors("[cdr]\nmax_backlog = 9"),
         ["tandem.toml:2: cdr.max_backlog = 9: out of range 10–1000000 records"]
     );
+}
+
+#[test]
+fn a_link_beyond_this_machine_takes_certificates() {
+    assert_eq!(load("").link, Link::default());
+    assert!(load("").link.bind.ip().is_loopback(), "nobody else reaches it");
+    let files = "ca = \"ca.pem\"\ncert = \"cert.pem\"\nkey = \"key.pem\"";
+    let link = load(&format!("[link]\nbind = \"0.0.0.0:7946\"\nadvertise = \"node-1:7946\"\n{files}")).link;
+    assert_eq!(link.advertise.as_deref(), Some("node-1:7946"));
+    assert_eq!(link.tls.expect("files").ca, std::path::Path::new("ca.pem"));
+    for (text, error) in [
+        (
+            "[link]\nbind = \"0.0.0.0:7946\"",
+            "tandem.toml:2: link.bind = \"0.0.0.0:7946\": goes with ca, cert and key only",
+        ),
+        ("[link]\nca = \"ca.pem\"", "tandem.toml:2: link.ca = \"ca.pem\": goes with cert and key only"),
+        ("[link]\nadvertise = \"node-1\"", "tandem.toml:2: link.advertise = \"node-1\": is not host:port"),
+    ] {
+        assert_eq!(errors(text), [error], "{text}");
+    }
 }

@@ -1,13 +1,14 @@
 //! Another owner goes on from the last commit.
 
 use super::messages::reply;
-use super::plan::{Answers, OFFER, sdp};
+use super::plan::{Answers, OFFER, Plan, sdp};
 use super::world::{World, deserialize, serialize};
 use crate::call::{Action, Snapshot, Stage};
 use crate::cdr::EndReason;
 use crate::failover::Failure;
 use crate::gateway::Outcome;
 use std::time::Duration;
+use tandem_sip::Name;
 use tandem_sip::time::{Mono, Now, Wall};
 
 #[test]
@@ -448,4 +449,105 @@ fn the_ack_of_a_delayed_offer_brings_its_answer_across_a_takeover_too() {
     world.nothing_more();
     world.reply(1, &invite, reply(200).sdp(sdp(5000)));
     assert_eq!(world.at(1, "ACK").body_text(), OFFER);
+}
+
+/// Where the heir is.
+const ELSEWHERE: &str = "203.0.113.7:5060";
+
+/// In conversation for a minute, then taken over by a node elsewhere.
+fn taken_over_elsewhere(change: impl FnOnce(&mut Plan)) -> World {
+    let (mut world, _) = World::with(change).talking();
+    world.wait(60);
+    world.skip();
+    world.take_over_elsewhere(2_000, ELSEWHERE);
+    world
+}
+
+#[test]
+fn after_a_takeover_elsewhere_each_party_is_told_by_re_invite_with_what_it_was_sent_last() {
+    let mut world = taken_over_elsewhere(|_| {});
+    let to_caller = world.at_caller("INVITE");
+    assert!(to_caller.value(Name::Contact).contains(ELSEWHERE), "{}", to_caller.text());
+    assert_eq!(to_caller.body_text(), sdp(5000));
+    world.caller_replies(&to_caller, reply(200).sdp(OFFER));
+    world.at_caller("ACK");
+    // One offer at a time crosses the switch.
+    world.wait(1);
+    let to_callee = world.at(1, "INVITE");
+    assert!(to_callee.value(Name::Contact).contains(ELSEWHERE), "{}", to_callee.text());
+    assert_eq!(to_callee.body_text(), OFFER);
+    world.reply(1, &to_callee, reply(200).sdp(sdp(5000)));
+    world.at(1, "ACK");
+    world.wait(60);
+    world.nothing_more();
+    assert_eq!(world.stage(), Stage::Answered);
+}
+
+#[test]
+fn after_a_takeover_elsewhere_who_takes_update_is_told_by_one_without_a_description() {
+    let mut world =
+        taken_over_elsewhere(|plan| plan.invite_lines = "Allow: INVITE, ACK, CANCEL, BYE, UPDATE\r\n".into());
+    let to_caller = world.at_caller("UPDATE");
+    assert!(to_caller.value(Name::Contact).contains(ELSEWHERE), "{}", to_caller.text());
+    assert_eq!(to_caller.body_text(), "");
+    world.caller_replies(&to_caller, reply(200));
+    assert_eq!(world.stage(), Stage::Answered);
+}
+
+#[test]
+fn a_party_that_will_not_hear_where_the_call_is_keeps_its_call_and_is_told_again_a_few_times() {
+    let mut world =
+        taken_over_elsewhere(|plan| plan.invite_lines = "Allow: INVITE, ACK, CANCEL, BYE, UPDATE\r\n".into());
+    let callee = world.at(1, "INVITE");
+    world.reply(1, &callee, reply(200).sdp(sdp(5000)));
+    world.skip();
+    let mut tellings = 0;
+    for _ in 0..60 {
+        let told = world.sent.iter().filter(|got| got.what() == "UPDATE").cloned().collect::<Vec<_>>();
+        if told.len() > tellings {
+            tellings = told.len();
+            world.caller_replies(&told[tellings - 1], reply(500));
+            world.skip();
+        }
+        world.wait(1);
+        world.skip();
+    }
+    assert!((2..=6).contains(&tellings), "{tellings}");
+    assert_eq!(world.stage(), Stage::Answered);
+}
+
+#[test]
+fn a_party_that_knows_nothing_of_the_dialog_any_more_ends_the_call_when_it_is_told_where_that_is() {
+    let mut world = taken_over_elsewhere(|_| {});
+    let to_caller = world.at_caller("INVITE");
+    world.caller_replies(&to_caller, reply(481));
+    world.skip();
+    assert_ne!(world.stage(), Stage::Answered);
+}
+
+#[test]
+fn a_call_in_set_up_whose_gateway_cannot_reach_the_heir_ends_at_both_ends() {
+    let mut world = World::start();
+    let invite = world.at(1, "INVITE");
+    world.reply(1, &invite, reply(180));
+    world.at_caller("180");
+    world.take_over_elsewhere(5_000, ELSEWHERE);
+    let cancel = world.sent.iter().rev().find(|got| got.what() == "CANCEL").cloned().expect("a CANCEL");
+    // It is of the INVITE that the gateway has, by the name that this has.
+    assert_eq!(cancel.branch(), invite.branch());
+    assert_eq!(cancel.value(Name::Via), invite.value(Name::Via));
+    assert_eq!(world.releases()[0].cause, EndReason::NodeLost);
+    assert!(world.sent.iter().any(|got| got.what() == "500"), "the caller is told");
+}
+
+#[test]
+fn what_a_snapshot_holds_of_slots_is_known_without_the_call() {
+    let world = World::start();
+    let snapshot = deserialize(world.stored.as_ref().expect("a commit"));
+    let slots: Vec<_> = snapshot.slots().collect();
+    assert_eq!(slots.len(), 1);
+    assert_eq!((&*slots[0].0, slots[0].1.attempt), ("one", 0));
+    assert!(!snapshot.is_answered());
+    assert!(snapshot.is_cut_off_at(&|flow, _| (flow, ELSEWHERE.into())));
+    assert!(!snapshot.is_cut_off_at(&|flow, local| (flow, local.clone())));
 }

@@ -580,6 +580,17 @@ impl World {
 
     /// The node dies; another one goes on from what is stored, on its own monotonic clock, that much later.
     pub(super) fn take_over(&mut self, ms: u64) {
+        self.take_over_by(ms, |_| Moved::default());
+    }
+
+    /// The same, by a node that peers know by another address. Its sockets have other places.
+    pub(super) fn take_over_elsewhere(&mut self, ms: u64, at: &str) {
+        self.take_over_by(ms, |snapshot| {
+            snapshot.move_to(&|flow, _| (Flow { listener: flow.listener, ..flow }, at.into()))
+        });
+    }
+
+    fn take_over_by(&mut self, ms: u64, move_to: impl FnOnce(&mut Snapshot) -> Moved) {
         let stored = self.stored.clone().expect("something stored to go on from");
         self.jump(ms);
         self.now.mono = Mono(5_000 + u64::from(self.epoch));
@@ -591,10 +602,11 @@ impl World {
         for (gateway, attempt) in self.asked.drain(..) {
             self.uncertain.insert((gateway, attempt));
         }
-        let snapshot = deserialize(&stored);
+        let mut snapshot = deserialize(&stored);
+        let moved = move_to(&mut snapshot);
         self.last_seq = snapshot.seq();
         let node = format!("n{}", self.epoch + 1);
-        let (call, actions) = Call::restore(snapshot, self.epoch, node.into(), Moved::default(), self.now);
+        let (call, actions) = Call::restore(snapshot, self.epoch, node.into(), moved, self.now);
         self.call = Some(call);
         self.perform(actions);
     }
