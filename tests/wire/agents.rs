@@ -61,6 +61,9 @@ struct Leg {
     /// The highest number of the peer's requests.
     heard: u32,
     standing: Standing,
+    was_answered: bool,
+    /// Whether the test has told it to.
+    hangs_up: bool,
     /// When it was last told where the switch is.
     refreshed: Option<Instant>,
     /// A request that has no final response.
@@ -149,6 +152,8 @@ impl Agents {
             cseq: 0,
             heard: 0,
             standing: Standing::Setup,
+            was_answered: false,
+            hangs_up: false,
             refreshed: None,
             pending: None,
             answer: None,
@@ -200,6 +205,43 @@ impl Agents {
         let (text, to) = state.request((side, number), "BYE", at, ("", ""));
         state.leg((side, number)).pending = Some(Pending::new(text.clone(), to, Vec::new()));
         state.send(self.socket(side), &text, to);
+    }
+
+    /// One end hangs up, if it is in conversation.
+    pub(crate) fn hang_up_if_answered(&self, side: Side, number: usize) {
+        let is_answered = |leg: &Leg| leg.standing == Standing::Answered && leg.pending.is_none();
+        if self.state().legs.get(&(side, number)).is_some_and(is_answered) {
+            self.state().leg((side, number)).hangs_up = true;
+            self.hang_up(side, number);
+        }
+    }
+
+    /// Calls that were answered at both ends, and that one of them has been told to be over without the other having hung up; or
+    /// whose BYE was not accepted.
+    pub(crate) fn dropped(&self) -> Vec<(usize, Standing, Option<Standing>)> {
+        let state = self.state();
+        let callers = state.legs.iter().filter(|((side, _), _)| *side == Side::Caller);
+        let seen = callers.filter_map(|((_, number), caller)| {
+            let callee = state.legs.get(&(Side::Callee, *number));
+            let hangs_up = caller.hangs_up || callee.is_some_and(|callee| callee.hangs_up);
+            let standing = callee.map(|callee| callee.standing);
+            let was_answered = caller.was_answered;
+            let is_wrong = |standing| match standing {
+                Standing::Ended => !hangs_up,
+                Standing::HungUp(status) => status != 200,
+                Standing::Setup | Standing::Ringing | Standing::Answered | Standing::Refused(_) => false,
+            };
+            let wrong = was_answered && (is_wrong(caller.standing) || standing.is_some_and(is_wrong));
+            wrong.then_some((*number, caller.standing, standing))
+        });
+        seen.collect()
+    }
+
+    /// Waits until no request is without its answer.
+    pub(crate) fn settle(&self, at_most: Duration) {
+        until("every request is answered", at_most, || {
+            self.state().legs.values().all(|leg| leg.pending.is_none()).then_some(())
+        });
     }
 
     /// How those ends see their calls.
@@ -273,7 +315,7 @@ fn run(side: Side, state: &Mutex<State>, socket: &UdpSocket, stop: &AtomicBool) 
             let mut state = state.lock().expect("no agent panics");
             state.heard.push((heard, from, text.lines().next().unwrap_or_default().to_owned()));
             match text.starts_with("SIP/2.0 ") {
-                true => state.on_response(side, socket, &text),
+                true => state.on_response(side, socket, &text, from),
                 false => state.on_request(side, socket, &text, from),
             }
         }
@@ -345,7 +387,7 @@ impl State {
         }
     }
 
-    fn on_response(&mut self, side: Side, socket: &UdpSocket, text: &str) {
+    fn on_response(&mut self, side: Side, socket: &UdpSocket, text: &str, from: SocketAddrV4) {
         let Some(number) = self.number(side, text) else { return };
         let key = (side, number);
         let status: u16 = text[8..11].parse().expect("a status");
@@ -365,11 +407,30 @@ impl State {
                     leg.standing = Standing::Ringing;
                 }
             }
+            ("INVITE", 200..=299) if !is_current && !is_of(leg, text) => {
+                // Of a node that was given up: nobody wants that call (RFC 3261 §13.2.2.4).
+                let contact = value(text, "Contact").unwrap_or_default().to_owned();
+                let uri = contact.trim_start_matches('<').split('>').next().unwrap_or_default().to_owned();
+                let peer = value(text, "To").unwrap_or_default();
+                let Leg { own, call_id, cseq, .. } = leg;
+                for (method, cseq) in [("ACK", *cseq), ("BYE", *cseq + 1)] {
+                    self.branch += 1;
+                    let branch = self.branch;
+                    let request = format!(
+                        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK{branch}\r\nMax-Forwards: 70\r\n\
+                         From: {own}\r\nTo: {peer}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
+                         Content-Length: 0\r\n\r\n",
+                        local(socket)
+                    );
+                    socket.send_to(request.as_bytes(), from).expect("loopback");
+                }
+            }
             ("INVITE", 200..=299) => {
                 if is_current {
                     leg.pending = None;
                     leg.peer = value(text, "To").unwrap_or_default().to_owned();
                     leg.standing = Standing::Answered;
+                    leg.was_answered = true;
                 }
                 leg.note_target(text, is_current);
                 let at = local(socket);
@@ -377,9 +438,9 @@ impl State {
                 self.send(socket, &ack, to);
             }
             ("INVITE", _) => {
-                let Some((invite, to)) = leg.invite.clone() else { return };
+                let Some((invite, _)) = leg.invite.clone() else { return };
                 let ack = ack_of(&invite, text);
-                self.send(socket, &ack, to);
+                self.send(socket, &ack, from);
                 let branch = &mut self.branch;
                 let leg = self.legs.get_mut(&key).expect("a call of ours");
                 if !is_current {
@@ -410,6 +471,13 @@ impl State {
             Some(number) => number,
             None if side == Side::Callee && method == "INVITE" => return self.on_call(socket, text, from),
             None => {
+                let call_id = value(text, "Call-ID").unwrap_or_default().to_owned();
+                if self.by_call_id.contains_key(&(side, call_id)) {
+                    // Of a call whose place another one to the same number has taken.
+                    let own = value(text, "To").unwrap_or_default();
+                    let response = respond(text, "200 OK", own, "");
+                    return self.send(socket, &response, from);
+                }
                 if method != "ACK" && method != "OPTIONS" {
                     self.faults.push(format!(
                         "{side:?} got of no call: {}",
@@ -480,6 +548,10 @@ impl State {
     /// Somebody is called.
     fn on_call(&mut self, socket: &UdpSocket, text: &str, from: SocketAddrV4) {
         let Some(number) = number_in(text.split(' ').nth(1).unwrap_or_default()) else { return };
+        if self.legs.get(&(Side::Callee, number)).is_some_and(|leg| leg.standing == Standing::Answered) {
+            let own = format!("{};tag=b{number}", value(text, "To").unwrap_or_default());
+            return self.send(socket, &respond(text, "486 Busy Here", &own, ""), from);
+        }
         let call_id = value(text, "Call-ID").unwrap_or_default().to_owned();
         let own = format!("{};tag=g{number}", value(text, "To").unwrap_or_default());
         let mut leg = Leg {
@@ -490,6 +562,8 @@ impl State {
             cseq: 0,
             heard: 0,
             standing: Standing::Ringing,
+            was_answered: false,
+            hangs_up: false,
             refreshed: None,
             pending: None,
             answer: None,
@@ -523,7 +597,10 @@ impl State {
     }
 
     fn number(&self, side: Side, text: &str) -> Option<usize> {
-        self.by_call_id.get(&(side, value(text, "Call-ID")?.to_owned())).copied()
+        let number = *self.by_call_id.get(&(side, value(text, "Call-ID")?.to_owned()))?;
+        let leg = self.legs.get(&(side, number))?;
+        // Another call to the same number may have taken the place of this one.
+        (Some(leg.call_id.as_str()) == value(text, "Call-ID")).then_some(number)
     }
 }
 
@@ -552,6 +629,11 @@ fn turn_to_next(leg: &mut Leg, branch: &mut u64) {
     leg.invite = Some((text.clone(), next));
     leg.target.1 = next;
     *pending = Pending::new(text, next, pending.next.clone());
+}
+
+/// Whether a 2xx is of the dialog that the caller has.
+fn is_of(leg: &Leg, text: &str) -> bool {
+    value(text, "To") == Some(leg.peer.as_str())
 }
 
 fn branch_of(via: &str) -> &str {
@@ -618,8 +700,10 @@ fn ack_of(invite: &str, response: &str) -> String {
     let mut text = invite.lines().next().unwrap_or_default().replacen("INVITE", "ACK", 1) + "\r\n";
     for line in invite.lines().take_while(|line| !line.is_empty()) {
         match line.split(':').next().unwrap_or_default() {
-            "Via" | "From" | "Call-ID" | "Max-Forwards" => text.push_str(&format!("{line}\r\n")),
-            "To" => text.push_str(&format!("To: {}\r\n", value(response, "To").unwrap_or_default())),
+            "From" | "Call-ID" | "Max-Forwards" => text.push_str(&format!("{line}\r\n")),
+            name @ ("To" | "Via") => {
+                text.push_str(&format!("{name}: {}\r\n", value(response, name).unwrap_or_default()));
+            }
             "CSeq" => text.push_str(&format!("{}\r\n", line.replace("INVITE", "ACK"))),
             _ => {}
         }

@@ -81,15 +81,39 @@ fn records(cluster: &Cluster) -> Vec<Cdr> {
     all
 }
 
+/// Waits until each of so many calls has its record, and all slots are free. The records.
+fn all_is_settled(cluster: &Cluster, agents: &Agents, count: usize, end_reason: &str) -> Vec<Cdr> {
+    let all = || Some(records(cluster)).filter(|all| all.len() == count);
+    let records = until("each has its record", SOON, all);
+    records.iter().for_each(|cdr| cdr.has(&[("end_reason", end_reason.into())]));
+    // Those who are cancelled say so to an address where nobody is: they are waited for as long as SIP asks for.
+    until("no slot is held", Duration::from_secs(45), || (slots_held(cluster) == 0).then_some(()));
+    assert_eq!(agents.faults(), Vec::<String>::new());
+    records
+}
+
+/// All are ringing, and the store knows.
+fn are_ringing(cluster: &Cluster, agents: &Agents, count: usize) {
+    until("all are ringing", SOON, || {
+        (agents.count(Side::Caller, |standing| standing == Standing::Ringing) == count).then_some(())
+    });
+    is_stored(cluster, count);
+}
+
+/// The store has so many calls.
+fn is_stored(cluster: &Cluster, count: usize) {
+    until("all are stored", SOON, || {
+        (cluster.redis.count_keys("{tandem:b??}:call:*") == count).then_some(())
+    });
+}
+
 #[test]
 fn answered_calls_of_a_killed_node_go_on_at_its_heirs() {
     let count = calls_up(200);
     let (mut cluster, agents) = with_agents(Answers::AtOnce);
     agents.call_all(0..count, RATE, &[cluster.sip(0)]);
     agents.are_answered(count, SOON);
-    until("all are stored", SOON, || {
-        (cluster.redis.count_keys("{tandem:b??}:call:*") == count).then_some(())
-    });
+    is_stored(&cluster, count);
     cluster.kill(0);
     let killed = Instant::now();
     let mut most = None;
@@ -118,15 +142,10 @@ fn answered_calls_of_a_killed_node_go_on_at_its_heirs() {
         let both = |side| hung_up(side) + ended(side);
         (both(Side::Caller) == count && both(Side::Callee) == count).then_some(())
     });
-    let records =
-        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
-    for cdr in &records {
-        cdr.has(&[("end_reason", "normal".into())]);
+    for cdr in all_is_settled(&cluster, &agents, count, "normal") {
         let nodes = cdr.get("nodes").as_array().expect("a list").clone();
         assert!(nodes.len() == 2 && nodes[0] == "node-1" && nodes[1] != "node-1", "{nodes:?}");
     }
-    until("no slot is held", SOON, || (slots_held(&cluster) == 0).then_some(()));
-    assert_eq!(agents.faults(), Vec::<String>::new());
 }
 
 #[test]
@@ -150,12 +169,8 @@ fn answered_calls_of_a_node_that_comes_back_at_once_go_on_there_and_nobody_is_to
         (agents.count(Side::Caller, over) == count && agents.count(Side::Callee, over) == count).then_some(())
     });
     assert!(agents.refreshed(killed).values().all(Option::is_none), "the address is the same");
-    let records =
-        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
-    records
-        .iter()
-        .for_each(|cdr| cdr.has(&[("end_reason", "normal".into()), ("nodes", ["node-1"].as_slice().into())]));
-    assert_eq!(agents.faults(), Vec::<String>::new());
+    let records = all_is_settled(&cluster, &agents, count, "normal");
+    records.iter().for_each(|cdr| cdr.has(&[("nodes", ["node-1"].as_slice().into())]));
 }
 
 #[test]
@@ -163,12 +178,7 @@ fn ringing_calls_of_a_killed_node_whose_address_is_gone_end_cleanly_with_their_r
     let count = calls_up(100);
     let (mut cluster, agents) = with_agents(Answers::WhenTold);
     agents.call_all(0..count, RATE, &[cluster.sip(0)]);
-    until("all are ringing", SOON, || {
-        (agents.count(Side::Caller, |standing| standing == Standing::Ringing) == count).then_some(())
-    });
-    until("all are stored", SOON, || {
-        (cluster.redis.count_keys("{tandem:b??}:call:*") == count).then_some(())
-    });
+    are_ringing(&cluster, &agents, count);
     cluster.kill(0);
     let killed = Instant::now();
     until("callers are refused, and who is called is no longer", Duration::from_secs(8), || {
@@ -177,13 +187,7 @@ fn ringing_calls_of_a_killed_node_whose_address_is_gone_end_cleanly_with_their_r
         (refused == count && cancelled == count).then_some(())
     });
     println!("{count} ringing calls had ended {:?} after the kill", killed.elapsed());
-    // Those who are called say so to an address where nobody is: they are waited for as long as SIP asks for.
-    let records = until("each has its record", Duration::from_secs(45), || {
-        Some(records(&cluster)).filter(|all| all.len() == count)
-    });
-    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "node lost".into())]));
-    until("no slot is held", Duration::from_secs(35), || (slots_held(&cluster) == 0).then_some(()));
-    assert_eq!(agents.faults(), Vec::<String>::new());
+    all_is_settled(&cluster, &agents, count, "node lost");
 }
 
 #[test]
@@ -191,9 +195,7 @@ fn ringing_calls_of_a_killed_node_that_comes_back_connect_when_they_are_answered
     let count = calls_up(100);
     let (mut cluster, agents) = with_agents(Answers::WhenTold);
     agents.call_all(0..count, RATE, &[cluster.sip(0)]);
-    until("all are ringing", SOON, || {
-        (agents.count(Side::Caller, |standing| standing == Standing::Ringing) == count).then_some(())
-    });
+    are_ringing(&cluster, &agents, count);
     cluster.kill(0);
     cluster.start_again(0);
     until("it has its calls again", SOON, || (takeovers(&cluster, &[0], "setup") == count).then_some(()));
@@ -202,10 +204,7 @@ fn ringing_calls_of_a_killed_node_that_comes_back_connect_when_they_are_answered
     for number in 0..count {
         agents.hang_up(if number % 2 == 0 { Side::Caller } else { Side::Callee }, number);
     }
-    let records =
-        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
-    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
-    assert_eq!(agents.faults(), Vec::<String>::new());
+    all_is_settled(&cluster, &agents, count, "normal");
 }
 
 #[test]
@@ -218,10 +217,7 @@ fn messages_reach_the_owner_of_their_call_by_whichever_node_they_come() {
     let forwarded: f64 =
         (0..3).map(|node| cluster.switch(node).metric("tandem_messages_forwarded_total", "")).sum();
     assert!(forwarded > 0.0, "some came elsewhere");
-    let records =
-        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
-    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
-    assert_eq!(agents.faults(), Vec::<String>::new());
+    all_is_settled(&cluster, &agents, count, "normal");
 }
 
 #[test]
@@ -230,9 +226,7 @@ fn ringing_calls_of_a_killed_node_connect_at_their_heirs_where_the_address_is_sh
     let (mut cluster, agents, shared) = behind_one_address(Answers::WhenTold);
     agents.balance(shared, &[cluster.sip(0)]);
     agents.call_all(0..count, RATE, &[shared]);
-    until("all are ringing", SOON, || {
-        (agents.count(Side::Caller, |standing| standing == Standing::Ringing) == count).then_some(())
-    });
+    are_ringing(&cluster, &agents, count);
     cluster.kill(0);
     agents.balance(shared, &[cluster.sip(1), cluster.sip(2)]);
     until("heirs own all calls", SOON, || (takeovers(&cluster, &[1, 2], "setup") == count).then_some(()));
@@ -277,11 +271,7 @@ fn a_node_that_was_stopped_for_ten_seconds_sends_nothing_for_calls_that_it_has_l
     assert!(heard.iter().all(|line| line.starts_with("SIP/2.0 ")), "{heard:?}");
     assert!(heard.len() <= forwarded, "{} answers, {forwarded} passed on: {heard:?}", heard.len());
     hang_up_all(&agents, count / 2..count);
-    let records =
-        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
-    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
-    until("no slot is held", SOON, || (slots_held(&cluster) == 0).then_some(()));
-    assert_eq!(agents.faults(), Vec::<String>::new());
+    all_is_settled(&cluster, &agents, count, "normal");
 }
 
 #[test]
@@ -328,11 +318,7 @@ fn a_rolling_restart_drops_no_call_and_refuses_none() {
         .collect();
     assert!(dropped.is_empty(), "{dropped:?}");
     hang_up_all(&agents, 0..next);
-    let records =
-        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == next));
-    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
-    until("no slot is held", SOON, || (slots_held(&cluster) == 0).then_some(()));
-    assert_eq!(agents.faults(), Vec::<String>::new());
+    all_is_settled(&cluster, &agents, next, "normal");
 }
 
 #[test]
@@ -365,11 +351,7 @@ fn a_node_that_is_cut_off_from_the_store_alone_sends_nothing_for_its_calls_and_l
     until("it has let go of them", SOON, || {
         cluster.switch(0).log().contains("speaks for its calls again").then_some(())
     });
-    let records =
-        until("each has its record", SOON, || Some(records(&cluster)).filter(|all| all.len() == count));
-    records.iter().for_each(|cdr| cdr.has(&[("end_reason", "normal".into())]));
-    until("no slot is held", SOON, || (slots_held(&cluster) == 0).then_some(()));
-    assert_eq!(agents.faults(), Vec::<String>::new());
+    all_is_settled(&cluster, &agents, count, "normal");
 }
 
 #[test]
@@ -401,4 +383,108 @@ fn nodes_link_over_mutual_tls_and_not_with_whoever_another_authority_has_signed_
         (says(0, none, "node-3") && says(1, none, "node-3") && says(2, none, "node-1")).then_some(())
     });
     assert!(!says(0, linked, "node-3") && !says(2, linked, "node-1"));
+}
+
+/// What goes wrong in a cluster.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Killed,
+    Stopped,
+    Paused(u64),
+    RedisStalls(u64),
+    RedisIsEmpty,
+}
+
+#[test]
+#[ignore = "takes minutes: TANDEM_CHAOS_S says how many seconds"]
+fn no_answered_call_is_lost_and_no_record_is_doubled_whatever_goes_wrong_one_after_the_other() {
+    let lasts = std::env::var("TANDEM_CHAOS_S").map_or(25, |s| s.parse().expect("TANDEM_CHAOS_S: seconds"));
+    let seed = std::env::var("TANDEM_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok());
+    let mut random = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    println!("TANDEM_CHAOS_SEED={random}");
+    let mut draw = move |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let (mut cluster, agents) = with_agents(Answers::AtOnce);
+    let nodes = [0, 1, 2].map(|node| cluster.sip(node));
+    let mut next = 0;
+    // Calls are made all the time, and hung up at one end or the other once there are many.
+    let mut load = |agents: &Agents, seconds: f64| {
+        let ends = Instant::now() + Duration::from_secs_f64(seconds);
+        while Instant::now() < ends {
+            let mut nodes = nodes.to_vec();
+            nodes.rotate_left(next % 3);
+            agents.call(next, &nodes);
+            next += 1;
+            if let Some(old) = next.checked_sub(200) {
+                agents.hang_up_if_answered(if old % 2 == 0 { Side::Caller } else { Side::Callee }, old);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let began = Instant::now();
+    load(&agents, 8.0);
+    while began.elapsed() < Duration::from_secs(lasts) {
+        let node = draw(3) as usize;
+        let trouble = match draw(6) {
+            0 | 1 => Trouble::Killed,
+            2 => Trouble::Stopped,
+            3 => Trouble::Paused(1 + draw(8)),
+            4 => Trouble::RedisStalls(1 + draw(6)),
+            _ => Trouble::RedisIsEmpty,
+        };
+        println!("{:?}: {trouble:?}, node {node}", began.elapsed());
+        match trouble {
+            Trouble::Killed => {
+                cluster.kill(node);
+                load(&agents, draw(8) as f64);
+                cluster.start_again(node);
+            }
+            Trouble::Stopped => {
+                cluster.switch(node).terminate();
+                while cluster.is_running(node) {
+                    load(&agents, 0.5);
+                }
+                cluster.ended(node);
+                cluster.start_again(node);
+            }
+            Trouble::Paused(seconds) => {
+                cluster.switch(node).signal("-STOP");
+                load(&agents, seconds as f64);
+                cluster.switch(node).signal("-CONT");
+            }
+            Trouble::RedisStalls(seconds) => {
+                cluster.redis.signal("STOP");
+                load(&agents, seconds as f64);
+                cluster.redis.signal("CONT");
+            }
+            Trouble::RedisIsEmpty => cluster.redis.restart_empty(),
+        }
+        // One trouble is over before the next begins.
+        load(&agents, 7.0 + draw(4) as f64);
+        let dropped = agents.dropped();
+        assert!(dropped.is_empty(), "after {trouble:?} of {node}: {dropped:?}");
+        assert_eq!(agents.faults(), Vec::<String>::new(), "after {trouble:?} of {node}");
+    }
+    agents.settle(SOON);
+    println!(
+        "{next} calls, {} of them not answered",
+        agents.count(Side::Caller, |s| matches!(s, Standing::Refused(_)))
+    );
+    for number in 0..next {
+        agents.hang_up_if_answered(if number % 2 == 0 { Side::Caller } else { Side::Callee }, number);
+    }
+    agents.settle(Duration::from_secs(40));
+    until("no slot is held", Duration::from_secs(50), || (slots_held(&cluster) == 0).then_some(()));
+    is_stored(&cluster, 0);
+    let answered =
+        agents.count(Side::Caller, |standing| matches!(standing, Standing::HungUp(_) | Standing::Ended));
+    let recorded = until("answered calls have their records", SOON, || {
+        let all = records(&cluster);
+        let normal = all.iter().filter(|cdr| !cdr.get("answered_at").is_null()).count();
+        (normal >= answered).then_some(normal)
+    });
+    assert_eq!(recorded, answered, "one each");
+    assert!(agents.dropped().is_empty(), "{:?}", agents.dropped());
 }

@@ -62,7 +62,7 @@ impl Authority {
     }
 }
 
-/// Dropped by the last call that has let go of what is not this node's any more.
+/// Dropped by the last call that knows whether it has to ask.
 #[derive(Debug)]
 pub(crate) struct LettingGo(Option<oneshot::Sender<()>>);
 
@@ -109,7 +109,7 @@ impl Shared {
     }
 }
 
-/// Lets go of the calls that are not this node's any more. When the store was asked, if it has said.
+/// Has the calls that the store does not show as this node's find out whether they are. When it was asked, if it has said.
 async fn verify(shared: &Shared) -> Option<Mono> {
     let asked = shared.clock.mono();
     let owned = timeout(VERIFY_LIMIT, shared.store.owned(&shared.name)).await.ok()?.ok()?;
@@ -126,7 +126,10 @@ async fn verify(shared: &Shared) -> Option<Mono> {
     }
     drop(letting_go);
     timeout(VERIFY_LIMIT, all_done).await.ok()?.ok()?;
-    tracing::warn!(lost, "this node speaks for its calls again; others are another node's now");
+    tracing::warn!(
+        doubtful = lost,
+        "this node speaks for its calls again; the store is asked for each that it does not show"
+    );
     Some(asked)
 }
 

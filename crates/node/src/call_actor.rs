@@ -52,7 +52,7 @@ pub(crate) enum CallMessage {
     Claimed(Result<StoredCall, StoreError>),
     /// A gateway's actor was started anew and has forgotten who holds its slots.
     GatewayRestarted(Arc<Reclaiming>),
-    /// The node was silent for too long: whether the call is another one's now. All that the call was told before has been dealt with
+    /// The node was silent for too long: whether the call may be another one's now. All that the call was told before has been dealt with
     /// when the last of these is dropped.
     Verified { is_lost: bool, done: Arc<LettingGo> },
     /// The node drains: the call is that node's, as soon as it has come to rest; `insists`: even if it has not.
@@ -114,6 +114,8 @@ pub(crate) struct CallState {
     slot: Option<Slot>,
     /// The caller's INVITE until the first commit.
     invite: Option<(Message, Flow)>,
+    /// Whether the call may be another node's: the store is being asked.
+    is_unsure: bool,
     /// Who is to have the call, once the store has all of it.
     heir: Option<Heir>,
     /// The end that the store is being told of.
@@ -147,7 +149,19 @@ impl Actor for CallActor {
             }
         };
         let (slot, ending, heir) = (None, None, None);
-        let state = CallState { shared, myself, registration, host, slot, invite, heir, ending, _hold: hold };
+        let is_unsure = false;
+        let state = CallState {
+            shared,
+            myself,
+            registration,
+            host,
+            slot,
+            invite,
+            is_unsure,
+            heir,
+            ending,
+            _hold: hold,
+        };
         let mut state = Box::new(state);
         state.perform(effects, now);
         Ok(state)
@@ -189,9 +203,12 @@ impl Actor for CallActor {
             }
             CallMessage::Verified { is_lost, done } => {
                 let _done = done;
-                // What the store never had is nobody else's.
+                // What the store does not show may be another node's, or lost by it: a commit tells.
                 match is_lost && state.host.is_stored() && !state.host.is_over() {
-                    true => state.lose(now),
+                    true => {
+                        state.is_unsure = true;
+                        state.host.handle(Input::StoreLost, now)
+                    }
                     false => Vec::new(),
                 }
             }
@@ -210,8 +227,8 @@ impl Actor for CallActor {
                 state.lose(now)
             }
             CallMessage::HandedOver(false) => {
-                // It goes on here, if it is still this node's: its next commit will tell.
-                state.heir = None;
+                // It goes on here, if it is still this node's: a commit tells.
+                (state.heir, state.is_unsure) = (None, true);
                 state.host.handle(Input::StoreLost, now)
             }
             CallMessage::Stored { epoch, seq, result } => state.on_stored((epoch, seq), result, now),
@@ -266,7 +283,7 @@ impl Drop for CallState {
 impl CallState {
     /// Whether this node may speak for the call.
     fn may_speak(&self) -> bool {
-        !matches!(self.heir, Some(Heir::Told)) && self.shared.has_authority()
+        !self.is_unsure && !matches!(self.heir, Some(Heir::Told)) && self.shared.has_authority()
     }
 
     /// The call is another node's.
@@ -502,6 +519,7 @@ impl CallState {
     fn on_stored(&mut self, write: (u32, u64), result: Result<(), StoreError>, now: Now) -> Vec<Effect> {
         let result = match result {
             Ok(()) => {
+                self.is_unsure = false;
                 self.invite = None;
                 if let Some(ending) = self.ending.take_if(|ending| ending.write == write) {
                     self.shared.has_ended(*ending, now.mono);

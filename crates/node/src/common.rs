@@ -12,12 +12,22 @@ use tandem_config::{Config, StoreAddress};
 use tandem_store::codec::{self, Versioned};
 use tandem_store::redis::{Address, Certificates, RedisSettings, RedisStore};
 use tandem_store::{Document, MemoryLimits, MemoryStore, Put, Space, Store, StoreError};
+use tokio::time::Instant;
 
 /// How long a node that starts waits for its store.
 const STORE_WAIT: Duration = Duration::from_secs(30);
 
 /// How long after a failed request it is made again.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// How long nobody has to beat until a store without keys is taken for a new one: two beats and a little.
+const FIRST_BEATS: Duration = Duration::from_millis(700);
+
+/// How long nodes that beat are waited for to give a store without keys those that it has lost.
+const GIVERS_WAIT: Duration = Duration::from_secs(5);
+
+/// How often it is looked meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The document of the keys.
 const KEYS: &str = "keys";
@@ -46,6 +56,7 @@ impl CommonKeys {
         let ours = Self::random()?;
         let value = codec::encode(&ours).map_err(StartError::Keys)?;
         let agreed = async {
+            await_givers(store).await;
             loop {
                 match agree(store, &value).await {
                     Ok(document) => return document,
@@ -60,6 +71,45 @@ impl CommonKeys {
             Ok(Some(document)) => codec::decode(&document.value).map_err(StartError::Keys),
             Ok(None) => Ok(ours),
             Err(_) => Err(StartError::StoreAway { waited_s: STORE_WAIT.as_secs() }),
+        }
+    }
+}
+
+/// Waits for the keys in a store that has none: it may have lost them, and other nodes give them back. They show by their beats.
+async fn await_givers(store: &dyn Store) {
+    if !store.is_shared() {
+        return;
+    }
+    let began = Instant::now();
+    loop {
+        let (keys, beats) = (store.get(Space::Cluster, KEYS).await, store.beat(None).await);
+        let wait = match (keys, beats) {
+            (Ok(Some(_)), _) => return,
+            (Ok(None), Ok(beats)) if beats.is_empty() => FIRST_BEATS,
+            (Ok(None), Ok(_)) => GIVERS_WAIT,
+            // Whoever asks next waits for the store.
+            (Err(_), _) | (_, Err(_)) => return,
+        };
+        if began.elapsed() >= wait {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Gives a store the keys again that it may have lost.
+pub(crate) async fn give_back(store: &dyn Store, keys: &CommonKeys) {
+    let Ok(value) = codec::encode(keys) else { return };
+    loop {
+        match agree(store, &value).await {
+            Ok(None) => return tracing::warn!("gave the store the keys of the cluster again"),
+            Ok(Some(document)) if document.value == value => return,
+            Ok(Some(_)) => {
+                return tracing::error!(
+                    "the store has other keys of the cluster than this node: what others have named is not known here; restart it"
+                );
+            }
+            Err(_) => tokio::time::sleep(RETRY).await,
         }
     }
 }

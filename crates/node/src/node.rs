@@ -261,6 +261,7 @@ impl Node {
             name,
             clock,
             keys: TokenKeys { current: key, previous: None },
+            common,
             store,
             complaints: Complaints::default(),
             wheel: Wheel::new(move || clock.mono(), &metrics),

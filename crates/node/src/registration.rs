@@ -51,7 +51,16 @@ impl Registration {
         if !shared.calls.reserve(id, &mailbox) {
             return Place::TakenByItself;
         }
-        let mut registration = Self {
+        let mut registration = Self::at(shared, id, mapping_gateway, mailbox);
+        if request.is_some_and(|request| !shared.ongoing.enter(request, id)) {
+            return Place::TakenByAFork;
+        }
+        registration.request = request;
+        Place::Taken(registration)
+    }
+
+    fn at(shared: &Arc<Shared>, id: CallId, mapping_gateway: GatewayName, mailbox: Arc<Mailbox>) -> Self {
+        Self {
             shared: shared.clone(),
             id,
             request: None,
@@ -60,12 +69,7 @@ impl Registration {
             stage: None,
             held: Vec::new(),
             admitted: false,
-        };
-        if request.is_some_and(|request| !shared.ongoing.enter(request, id)) {
-            return Place::TakenByAFork;
         }
-        registration.request = request;
-        Place::Taken(registration)
     }
 
     /// Takes the place of a call that another node had, with the slots that it holds, whatever the limits. `None` if there
@@ -80,16 +84,7 @@ impl Registration {
         if !shared.calls.reserve(id, &mailbox) {
             return None;
         }
-        let mut registration = Self {
-            shared: shared.clone(),
-            id,
-            request: None,
-            mapping_gateway,
-            mailbox,
-            stage: None,
-            held: Vec::new(),
-            admitted: false,
-        };
+        let mut registration = Self::at(shared, id, mapping_gateway, mailbox);
         registration.admit_beyond_limits();
         for (gateway, holder) in snapshot.slots() {
             if let Some(handle) = shared.configured().gateways.get(&gateway) {

@@ -1,6 +1,7 @@
 //! Calls that the store may have lost, and the ends of others: their owners have the truth, and write it again.
 
 use crate::call_actor::CallMessage;
+use crate::common;
 use crate::ended;
 use crate::shared::Shared;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     while let Ok(lost) = contact.wait_for(|contact| contact.lives != lives).await.map(|contact| contact.lives)
     {
         lives = lost;
+        common::give_back(&*shared.store, &shared.common).await;
         ended::tell_again(&shared).await;
         let calls = shared.calls.all();
         for batch in calls.chunks(BATCH) {

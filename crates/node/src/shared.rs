@@ -7,6 +7,7 @@ use crate::authority::Authority;
 use crate::cdr_actor::Records;
 use crate::clock::Clock;
 use crate::cluster_config::ClusterConfig;
+use crate::common::CommonKeys;
 use crate::complaints::Complaints;
 use crate::configured::{Configured, Keepers};
 use crate::directory::Directory;
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) hint: u16,
     pub(crate) clock: Clock,
     pub(crate) keys: TokenKeys,
+    /// What all nodes use, for a store that loses it.
+    pub(crate) common: CommonKeys,
     pub(crate) metrics: Metrics,
     pub(crate) store: Arc<dyn Store>,
     /// About the store.

@@ -9,6 +9,7 @@ use crate::call_actor::key_of;
 use crate::dispatch::Dispatcher;
 use crate::link::{EdgeFlow, Frame};
 use crate::shared::Shared;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_sip::flow::Flow;
@@ -29,6 +30,9 @@ const ASK: Duration = Duration::from_millis(500);
 
 /// Messages that wait; more are dropped, as if the network had lost them.
 const WAITING_MAX: usize = 4_096;
+
+/// How long another node may take to say whether it has a call.
+const HOLDER_LIMIT: Duration = Duration::from_millis(300);
 
 /// How often a message is passed on: to the node that the call was placed on, and from there to its owner.
 const HOPS_MAX: u8 = 2;
@@ -99,7 +103,11 @@ async fn find(
         if asked.is_none_or(|asked| asked.elapsed() >= ASK) {
             asked = Some(Instant::now());
             match whose(shared, id).await {
-                Whose::Nobodys => return dispatcher.take_nobodys((flow, &message)),
+                Whose::Nobodys => match holder(shared, id).await.filter(|_| hops < HOPS_MAX) {
+                    Some(node) if shared.forward(&node, (flow, hops), &message) => return,
+                    Some(_) => {}
+                    None => return dispatcher.take_nobodys((flow, &message)),
+                },
                 Whose::Of(node)
                     if hops < HOPS_MAX
                         && shared.nodes.is_alive(&node)
@@ -114,6 +122,17 @@ async fn find(
     }
     shared.metrics.strays_lost.inc();
     tracing::debug!(call = %id, "nobody has taken a call to which a message came");
+}
+
+/// The node that has a call which the store has not: one that has ended, and whose last transactions it still answers.
+async fn holder(shared: &Shared, id: CallId) -> Option<Arc<str>> {
+    let key = key_of(id).into();
+    let ask = |node: Arc<str>| async move {
+        let have = |question| Frame::Have { question, key };
+        (shared.links.ask(&node, have, HOLDER_LIMIT).await == Some(true)).then_some(node)
+    };
+    let others = shared.nodes.others_alive(&shared.name);
+    join_all(others.into_iter().map(ask)).await.into_iter().flatten().next()
 }
 
 async fn whose(shared: &Shared, id: CallId) -> Whose {

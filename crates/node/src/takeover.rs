@@ -19,6 +19,7 @@ use tandem_sip::flow::Flow;
 use tandem_sip::time::Mono;
 use tandem_store::{CallEnd, CallKey, Owner, StoreError, StoredCall, codec};
 use tandem_switch::call::{CallId, Snapshot};
+use tandem_switch::gateway::GatewayName;
 use tandem_telemetry::CallState;
 use tokio::time::{sleep, timeout};
 
@@ -34,6 +35,9 @@ const STORE_LIMIT: Duration = Duration::from_secs(2);
 /// How long after a node's end another life of it would be known of.
 const ANOTHER_LIFE: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether the place of a claimed call is free.
+const PLACE_TRIES: u32 = 30;
+
 /// Calls that are claimed at once. What goes on meanwhile has its turn.
 const AT_ONCE: usize = 64;
 
@@ -45,7 +49,9 @@ const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// What has become of a call of a node that has gone.
 enum Fate {
-    /// It goes on here, or somebody else was quicker.
+    /// It goes on here.
+    Taken,
+    /// Somebody else was quicker, or it is over.
     Settled,
     /// It is not this node's turn yet.
     Later,
@@ -137,7 +143,7 @@ async fn take_all(shared: &Arc<Shared>, gone: &Gone) -> Result<usize, StoreError
     let (mut left, mut failure) = (later.len(), None);
     while let Some(fate) = fates.next().await {
         match fate {
-            Ok(Fate::Settled) => {}
+            Ok(Fate::Taken | Fate::Settled) => {}
             Ok(Fate::Later) => left += 1,
             Err(error) => failure = Some(error),
         }
@@ -166,8 +172,7 @@ async fn take(shared: &Arc<Shared>, gone: &Gone, key: CallKey, turn: usize) -> R
 
 /// Takes a call that another node hands over. Whether it is here now.
 pub(crate) async fn take_handed(shared: &Arc<Shared>, from: &Arc<str>, key: CallKey, epoch: u32) -> bool {
-    let taken = claim(shared, (from, key, epoch), 0).await;
-    taken.is_ok() && shared.calls.find(CallId(key.id)).is_some()
+    matches!(claim(shared, (from, key, epoch), 0).await, Ok(Fate::Taken))
 }
 
 /// Claims a call and goes on with it.
@@ -176,6 +181,10 @@ async fn claim(
     (from, key, epoch): (&Arc<str>, CallKey, u32),
     turn: usize,
 ) -> Result<Fate, StoreError> {
+    if shared.calls.find(CallId(key.id)).is_some() {
+        // A copy of its INVITE has come here, or the last of it is still here from before.
+        return Ok(Fate::Later);
+    }
     let home = |flow: Flow, local: &Arc<str>| shared.home_of(flow, local);
     let claimed = match within(shared.store.claim(key, epoch, shared.owner.clone())).await {
         Ok(claimed) => claimed,
@@ -192,16 +201,31 @@ async fn claim(
     let is_answered = snapshot.is_answered();
     let (mapping_gateway, called) = snapshot.route();
     let route = RouteKey::of(mapping_gateway, called);
-    let Some(registration) = Registration::take_over(shared, &snapshot, (mapping_gateway.clone(), route))
-    else {
-        // A copy of its INVITE has come here meanwhile; what that has begun ends with its first commit.
-        return Ok(Fate::Later);
+    let Some(registration) = register(shared, &snapshot, &(mapping_gateway.clone(), route)).await else {
+        tracing::error!(call = %snapshot.id(), "another call has the name of one that was taken over; it is lost");
+        return Ok(Fate::Settled);
     };
     tracing::info!(call = %snapshot.id(), from = %from, epoch = claimed.epoch, "took over a call");
     let taken = TakenOver { epoch: claimed.epoch, seq: claimed.seq, snapshot: Box::new(snapshot), moved };
     start(shared, registration, taken);
     shared.metrics.takeovers.of(if is_answered { CallState::Answered } else { CallState::Setup }).inc();
-    Ok(Fate::Settled)
+    Ok(Fate::Taken)
+}
+
+/// Takes the call's place here. What a copy of its INVITE has begun meanwhile ends with its first commit.
+async fn register(
+    shared: &Arc<Shared>,
+    snapshot: &Snapshot,
+    (mapping_gateway, route): &(GatewayName, RouteKey),
+) -> Option<Registration> {
+    for _ in 0..PLACE_TRIES {
+        let taken = Registration::take_over(shared, snapshot, (mapping_gateway.clone(), *route));
+        if taken.is_some() {
+            return taken;
+        }
+        sleep(LOOK).await;
+    }
+    None
 }
 
 fn start(shared: &Arc<Shared>, registration: Registration, taken: TakenOver) {

@@ -33,9 +33,11 @@ pub(crate) enum Frame {
     AreYouBlind { question: u64 },
     /// The answer to that.
     Blind { question: u64, blind: bool },
+    /// Whether the other has a call, which may have ended: its last transactions are still answered.
+    Have { question: u64, key: WireKey },
     /// A call is the other's from now on, which is to claim it from this epoch.
     Yours { question: u64, key: WireKey, epoch: u32 },
-    /// The answer to that.
+    /// The answer to the two before.
     Taken { question: u64, taken: bool },
 }
 

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tandem_config::Link as LinkConfig;
+use tandem_store::CallKey;
+use tandem_switch::call::CallId;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -292,6 +294,7 @@ impl Links {
             | Frame::Forward { .. }
             | Frame::Send { .. }
             | Frame::AreYouBlind { .. }
+            | Frame::Have { .. }
             | Frame::Yours { .. } => return,
         };
         if let Some(reply) = self.waiting.lock().remove(&question) {
@@ -338,6 +341,10 @@ async fn hear(
             Frame::AreYouBlind { question } => {
                 let answer = Frame::Blind { question, blind: shared.is_blind() };
                 reply(&answers, &answer);
+            }
+            Frame::Have { question, key } => {
+                let taken = shared.calls.find(CallId(CallKey::from(key).id)).is_some();
+                reply(&answers, &Frame::Taken { question, taken });
             }
             Frame::Yours { question, key, epoch } => {
                 let (shared, answers, node) = (shared.clone(), answers.clone(), node.clone());
