@@ -1,7 +1,8 @@
 //! Redis servers and sentinels for tests: real ones, on free ports of 127.0.0.1, gone with their owners.
 
+use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -126,12 +127,55 @@ impl Server {
         assert!(status.expect("kill runs").success());
     }
 
+    /// Notes every command that it is given from now on in that file.
+    ///
+    /// # Panics
+    /// Where there is no `redis-cli`, or the file cannot be written.
+    pub fn monitor(&self, file: &Path) -> Monitor {
+        let out = File::create(file).expect("the test's folder is writable");
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string(), "MONITOR"]).stdin(Stdio::null()).stdout(out);
+        let child = command.spawn().expect("redis-cli is installed (tests/run does that)");
+        let monitor = Monitor { child, file: file.to_owned() };
+        let end = Instant::now() + STARTS_WITHIN;
+        while monitor.commands().is_empty() {
+            assert!(Instant::now() < end, "redis-cli does not say what the server does");
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        monitor
+    }
+
     fn wait(&self) {
         let end = Instant::now() + STARTS_WITHIN;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             assert!(Instant::now() < end, "redis-server does not listen on {}", self.port);
             thread::park_timeout(Duration::from_millis(10));
         }
+    }
+}
+
+/// What notes the commands that a server is given.
+#[derive(Debug)]
+pub struct Monitor {
+    child: Child,
+    file: PathBuf,
+}
+
+impl Monitor {
+    /// The commands so far, a line each.
+    ///
+    /// # Panics
+    /// If its file has gone.
+    pub fn commands(&self) -> Vec<String> {
+        let text = fs::read(&self.file).expect("the monitor writes it");
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
