@@ -41,7 +41,7 @@ use crate::shared::Shared;
 use crate::slots;
 use crate::strays::Strays;
 use crate::supervisors::{Child, Keeper, NodeSupervisor, Supervisor};
-use crate::takeover;
+use crate::takeover::{self, Claims};
 use crate::tap::Tap;
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
@@ -285,6 +285,7 @@ impl Node {
             nat: Nat::new(config.parameters.keep_alive(), clock.now(), nat_leases),
             nodes: Nodes::default(),
             strays: Strays::default(),
+            claims: Claims::default(),
             links: Links::default(),
             edges: Edges::default(),
             link_address,

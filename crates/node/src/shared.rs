@@ -31,6 +31,7 @@ use crate::ongoing::Ongoing;
 use crate::overload::Overload;
 use crate::registrar::Registrar;
 use crate::strays::Strays;
+use crate::takeover::Claims;
 use crate::tap::{Tap, Tapped};
 use crate::wheel::Wheel;
 use arc_swap::ArcSwap;
@@ -91,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) nodes: Nodes,
     /// Messages of calls that are not here.
     pub(crate) strays: Strays,
+    /// Claims whose answers were lost.
+    pub(crate) claims: Claims,
     /// Streams to other nodes.
     pub(crate) links: Links,
     /// Their listeners.

@@ -11,7 +11,9 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
+use parking_lot::Mutex;
 use ractor::ActorRuntime;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tandem_cluster::{CLAIM_HOLD, RETURN_WAIT, claim_at, rank};
@@ -96,6 +98,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
                     }
                 }
             }
+            left += settle_claims(&shared).await;
             for gone in shared.nodes.gone(&shared.name) {
                 match take_all(&shared, &gone).await {
                     Ok(more) => left += more,
@@ -119,6 +122,30 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             () = sleep(LOOK_AGAIN) => {}
         }
     }
+}
+
+/// Claims whose answers were lost: the calls may be this node's without being here.
+#[derive(Default)]
+pub(crate) struct Claims {
+    doubtful: Mutex<HashSet<CallKey>>,
+}
+
+/// Goes on with calls that are this node's after all. How many are still doubtful.
+async fn settle_claims(shared: &Arc<Shared>) -> usize {
+    let doubtful: Vec<_> = shared.claims.doubtful.lock().drain().collect();
+    for key in doubtful {
+        match within(shared.store.load(key)).await {
+            // One that fails again is doubtful again.
+            Ok(Some(stored)) if stored.owner == shared.owner => {
+                let _ = claim(shared, (&shared.name, key, stored.epoch), 0).await;
+            }
+            Ok(_) => {}
+            Err(_) => {
+                shared.claims.doubtful.lock().insert(key);
+            }
+        }
+    }
+    shared.claims.doubtful.lock().len()
 }
 
 /// The calls of an earlier life, after what it had ended: that of which the store was not told is not to be raised.
@@ -190,7 +217,10 @@ async fn claim(
         Ok(claimed) => claimed,
         // Somebody was quicker, or it has ended.
         Err(StoreError::Fenced { .. } | StoreError::Ended | StoreError::Unknown) => return Ok(Fate::Settled),
-        Err(error) => return Err(error),
+        Err(error) => {
+            shared.claims.doubtful.lock().insert(key);
+            return Err(error);
+        }
     };
     let Some(mut snapshot) = read(key, &claimed) else {
         return end_unreadable(shared, key, &shared.owner, claimed.epoch).await;
