@@ -180,6 +180,7 @@ impl Agents {
         let began = Instant::now();
         for (place, number) in numbers.enumerate() {
             let due = Duration::from_secs(1) * u32::try_from(place).expect("few") / per_second;
+            // The pace of the load, not a wait for anything.
             thread::sleep(due.saturating_sub(began.elapsed()));
             self.call(number, nodes);
         }

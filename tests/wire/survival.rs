@@ -291,6 +291,7 @@ fn a_rolling_restart_drops_no_call_and_refuses_none() {
             let mut nodes = nodes.to_vec();
             nodes.rotate_left(number % 3);
             agents.call(number, &nodes);
+            // The pace of the load, not a wait for anything.
             std::thread::sleep(Duration::from_secs(1) / rate as u32);
         }
     };
@@ -420,6 +421,7 @@ fn no_answered_call_is_lost_whatever_goes_wrong_one_after_the_other() {
             if let Some(old) = next.checked_sub(200) {
                 agents.hang_up_if_answered(if old % 2 == 0 { Side::Caller } else { Side::Callee }, old);
             }
+            // The pace of the load, not a wait for anything.
             std::thread::sleep(Duration::from_millis(50));
         }
     };
