@@ -29,7 +29,8 @@ pub(crate) struct Run {
     /// What is logged: a level, or levels by module as in `info,tandem_node=debug`.
     #[arg(long, env = "TANDEM_LOG", default_value = "info")]
     log: String,
-    /// How long calls in progress may go on after the first signal, in seconds; then they are hung up; in a cluster those that are answered are left to other nodes.
+    /// How long calls in progress may go on after the first signal, in seconds; then they are hung up; in a cluster those
+    /// that are answered are left to other nodes.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout: u64,
     /// Threads that carry calls; one per core unless set.
