@@ -1,7 +1,7 @@
 //! Several switches on one Redis: real processes, real server.
 
 use crate::place::Place;
-use crate::switch::Switch;
+use crate::switch::{Switch, binary};
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
@@ -129,6 +129,26 @@ impl Cluster {
         let text = self.configuration(&self.nodes[number]);
         let node = &mut self.nodes[number];
         node.switch = Some(Switch::start_in(&node.folder, (node.sip, node.admin), &[], &text));
+    }
+
+    /// The same with a variable of the environment.
+    pub(crate) fn start_again_with(&mut self, number: usize, variable: (&str, &str)) {
+        let text = self.configuration(&self.nodes[number]);
+        let node = &mut self.nodes[number];
+        let addresses = (node.sip, node.admin);
+        node.switch = Some(Switch::start_as(&node.folder, addresses, &[], &text, Some(variable)));
+    }
+
+    /// Ends a node in good order, and starts it again in vain: what it says.
+    pub(crate) fn fails_to_start(&mut self, number: usize) -> String {
+        self.stop(number);
+        let node = &self.nodes[number];
+        let file = node.folder.join("tandem.toml");
+        std::fs::write(&file, self.configuration(node)).expect("the test's folder is writable");
+        let output = binary(&node.folder).arg("run").arg("--config").arg(&file).output();
+        let output = output.expect("the binary runs");
+        assert!(!output.status.success(), "it has started and ended in good order");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Ends a node in good order.

@@ -5,6 +5,7 @@ use crate::cdr::Cdr;
 use crate::gate::Gate;
 use crate::nodes::{Cluster, JSONL};
 use crate::place::Place;
+use crate::switch::binary;
 use crate::tls::authority::Authority;
 use crate::until::{SOON, until};
 use std::collections::BTreeSet;
@@ -323,6 +324,44 @@ fn a_rolling_restart_drops_no_call_and_refuses_none() {
 }
 
 #[test]
+fn a_node_is_drained_by_command_and_stays_or_leaves_as_it_is_told() {
+    let count = calls_up(60);
+    let (mut cluster, agents) = with_agents(Answers::AtOnce);
+    agents.call_all(0..count, RATE, &[cluster.sip(0)]);
+    agents.are_answered(count, SOON);
+    let (api, folder) = (cluster.switch(0).api(), cluster.place.folder.clone());
+    let drain = |arguments: &[&str]| {
+        let mut command = binary(&folder);
+        let output = command.arg("drain").args(arguments).args(["--api", &api]).output();
+        let output = output.expect("the binary runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        assert!(output.status.success(), "{arguments:?}: {}", text(output.stderr));
+        text(output.stdout)
+    };
+    assert!(drain(&["--status"]).contains(&format!("takes new calls; {count} in progress")));
+    let said = drain(&["--stay", "--timeout", "60"]);
+    println!("{said}");
+    assert!(said.contains(&format!("drained: 0 calls here, {count} handed over")), "{said}");
+    assert_eq!(cluster.switch(0).ask("GET", "/readyz").status, 503);
+    agents.call(count, &[cluster.sip(0)]);
+    agents.are_answered(count + 1, SOON);
+    let elsewhere = || [1, 2].map(|node| cluster.switch(node).calls().len()).iter().sum::<usize>();
+    assert_eq!(elsewhere(), count + 1, "what still comes is set up elsewhere");
+    assert!(drain(&["--status", "--json"]).contains("\"placed\":1"));
+    drain(&["--cancel"]);
+    assert_eq!(cluster.switch(0).ask("GET", "/readyz").status, 200);
+    agents.call(count + 1, &[cluster.sip(0)]);
+    agents.are_answered(count + 2, SOON);
+    assert_eq!(cluster.switch(0).calls().len(), 1, "it takes calls again");
+    let said = drain(&[]);
+    assert!(said.ends_with("the node has left\n"), "{said}");
+    until("it has left", SOON, || (!cluster.is_running(0)).then_some(()));
+    cluster.ended(0);
+    hang_up_all(&agents, 0..count + 2);
+    all_is_settled(&cluster, &agents, count + 2, "normal");
+}
+
+#[test]
 fn a_node_that_is_cut_off_from_the_store_alone_sends_nothing_for_its_calls_and_lets_go_of_them() {
     let count = calls_up(60);
     let place = Place::new();
@@ -353,6 +392,33 @@ fn a_node_that_is_cut_off_from_the_store_alone_sends_nothing_for_its_calls_and_l
         cluster.switch(0).log().contains("speaks for its calls again").then_some(())
     });
     all_is_settled(&cluster, &agents, count, "normal");
+}
+
+#[test]
+fn a_feature_level_is_raised_once_all_nodes_know_it_and_older_ones_stay_out() {
+    let place = Place::new();
+    let folder = place.folder.clone();
+    let mut cluster = Cluster::start(place, 2, "");
+    let api = cluster.switch(0).api();
+    let raise = || {
+        let output =
+            binary(&folder).args(["nodes", "raise", "--api", &api]).output().expect("the binary runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.success(), text(output.stdout) + &text(output.stderr))
+    };
+    let (is_raised, said) = raise();
+    assert!(!is_raised && said.contains("knows no feature level beyond 1"), "{said}");
+    // Nodes of a later release take the places of these, one after the other.
+    let later = ("FAULT_FEATURE_LEVEL", "2");
+    cluster.stop(0);
+    cluster.start_again_with(0, later);
+    let (is_raised, said) = raise();
+    assert!(!is_raised && said.contains("node-2"), "{said}");
+    cluster.stop(1);
+    cluster.start_again_with(1, later);
+    until("the level is raised", SOON, || raise().0.then_some(()));
+    let log = cluster.fails_to_start(1);
+    assert!(log.contains("the cluster's feature level is 2, and this release knows 1 at most"), "{log}");
 }
 
 #[test]

@@ -53,10 +53,22 @@ impl Switch {
         options: &[&str],
         text: &str,
     ) -> Switch {
+        Switch::start_as(folder, (sip, admin), options, text, None)
+    }
+
+    /// The same with a variable of the environment.
+    pub(crate) fn start_as(
+        folder: &Path,
+        (sip, admin): (SocketAddrV4, SocketAddrV4),
+        options: &[&str],
+        text: &str,
+        variable: Option<(&str, &str)>,
+    ) -> Switch {
         let (file, cdrs) = (folder.join("tandem.toml"), folder.join("cdr.jsonl"));
         fs::write(&file, text).expect("the test's folder is writable");
         let mut command = binary(folder);
         command.arg("run").arg("--config").arg(&file).args(options).env("RUST_BACKTRACE", "1");
+        command.envs(variable);
         let process = Process::start("tandem", command, folder, vec![file, cdrs.clone()]);
         let mut switch = Switch { process, admin, sip, cdrs };
         until("the switch is ready", SOON, || {

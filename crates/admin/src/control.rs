@@ -4,6 +4,7 @@ use crate::audit::{AuditFilter, AuditView, Audited};
 use crate::configuration::{
     ConfigurationView, ParameterChange, ParameterView, PushProblem, PushRequest, RevisionText, RevisionView,
 };
+use crate::drain::{DrainCancel, DrainRequest, DrainView};
 use crate::nodes::{NodeNote, NodeView};
 use crate::registrations::{RegistrationFilter, RegistrationPage};
 use crate::suspensions::SuspensionView;
@@ -55,6 +56,9 @@ pub trait Control: Send + Sync + 'static {
     /// Forgets a node that does not live.
     fn forget_node(&self, name: String) -> BoxFuture<'_, Forgetting>;
 
+    /// Raises the cluster's feature level, as high as all nodes know or to that one.
+    fn raise_feature_level(&self, wanted: Option<u16>) -> BoxFuture<'_, Raising>;
+
     /// Which revision of the configuration which node runs; `None` while the store does not answer.
     fn configuration(&self) -> BoxFuture<'_, Option<ConfigurationView>>;
 
@@ -82,6 +86,15 @@ pub trait Control: Send + Sync + 'static {
 
     /// Notes that somebody has changed something, or was not let.
     fn note_audit(&self, audited: Audited) -> BoxFuture<'_, ()>;
+
+    /// How far the node's drain has come.
+    fn drain(&self) -> DrainView;
+
+    /// Begins to drain the node, or says anew what is to become of it then.
+    fn begin_drain(&self, request: DrainRequest) -> DrainView;
+
+    /// Has the node take new calls again.
+    fn cancel_drain(&self) -> DrainCancel;
 
     /// Whether new calls may be sent here.
     fn ready(&self) -> Readiness;
@@ -134,6 +147,17 @@ pub enum Forgetting {
     NotFound,
     /// It lives.
     Lives,
+    /// The store does not answer.
+    Away,
+}
+
+/// What became of a feature level that was to be raised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Raising {
+    /// It is that now.
+    Raised(u16),
+    /// It stays as it is, for this reason.
+    Refused(String),
     /// The store does not answer.
     Away,
 }

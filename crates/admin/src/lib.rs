@@ -8,6 +8,7 @@ mod bans;
 mod calls;
 mod configuration;
 mod control;
+mod drain;
 mod gateways;
 mod health;
 mod nodes;
@@ -24,8 +25,9 @@ pub use configuration::{
     ConfigurationView, ParameterChange, ParameterList, ParameterView, PushProblem, PushRequest,
     RevisionFilter, RevisionList, RevisionText, RevisionView, RunView,
 };
-pub use control::{Annotation, BoxFuture, Control, Forgetting, HangUp, Readiness, Removal};
-pub use nodes::{NodeList, NodeNote, NodeState, NodeView};
+pub use control::{Annotation, BoxFuture, Control, Forgetting, HangUp, Raising, Readiness, Removal};
+pub use drain::{DrainCancel, DrainRequest, DrainState, DrainView};
+pub use nodes::{LevelRequest, LevelView, NodeList, NodeNote, NodeState, NodeView};
 pub use problem::Problem;
 pub use registrations::{RegistrationFilter, RegistrationPage, RegistrationView, RemovalFilter};
 pub use server::{MAX_REQUESTS_IN_FLIGHT, REQUEST_TIMEOUT, router, serve};

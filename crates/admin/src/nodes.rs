@@ -1,6 +1,6 @@
 //! `/api/v1/nodes`: the nodes of the cluster.
 
-use crate::control::{Annotation, Control, Forgetting};
+use crate::control::{Annotation, Control, Forgetting, Raising};
 use crate::problem::Problem;
 use crate::timestamp::Timestamp;
 use axum::Json;
@@ -83,6 +83,21 @@ pub struct NodeNote {
     pub memo: Option<String>,
 }
 
+/// To which feature level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LevelRequest {
+    /// As high as all nodes know unless it is set.
+    pub level: Option<u16>,
+}
+
+/// The cluster's feature level.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct LevelView {
+    /// What all nodes write.
+    pub feature_level: u16,
+}
+
 /// The nodes of the cluster.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", security(("bearer" = [])),
     responses(
@@ -93,6 +108,29 @@ pub struct NodeNote {
 )]
 pub(crate) async fn list(State(control): State<Arc<dyn Control>>) -> Result<Json<NodeList>, Problem> {
     control.nodes().await.map(|nodes| Json(NodeList { nodes })).ok_or_else(store_away)
+}
+
+/// Raises the cluster's feature level: what is written from then on is not read by releases that do not know it.
+#[utoipa::path(post, path = "/api/v1/feature-level", tag = "nodes", security(("bearer" = [])),
+    request_body = LevelRequest,
+    responses(
+        (status = 200, description = "raised", body = LevelView),
+        (status = 400, description = "no such key", body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "some node does not know it", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json")
+    )
+)]
+pub(crate) async fn raise(
+    State(control): State<Arc<dyn Control>>,
+    request: Result<Json<LevelRequest>, JsonRejection>,
+) -> Result<Json<LevelView>, Problem> {
+    let Json(request) = request.map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why.body_text()))?;
+    match control.raise_feature_level(request.level).await {
+        Raising::Raised(feature_level) => Ok(Json(LevelView { feature_level })),
+        Raising::Refused(why) => Err(Problem::new(StatusCode::CONFLICT, why)),
+        Raising::Away => Err(store_away()),
+    }
 }
 
 /// Assigns a mark or a memo to a node.

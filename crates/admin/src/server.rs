@@ -3,7 +3,7 @@
 use crate::auth::{Tokens, require_token};
 use crate::control::Control;
 use crate::problem::Problem;
-use crate::{audit, bans, calls, configuration, gateways, health, nodes, registrations, suspensions};
+use crate::{audit, bans, calls, configuration, drain, gateways, health, nodes, registrations, suspensions};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
@@ -102,12 +102,14 @@ fn api_routes() -> OpenApiRouter<Arc<dyn Control>> {
         .routes(routes!(registrations::remove))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::annotate, nodes::forget))
+        .routes(routes!(nodes::raise))
         .routes(routes!(configuration::status))
         .routes(routes!(configuration::history, configuration::push))
         .routes(routes!(configuration::show))
         .routes(routes!(configuration::parameters))
         .routes(routes!(configuration::set_parameter))
         .routes(routes!(audit::list))
+        .routes(routes!(drain::show, drain::begin, drain::cancel))
         .routes(routes!(suspensions::list))
         .routes(routes!(suspensions::lift));
     #[cfg(feature = "fault-injection")]

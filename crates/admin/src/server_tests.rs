@@ -1,7 +1,8 @@
 //! The API as its clients meet it.
 
 use super::*;
-use crate::control::{BoxFuture, HangUp, Readiness, Removal};
+use crate::control::{BoxFuture, HangUp, Raising, Readiness, Removal};
+use crate::drain::{DrainCancel, DrainRequest, DrainState, DrainView};
 use crate::{Annotation, Forgetting, NodeNote, NodeState, NodeView};
 use crate::{
     AuditFilter, AuditView, Audited, ConfigurationView, ParameterChange, ParameterView, PushProblem,
@@ -27,6 +28,7 @@ const BANNED: &str = "198.51.100.7";
 #[derive(Default)]
 struct OneCall {
     draining: bool,
+    leaving: bool,
     stuck: bool,
     hung_up: AtomicBool,
     audited: Mutex<Vec<Audited>>,
@@ -288,6 +290,39 @@ impl Control for OneCall {
         name == SUSPENDED
     }
 
+    fn raise_feature_level(&self, wanted: Option<u16>) -> BoxFuture<'_, Raising> {
+        Box::pin(std::future::ready(match wanted {
+            Some(9) => Raising::Refused("node-2 knows no feature level beyond 1".into()),
+            Some(8) => Raising::Away,
+            wanted => Raising::Raised(wanted.unwrap_or(2)),
+        }))
+    }
+
+    fn drain(&self) -> DrainView {
+        DrainView {
+            state: if self.draining { DrainState::HandingOver } else { DrainState::None },
+            leaves: self.leaving,
+            since: self.draining.then(|| Timestamp::from_unix_ms(1_772_366_400_000)),
+            seconds: 3,
+            calls: 1,
+            handed_over: 40,
+            placed: 2,
+            setting_up: 1,
+        }
+    }
+
+    fn begin_drain(&self, request: DrainRequest) -> DrainView {
+        DrainView { state: DrainState::HandingOver, leaves: !request.stay, ..self.drain() }
+    }
+
+    fn cancel_drain(&self) -> DrainCancel {
+        match (self.draining, self.leaving) {
+            (_, true) => DrainCancel::Leaving,
+            (true, false) => DrainCancel::NotDraining,
+            (false, false) => DrainCancel::Cancelled,
+        }
+    }
+
     fn ready(&self) -> Readiness {
         if self.draining { Readiness::NotReady { why: "draining".into() } } else { Readiness::Ready }
     }
@@ -366,8 +401,10 @@ async fn documented() -> Vec<(String, String)> {
 }
 
 /// What a request of that method needs.
-fn document_for(method: &str) -> Option<&'static str> {
+fn document_for(method: &str, path: &str) -> Option<&'static str> {
     match method {
+        "POST" if path.ends_with("/feature-level") => Some("{}"),
+        "POST" if path.ends_with("/drain") => Some(r#"{"stay":true}"#),
         "PATCH" => Some(r#"{"memo":"new disk"}"#),
         "POST" => Some(r#"{"text":"x = 1"}"#),
         "PUT" => Some(r#"{"value":"5"}"#),
@@ -379,7 +416,7 @@ fn document_for(method: &str) -> Option<&'static str> {
 async fn every_documented_route_is_served() {
     let routes = documented().await;
     for (method, path) in &routes {
-        let answer = ask_with(&open(), (method, path), None, document_for(method)).await;
+        let answer = ask_with(&open(), (method, path), None, document_for(method, path)).await;
         assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.status);
     }
     let mut paths: Vec<&str> = routes.iter().map(|(_, path)| path.as_str()).collect();
@@ -401,7 +438,7 @@ async fn every_api_route_needs_a_token_when_tokens_are_configured() {
             let answer = ask(&locked(), &method, &path, wrong).await;
             assert_eq!(answer.status == 401, guarded, "{method} {path}: {}", answer.status);
         }
-        let document = document_for(&method);
+        let document = document_for(&method, &path);
         let right = ask_with(&locked(), (&method, &path), Some("s3cret"), document).await;
         assert!((200..300).contains(&right.status), "{method} {path}: {}", right.status);
     }
@@ -653,4 +690,34 @@ async fn what_is_to_change_something_is_noted_and_what_only_asks_is_not() {
         ]
     );
     assert_eq!(ask(&api, "GET", "/api/v1/audit?lim=1", None).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_drain_is_begun_shown_and_called_off() {
+    let router = router(Arc::new(OneCall::default()), Tokens::default());
+    let shown = ask(&router, "GET", "/api/v1/drain", None).await;
+    assert_eq!((shown.status, shown.json()["state"].as_str().expect("a state")), (200, "none"));
+    let wrong = ask_with(&router, ("POST", "/api/v1/drain"), None, Some(r#"{"stays":true}"#)).await;
+    assert_eq!(wrong.status, 400);
+    let begun = ask_with(&router, ("POST", "/api/v1/drain"), None, Some(r#"{"stay":true}"#)).await;
+    assert_eq!((begun.status, begun.json()["leaves"].as_bool()), (202, Some(false)));
+    let begun = ask_with(&router, ("POST", "/api/v1/drain"), None, Some("{}")).await;
+    assert_eq!((begun.status, begun.json()["leaves"].as_bool()), (202, Some(true)));
+    for (draining, leaving, status) in [(false, false, 204), (true, false, 404), (true, true, 409)] {
+        let one_call = OneCall { draining, leaving, ..OneCall::default() };
+        let router = crate::server::router(Arc::new(one_call), Tokens::default());
+        assert_eq!(ask(&router, "DELETE", "/api/v1/drain", None).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_feature_level_is_raised_or_it_is_said_who_holds_it() {
+    let router = router(Arc::new(OneCall::default()), Tokens::default());
+    let level =
+        async |document| ask_with(&router, ("POST", "/api/v1/feature-level"), None, Some(document)).await;
+    let raised = level("{}").await;
+    assert_eq!((raised.status, raised.json()["feature_level"].as_u64()), (200, Some(2)));
+    for (document, status) in [(r#"{"level":9}"#, 409), (r#"{"level":8}"#, 503), (r#"{"to":2}"#, 400)] {
+        assert_eq!(level(document).await.status, status, "{document}");
+    }
 }

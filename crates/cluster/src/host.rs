@@ -50,6 +50,13 @@ pub struct CallHost {
     claiming: bool,
     /// Whether the store has anything of the call.
     stored: bool,
+    /// Whether the store has taken the call's end, and the number of the write that is it.
+    ended: bool,
+    end_seq: Option<u64>,
+    /// Whether it was in conversation.
+    was_answered: bool,
+    /// What an earlier owner has written down of the call, which had ended before it was taken over.
+    records_of_another: Option<Option<Bytes>>,
     /// Whether the observers have been told that the call ended. A restored one may end again.
     released: bool,
     /// The wake-up that the machine asked for.
@@ -191,6 +198,7 @@ impl CallHost {
             epoch,
             seq,
             stored: true,
+            was_answered: snapshot.is_answered(),
             ..Self::of(snapshot.id(), node, Machine::Restoring(VecDeque::new()))
         };
         let mut effects = Vec::new();
@@ -211,12 +219,22 @@ impl CallHost {
             restore_tries: 0,
             claiming: false,
             stored: false,
+            ended: false,
+            end_seq: None,
+            records_of_another: None,
+            was_answered: false,
             released: false,
             machine_wakes_at: None,
             wakes_at: None,
             #[cfg(feature = "fault-injection")]
             panic_next: false,
         }
+    }
+
+    /// Whether what depends on a commit waits until the store has it, however long that takes: another node may claim the call,
+    /// and would not know of it. Not while the store is away for all.
+    pub fn hold_out(&mut self, holds_out: bool) {
+        self.outbox.hold_out(holds_out);
     }
 
     /// Takes an input.
@@ -270,7 +288,10 @@ impl CallHost {
                 }
                 Action::Commit { seq, snapshot } => self.write(seq, Write::Commit(snapshot.into()), effects),
                 Action::End { seq, records } => {
-                    let lines = (!records.is_empty()).then(|| Bytes::from(records.join(&b'\n')));
+                    let lines = match self.records_of_another.take() {
+                        Some(records) => records,
+                        None => (!records.is_empty()).then(|| Bytes::from(records.join(&b'\n'))),
+                    };
                     self.write(seq, Write::End(lines), effects);
                 }
                 Action::Lookup { mapping_gateway, caller, called, uri } => {
@@ -300,6 +321,10 @@ impl CallHost {
 
     fn write(&mut self, seq: u64, write: Write, effects: &mut Vec<Effect>) {
         self.seq = self.seq.max(seq);
+        match &write {
+            Write::End(_) => self.end_seq = Some(seq),
+            Write::Commit(snapshot) => self.was_answered |= snapshot.is_answered(),
+        }
         if let Some((seq, write)) = self.outbox.write(seq, write) {
             effects.push(Effect::Store { epoch: self.epoch, seq, write });
         }
@@ -314,6 +339,7 @@ impl CallHost {
         match result {
             WriteResult::Stored => {
                 self.stored = true;
+                self.ended |= self.end_seq.is_some_and(|end| seq >= end);
                 let released = self.outbox.stored(seq);
                 self.release(released, &mut effects);
             }
@@ -352,6 +378,17 @@ impl CallHost {
         }
     }
 
+    /// Tries what the store has not taken again, and nothing else: for a node that may not speak for the call at present, whose
+    /// writes the store refuses if they are nobody's business any more.
+    pub fn write_again(&mut self, now: Now) -> Vec<Effect> {
+        self.wakes_at = None;
+        self.outbox.hold_out(true);
+        let mut effects = Vec::new();
+        let released = self.outbox.on_timer(now.mono);
+        self.release(released, &mut effects);
+        effects
+    }
+
     fn claim(&mut self, effects: &mut Vec<Effect>) {
         if !std::mem::replace(&mut self.claiming, true) {
             effects.push(Effect::Claim { seen_epoch: self.epoch });
@@ -369,7 +406,7 @@ impl CallHost {
             }
             Machine::Over => None,
         };
-        let deadline = of_machine.into_iter().chain(self.outbox.deadline()).min();
+        let deadline = of_machine.into_iter().chain(self.outbox.deadline(now.mono)).min();
         // Also to a later time: moving a wake-up costs less than one that finds nothing to do.
         if let Some(at) = deadline.filter(|_| deadline != self.wakes_at) {
             self.wakes_at = Some(at);
@@ -398,7 +435,7 @@ impl CallHost {
     /// The machine is gone, with what it had not committed; the store has the rest.
     fn lose_machine(&mut self, effects: &mut Vec<Effect>) {
         self.panics += 1;
-        self.outbox = Outbox::default();
+        self.outbox = self.outbox.anew();
         effects.push(Effect::Panicked);
         // A write that failed, or is under way, may have been made all the same.
         if self.seq > 0 {
@@ -491,9 +528,28 @@ impl CallHost {
         );
     }
 
+    /// An earlier owner has ended the call, and the store had given it to this one meanwhile: what that one has written down of it
+    /// is what becomes of it. `false` if it is not for this owner to end it.
+    pub fn ended_by_another(&mut self, records: Option<Bytes>, now: Now) -> (bool, Vec<Effect>) {
+        let mut effects = Vec::new();
+        if !matches!(self.machine, Machine::Running(_)) || self.end_seq.is_some() {
+            return (self.end_seq.is_some(), effects);
+        }
+        // Its parties may not have heard of it.
+        self.records_of_another = Some(records);
+        self.feed(Input::HangUp(EndReason::NodeLost), &mut effects, now);
+        self.settle(&mut effects, now);
+        (true, effects)
+    }
+
     /// Whether the store has all that the call has done, and nothing is under way: another node could go on with it.
     pub fn is_settled(&self) -> bool {
         matches!(self.machine, Machine::Running(_)) && self.stored && self.outbox.is_empty()
+    }
+
+    /// The number of the last write that was asked for.
+    pub fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// The epoch in which the call is this owner's.
@@ -509,6 +565,17 @@ impl CallHost {
     /// Whether the store has anything of the call.
     pub fn is_stored(&self) -> bool {
         self.stored
+    }
+
+    /// Whether the call was in conversation: its parties are told at once when it ends, and of an end before that only when the
+    /// store has it.
+    pub fn was_answered(&self) -> bool {
+        self.was_answered
+    }
+
+    /// Whether the store has taken the call's end: nobody can go on with it.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// The call is another node's: nothing is said for it any more.

@@ -91,12 +91,23 @@ impl Liveness {
             }
         }
         let is_shown = |name: &Arc<str>| all.iter().any(|seen| seen.name == *name);
-        let gone: Vec<_> = self.nodes.keys().filter(|name| !is_shown(name)).cloned().collect();
-        for name in gone {
-            self.nodes.remove(&name);
-            changes.push(Change { name, standing: None });
+        let absent: Vec<_> = self.nodes.keys().filter(|name| !is_shown(name)).cloned().collect();
+        for name in absent {
+            let is_missed =
+                |known: &mut Known| known.standing == Standing::Alive && !known.is_still(now, after_gap);
+            // A store that has come back empty shows nobody; who lives beats again.
+            if !self.nodes.get_mut(&name).is_some_and(is_missed) {
+                self.nodes.remove(&name);
+                changes.push(Change { name, standing: None });
+            }
         }
         changes
+    }
+
+    /// Whether what it knows is of now: who has not looked for a while, since it was stopped or cut off, knows nothing of the
+    /// others, and is not to take anything from them.
+    pub fn is_current(&self, now: Mono) -> bool {
+        self.last_look.is_some_and(|last| now.since(last) <= GAP)
     }
 
     /// How a node stands; `None` for one that is not known.
@@ -111,6 +122,16 @@ impl Liveness {
 }
 
 impl Known {
+    /// Takes note that it is not shown. Whether it has been still for as long as a dead node is.
+    fn is_still(&mut self, now: Mono, after_gap: bool) -> bool {
+        if after_gap {
+            (self.moved, self.looks) = (now, 0);
+        } else {
+            self.looks += 1;
+        }
+        self.looks >= DEAD_LOOKS && now.since(self.moved) >= DEAD_AFTER
+    }
+
     fn look(&mut self, seen: &Seen, now: Mono, after_gap: bool) -> Standing {
         let has_moved = (self.boot, self.counter) != (seen.boot, seen.counter);
         if has_moved || after_gap {

@@ -10,6 +10,9 @@ use tandem_sip::time::Mono;
 /// How long a message waits for its commit; then it is sent without.
 pub const COMMIT_PATIENCE: Duration = Duration::from_millis(250);
 
+/// How often it is looked whether what has waited long enough may be done, while it may not.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How long after a failed write it is tried again.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ pub struct Outbox<W, T> {
     /// The newest write that is stored.
     stored: u64,
     waiting: VecDeque<Waiting<T>>,
+    /// Nothing may be done before its write is stored.
+    holds_out: bool,
 }
 
 #[derive(Debug)]
@@ -49,11 +54,29 @@ pub struct Released<W, T> {
 
 impl<W, T> Default for Outbox<W, T> {
     fn default() -> Self {
-        Self { in_flight: None, next: None, retry_at: None, stored: 0, waiting: VecDeque::new() }
+        Self {
+            in_flight: None,
+            next: None,
+            retry_at: None,
+            stored: 0,
+            waiting: VecDeque::new(),
+            holds_out: false,
+        }
     }
 }
 
 impl<W: Clone, T> Outbox<W, T> {
+    /// Whether what waits is to do so until its write is stored, however long that takes: somebody else may go on from what the
+    /// store has, and would not know of it. Otherwise it waits for [`COMMIT_PATIENCE`], and not at all for a write that has failed.
+    pub fn hold_out(&mut self, holds_out: bool) {
+        self.holds_out = holds_out;
+    }
+
+    /// An empty one that holds out as this one does.
+    pub fn anew(&self) -> Self {
+        Self { holds_out: self.holds_out, ..Self::default() }
+    }
+
     /// Takes write number `seq` (rising). `Some` if it is to be given to the store now.
     pub fn write(&mut self, seq: u64, write: W) -> Option<(u64, W)> {
         self.next = Some((seq, write));
@@ -90,27 +113,37 @@ impl<W: Clone, T> Outbox<W, T> {
             self.next.get_or_insert(failed);
             self.retry_at = Some(now + RETRY_INTERVAL);
         }
-        Released { write: None, items: self.take(|waiting| waiting.until.is_some()) }
+        let holds_out = self.holds_out;
+        if holds_out {
+            // As soon as it may be done.
+            self.waiting
+                .iter_mut()
+                .for_each(|waiting| waiting.until = waiting.until.map(|until| until.min(now)));
+        }
+        Released { write: None, items: self.take(|waiting| waiting.until.is_some() && !holds_out) }
     }
 
     /// Somebody else owns the call: nothing that waited may be done any more. Returns how much that was.
     pub fn fenced(&mut self) -> usize {
         let discarded = self.waiting.len();
-        *self = Self { stored: self.stored, ..Self::default() };
+        *self = Self { stored: self.stored, holds_out: self.holds_out, ..Self::default() };
         discarded
     }
 
     /// What has waited long enough by `now`, and a write whose next try is due.
     pub fn on_timer(&mut self, now: Mono) -> Released<W, T> {
-        let items = self.take(|waiting| waiting.until.is_some_and(|until| until <= now));
+        let holds_out = self.holds_out;
+        let items = self.take(|waiting| waiting.until.is_some_and(|until| until <= now) && !holds_out);
         let due = self.retry_at.is_some_and(|at| at <= now);
         let write = if due { self.start_next() } else { None };
         Released { write, items }
     }
 
-    /// When [`on_timer`](Self::on_timer) has something to do.
-    pub fn deadline(&self) -> Option<Mono> {
-        self.waiting.iter().filter_map(|waiting| waiting.until).chain(self.retry_at).min()
+    /// When [`on_timer`](Self::on_timer) has something to do, seen from `now`.
+    pub fn deadline(&self, now: Mono) -> Option<Mono> {
+        let waiting = self.waiting.iter().filter_map(|waiting| waiting.until).min();
+        let waiting = waiting.map(|until| if self.holds_out { until.max(now + LOOK) } else { until });
+        waiting.into_iter().chain(self.retry_at).min()
     }
 
     /// Whether nothing is under way and nothing waits.
@@ -177,10 +210,10 @@ mod tests {
         outbox.write(1, "end");
         outbox.after(1, "BYE", true, NOW);
         outbox.after(1, "slot", false, NOW);
-        assert_eq!(outbox.deadline(), Some(Mono(1_250)));
+        assert_eq!(outbox.deadline(NOW), Some(Mono(1_250)));
         assert_eq!(outbox.on_timer(Mono(1_249)).items, Vec::<&str>::new());
         assert_eq!(outbox.on_timer(Mono(1_250)).items, vec!["BYE"]);
-        assert_eq!(outbox.deadline(), None);
+        assert_eq!(outbox.deadline(NOW), None);
         assert_eq!(outbox.stored(1).items, vec!["slot"]);
     }
 
@@ -190,7 +223,7 @@ mod tests {
         outbox.write(1, "a");
         outbox.after(1, "INVITE", true, NOW);
         assert_eq!(outbox.fenced(), 1);
-        assert_eq!(outbox.deadline(), None);
+        assert_eq!(outbox.deadline(NOW), None);
         assert!(outbox.is_empty());
     }
 
@@ -228,5 +261,20 @@ mod tests {
             assert_eq!(outbox.after(1, "x", true, NOW), None);
         }
         assert_eq!(outbox.after(1, "beyond", true, NOW), Some("beyond"));
+    }
+
+    #[test]
+    fn a_send_that_others_would_not_know_of_waits_for_its_commit_however_long_that_takes() {
+        let mut outbox = Box::default();
+        outbox.hold_out(true);
+        outbox.write(1, "answered");
+        assert_eq!(outbox.after(1, "200", true, NOW), None);
+        let late = NOW + COMMIT_PATIENCE;
+        assert_eq!(outbox.on_timer(late), Released { write: None, items: vec![] });
+        assert_eq!(outbox.deadline(late), Some(late + LOOK));
+        assert_eq!(outbox.failed(late), Released { write: None, items: vec![] });
+        outbox.hold_out(false);
+        assert_eq!(outbox.deadline(late), Some(NOW + COMMIT_PATIENCE));
+        assert_eq!(outbox.on_timer(late), Released { write: None, items: vec!["200"] });
     }
 }

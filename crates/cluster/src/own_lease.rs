@@ -14,14 +14,22 @@ pub const OWN_LEASE: Duration = Duration::from_millis(1_500);
 /// After which silence of the store a node counts itself blind, and asks the others whether they are.
 pub const BLIND_AFTER: Duration = Duration::from_millis(700);
 
+/// How long after it is back a node waits until it asks what is still its own: by then the others have seen it beat, and do not
+/// claim anything of it any more.
+pub const SEEN_AGAIN: Duration = Duration::from_secs(1);
+
 /// A node's own lease.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnLease {
     until: Mono,
     /// When the last beat was sent that the store has taken.
     heard: Mono,
+    /// When all others were last known to be blind, too.
+    all_blind: Option<Mono>,
     /// It has run out since the store said last what is this node's.
     has_lapsed: bool,
+    /// Since when the store has answered without a gap, after that.
+    back_since: Option<Mono>,
 }
 
 /// What a node has to do before it speaks for its calls.
@@ -29,6 +37,8 @@ pub struct OwnLease {
 pub enum Standing {
     /// Nothing.
     Owner,
+    /// Wait until the others have seen that it lives.
+    Back,
     /// Ask the store which of them are still its own, and tell [`OwnLease::verified`].
     ToVerify,
 }
@@ -36,15 +46,18 @@ pub enum Standing {
 impl OwnLease {
     /// The lease of a node that has just joined.
     pub fn new(now: Mono) -> Self {
-        Self { until: now + OWN_LEASE, heard: now, has_lapsed: false }
+        Self { until: now + OWN_LEASE, heard: now, all_blind: None, has_lapsed: false, back_since: None }
     }
 
     /// The store has taken a beat that was sent then.
     pub fn acknowledged(&mut self, sent: Mono, now: Mono) -> Standing {
-        self.heard = self.heard.max(sent);
         self.look(now);
+        let gap = now.since(self.heard);
+        self.heard = self.heard.max(sent);
         if self.has_lapsed {
-            return Standing::ToVerify;
+            let since = self.back_since.filter(|_| gap < BLIND_AFTER).unwrap_or(now);
+            self.back_since = Some(since);
+            return if now.since(since) >= SEEN_AGAIN { Standing::ToVerify } else { Standing::Back };
         }
         self.until = self.until.max(sent + OWN_LEASE);
         Standing::Owner
@@ -52,7 +65,7 @@ impl OwnLease {
 
     /// The store has said what is this node's, which was asked then, and the rest has been let go of.
     pub fn verified(&mut self, asked: Mono) {
-        self.has_lapsed = false;
+        (self.has_lapsed, self.back_since) = (false, None);
         self.until = self.until.max(asked + OWN_LEASE);
     }
 
@@ -62,7 +75,14 @@ impl OwnLease {
         self.look(now);
         if !self.has_lapsed {
             self.until = self.until.max(asked + OWN_LEASE);
+            self.all_blind = self.all_blind.max(Some(asked));
         }
+    }
+
+    /// Until when it is known that nobody can claim anything, since the store is away for all: then what depends on a commit
+    /// need not wait for it.
+    pub fn nobody_claims_until(&self) -> Option<Mono> {
+        self.all_blind.filter(|asked| *asked > self.heard).map(|asked| asked + OWN_LEASE)
     }
 
     /// Whether the node may speak for its calls.
@@ -112,12 +132,29 @@ mod tests {
     fn a_node_that_was_stopped_speaks_for_nothing_until_the_store_has_said_what_is_its_own() {
         let mut lease = OwnLease::new(Mono(0));
         // A beat was on its way when it was stopped.
-        assert_eq!(lease.acknowledged(Mono(300), Mono(10_300)), Standing::ToVerify);
-        assert_eq!(lease.acknowledged(Mono(10_300), Mono(10_301)), Standing::ToVerify);
-        assert!(!lease.holds(Mono(10_302)));
-        lease.verified(Mono(10_310));
-        assert!(lease.holds(Mono(11_809)));
-        assert!(!lease.holds(Mono(11_810)));
+        assert_eq!(lease.acknowledged(Mono(300), Mono(10_300)), Standing::Back);
+        for now in (10_300..11_300).step_by(300) {
+            assert_eq!(
+                lease.acknowledged(Mono(now), Mono(now + 1)),
+                Standing::Back,
+                "others may not have seen it"
+            );
+        }
+        assert_eq!(lease.acknowledged(Mono(11_400), Mono(11_401)), Standing::ToVerify);
+        assert!(!lease.holds(Mono(11_402)));
+        lease.verified(Mono(11_410));
+        assert!(lease.holds(Mono(12_909)));
+        assert!(!lease.holds(Mono(12_910)));
+    }
+
+    #[test]
+    fn a_node_that_is_back_and_gone_again_is_back_from_the_second_time() {
+        let mut lease = OwnLease::new(Mono(0));
+        assert_eq!(lease.acknowledged(Mono(10_000), Mono(10_001)), Standing::Back);
+        assert_eq!(lease.acknowledged(Mono(10_900), Mono(10_901)), Standing::Back);
+        assert_eq!(lease.acknowledged(Mono(11_200), Mono(11_201)), Standing::Back);
+        assert_eq!(lease.acknowledged(Mono(11_600), Mono(11_601)), Standing::Back);
+        assert_eq!(lease.acknowledged(Mono(12_000), Mono(12_001)), Standing::ToVerify);
     }
 
     #[test]

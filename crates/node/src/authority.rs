@@ -27,6 +27,8 @@ const VERIFY_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Authority {
     /// Until when it holds; 0: it has lapsed.
     until: AtomicU64,
+    /// Until when it is known that nobody can claim anything; `u64::MAX` for a node by itself.
+    unclaimed_until: AtomicU64,
     /// `None` for a node by itself, whose calls nobody claims.
     lease: Mutex<Option<OwnLease>>,
     verifying: AtomicBool,
@@ -35,7 +37,12 @@ pub(crate) struct Authority {
 impl Authority {
     /// Of a node by itself.
     pub(crate) fn alone() -> Self {
-        Self { until: AtomicU64::new(u64::MAX), lease: Mutex::default(), verifying: AtomicBool::new(false) }
+        Self {
+            until: AtomicU64::new(u64::MAX),
+            unclaimed_until: AtomicU64::new(u64::MAX),
+            lease: Mutex::default(),
+            verifying: AtomicBool::new(false),
+        }
     }
 
     /// The node has joined others.
@@ -48,6 +55,11 @@ impl Authority {
         now.0 < self.until.load(Ordering::Relaxed)
     }
 
+    /// Whether what depends on a commit waits until the store has it: others may claim its calls.
+    pub(crate) fn holds_out(&self, now: Mono) -> bool {
+        now.0 >= self.unclaimed_until.load(Ordering::Relaxed)
+    }
+
     /// Whether it has lost contact with the store.
     pub(crate) fn is_blind(&self, now: Mono) -> bool {
         self.lease.lock().is_some_and(|lease| lease.is_blind(now))
@@ -58,6 +70,8 @@ impl Authority {
         let result = change(&mut lease);
         let until = lease.as_ref().map_or(u64::MAX, |lease| lease.until().map_or(0, |until| until.0));
         self.until.store(until, Ordering::Relaxed);
+        let unclaimed = lease.as_ref().map_or(Some(Mono(u64::MAX)), OwnLease::nobody_claims_until);
+        self.unclaimed_until.store(unclaimed.map_or(0, |until| until.0), Ordering::Relaxed);
         result
     }
 }

@@ -4,17 +4,17 @@
 use crate::authority;
 use crate::common::open_store;
 use crate::node::StartError;
-use crate::nodes::{FEATURE_LEVEL, Says, seen_of};
+use crate::nodes::{Says, highest_level, level_of_cluster, note_level, seen_of};
 use crate::shared::Shared;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tandem_cluster::{BEAT, Change, Liveness, Standing};
+use tandem_cluster::{BEAT, Change, FEATURE_LEVELS, Liveness, Standing, StoreClock};
 use tandem_config::Config;
-use tandem_sip::time::Mono;
-use tandem_store::{Put, Space, Store, StoreError, codec};
+use tandem_sip::time::{Mono, Wall};
+use tandem_store::{Beaten, Store, StoreError, codec};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How long one beat may take.
@@ -22,9 +22,6 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a node that starts waits for another one of its name to have gone.
 const NAME_WAIT: Duration = Duration::from_secs(6);
-
-/// The document of the cluster's feature level.
-const LEVEL: &str = "feature-level";
 
 /// The thread that beats. Dropped, the node falls silent, as one that has died.
 pub(crate) struct Beats {
@@ -78,7 +75,7 @@ fn run(config: &Config, shared: &Arc<Shared>, stop: &AtomicBool, leave: &AtomicB
         return;
     };
     runtime.block_on(async {
-        let store = match open_store(config, shared.clock, false) {
+        let store = match open_store(config, shared.clock.clone(), false) {
             Ok(store) => store,
             Err(error) => return tracing::error!(%error, "no connection for beats"),
         };
@@ -89,6 +86,7 @@ fn run(config: &Config, shared: &Arc<Shared>, stop: &AtomicBool, leave: &AtomicB
             async move { authority::ask_others(&shared).await }
         });
         let mut counter = 0;
+        let mut clock = StoreClock::default();
         shared.authority.begin(shared.clock.mono());
         loop {
             beat.tick().await;
@@ -99,8 +97,10 @@ fn run(config: &Config, shared: &Arc<Shared>, stop: &AtomicBool, leave: &AtomicB
             counter += 1;
             let sent = shared.clock.mono();
             match say(&*store, shared, counter, leaves).await {
-                Ok(all) => {
+                Ok(Beaten { at, nodes }) => {
+                    follow_clock(shared, &mut clock, at, sent);
                     shared.beat_was_taken(sent);
+                    let all = decoded(nodes);
                     let changes = shared.nodes.note(&shared.name, all, shared.clock.mono());
                     shared.metrics.nodes_alive.set(i64::try_from(shared.nodes.alive()).unwrap_or(i64::MAX));
                     changes.iter().for_each(|change| log(change, &shared.name));
@@ -119,16 +119,23 @@ fn run(config: &Config, shared: &Arc<Shared>, stop: &AtomicBool, leave: &AtomicB
 }
 
 /// Says that this node lives; what all of them have said.
-async fn say(
-    store: &dyn Store,
-    shared: &Shared,
-    counter: u64,
-    leaves: bool,
-) -> Result<Vec<(Arc<str>, Says)>, StoreError> {
+async fn say(store: &dyn Store, shared: &Shared, counter: u64, leaves: bool) -> Result<Beaten, StoreError> {
     let says = codec::encode(&shared.says(counter, leaves)).map_err(|_| away("encode"))?;
     let beat = store.beat(Some((shared.name.clone(), says)));
-    let all = timeout(LIMIT, beat).await.unwrap_or(Err(away("beat")))?;
-    Ok(decoded(all))
+    timeout(LIMIT, beat).await.unwrap_or(Err(away("beat")))
+}
+
+/// The store has said what time it is: all nodes write that one down.
+fn follow_clock(shared: &Shared, clock: &mut StoreClock, at: Option<Wall>, asked: Mono) {
+    let Some(at) = at else { return };
+    let now = shared.clock.mono();
+    if let Some(off_ms) = clock.heard(at, asked, now) {
+        tracing::debug!(off_ms, "the store's clock was set, or differs from what was known of it");
+    }
+    if let Some(wall) = clock.at(now) {
+        shared.clock.follow(wall, now);
+        shared.metrics.clock_skew.set(shared.clock.skew_ms());
+    }
 }
 
 /// What nodes say that this release understands.
@@ -173,7 +180,7 @@ async fn name_is_free(shared: &Shared) -> Result<(), StartError> {
 
 /// Another life of this name that has not ended yet, as far as is known.
 async fn other_of_this_name(shared: &Shared, liveness: &mut Liveness, now: Mono) -> Option<Says> {
-    let all = decoded(timeout(LIMIT, shared.store.beat(None)).await.ok()?.ok()?);
+    let all = decoded(timeout(LIMIT, shared.store.beat(None)).await.ok()?.ok()?.nodes);
     shared.nodes.join(all.iter().filter(|(name, says)| *name != shared.name && !says.left).count());
     let looks: Vec<_> = all.iter().map(|(name, says)| seen_of(name, says)).collect();
     liveness.look(now, &looks);
@@ -182,22 +189,16 @@ async fn other_of_this_name(shared: &Shared, liveness: &mut Liveness, now: Mono)
     Some(other).filter(|other| lives && other.boot != shared.owner.boot)
 }
 
-/// Whether this release knows the language of the cluster.
+/// Whether this release knows the language of the cluster. A new cluster speaks that of its first node.
 async fn check_level(store: &dyn Store) -> Result<(), StartError> {
     let away = |_| StartError::StoreAway { waited_s: LIMIT.as_secs() };
-    if let Some(document) = store.get(Space::Cluster, LEVEL).await.map_err(away)? {
-        let level = std::str::from_utf8(&document.value).ok().and_then(|text| text.parse().ok());
-        return match level {
-            Some(level) if level <= FEATURE_LEVEL => Ok(()),
-            Some(_) | None => {
-                let cluster = level.unwrap_or(u16::MAX);
-                Err(StartError::FeatureLevel { cluster, ours: FEATURE_LEVEL })
-            }
-        };
-    }
-    let (space, key, value) = (Space::Cluster, LEVEL.into(), Some(FEATURE_LEVEL.to_string().into()));
-    match store.put(Put { space, key, seen: None, value, lapses: None }).await {
-        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
-        Err(error) => Err(away(error)),
+    let ours = highest_level();
+    match level_of_cluster(store).await.map_err(away)? {
+        Some((cluster, _)) if FEATURE_LEVELS.start() <= &cluster && cluster <= ours => Ok(()),
+        Some((cluster, _)) => Err(StartError::FeatureLevel { cluster, ours }),
+        None => match note_level(store, ours, None).await {
+            Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(away(error)),
+        },
     }
 }

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tandem_cluster::{CallHost, ClaimResult, Effect, Write, WriteResult};
+use tandem_cluster::{CallHost, ClaimResult, Effect, Recommit, Tenure, Write, WriteResult};
 use tandem_sip::flow::Flow;
 use tandem_sip::time::{Mono, Now};
 use tandem_sip::{Message, ResponseHead, StatusCode, locate};
@@ -61,6 +61,10 @@ pub(crate) enum CallMessage {
     Part { has_heirs: bool },
     /// Whether the heir has taken the call.
     HandedOver(bool),
+    /// The call is another node's since that epoch.
+    Lost { epoch: u32 },
+    /// An earlier owner had ended the call, with these records, before the store gave it to this one.
+    EndedBefore(Option<Bytes>),
     /// An operator asks.
     Status(RpcReplyPort<CallStatus>),
     /// A node that is about to stop asks when the call next has something to do by itself.
@@ -114,10 +118,8 @@ pub(crate) struct CallState {
     slot: Option<Slot>,
     /// The caller's INVITE until the first commit.
     invite: Option<(Message, Flow)>,
-    /// Whether the call may be another node's: the store is being asked.
-    is_unsure: bool,
-    /// Who is to have the call, once the store has all of it.
-    heir: Option<Heir>,
+    /// Whether this node may speak for the call, beyond its own lease.
+    tenure: Tenure,
     /// The end that the store is being told of.
     ending: Option<Box<Ending>>,
     _hold: Option<Hold>,
@@ -139,7 +141,7 @@ impl Actor for CallActor {
         shared.faults.strike(Fault::CallStart);
         let now = shared.clock.now();
         let node = shared.name.clone();
-        let ((host, effects), invite) = match origin {
+        let ((mut host, effects), invite) = match origin {
             Origin::Begun(begun) => {
                 let Begun { call, actions, invite, flow } = *begun;
                 (CallHost::start(node, call, actions, now), Some((invite, flow)))
@@ -148,20 +150,10 @@ impl Actor for CallActor {
                 (CallHost::take_over(node, (epoch, seq), *snapshot, moved, now), None)
             }
         };
-        let (slot, ending, heir) = (None, None, None);
-        let is_unsure = false;
-        let state = CallState {
-            shared,
-            myself,
-            registration,
-            host,
-            slot,
-            invite,
-            is_unsure,
-            heir,
-            ending,
-            _hold: hold,
-        };
+        host.hold_out(shared.authority.holds_out(now.mono));
+        let (slot, ending, tenure) = (None, None, Tenure::Own);
+        let state =
+            CallState { shared, myself, registration, host, slot, invite, tenure, ending, _hold: hold };
         let mut state = Box::new(state);
         state.perform(effects, now);
         Ok(state)
@@ -176,6 +168,7 @@ impl Actor for CallActor {
         #[cfg(feature = "fault-injection")]
         state.shared.faults.strike(Fault::CallActor);
         let now = state.shared.clock.now();
+        state.host.hold_out(state.shared.authority.holds_out(now.mono));
         let effects = match message {
             CallMessage::Network(input) => {
                 state.registration.mailbox().took_one();
@@ -199,26 +192,36 @@ impl Actor for CallActor {
             CallMessage::Wake => {
                 let at = now.mono + WITHHELD;
                 state.slot = Some(state.shared.wheel.set(state.registration.id(), state.slot, at));
-                Vec::new()
+                state.host.write_again(now)
             }
             CallMessage::Verified { is_lost, done } => {
                 let _done = done;
-                // What the store does not show may be another node's, or lost by it: a commit tells.
-                match is_lost && state.host.is_stored() && !state.host.is_over() {
-                    true => {
-                        state.is_unsure = true;
-                        state.host.handle(Input::StoreLost, now)
-                    }
-                    false => Vec::new(),
-                }
+                let recommit = state.tenure.verified(!is_lost, &state.host);
+                state.recommit(recommit, now)
             }
-            CallMessage::HandOver { heir, insists } => state.begin_handing_over(heir, insists, now),
+            CallMessage::HandOver { heir, insists } => {
+                let has_authority = state.shared.has_authority();
+                let recommit = state.tenure.give_to(heir, insists, has_authority, &state.host);
+                state.recommit(recommit, now)
+            }
             CallMessage::Part { has_heirs } => {
                 let is_answered = state.host.call().is_some_and(|call| call.stage() == Stage::Answered);
                 match has_heirs && is_answered && state.host.is_stored() {
                     true => state.lose(now),
                     false => state.host.handle(Input::HangUp(EndReason::Drained), now),
                 }
+            }
+            CallMessage::Lost { epoch } if epoch > state.host.epoch() => {
+                state.tell_of_end();
+                state.lose(now)
+            }
+            CallMessage::Lost { .. } => Vec::new(),
+            CallMessage::EndedBefore(records) => {
+                let (is_ended, effects) = state.host.ended_by_another(records, now);
+                if is_ended {
+                    tracing::info!(call = %state.registration.id(), "a call was ended before it was taken over");
+                }
+                effects
             }
             CallMessage::HandedOver(true) => {
                 tracing::info!(call = %state.registration.id(), "handed a call over");
@@ -227,9 +230,8 @@ impl Actor for CallActor {
                 state.lose(now)
             }
             CallMessage::HandedOver(false) => {
-                // It goes on here, if it is still this node's: a commit tells.
-                (state.heir, state.is_unsure) = (None, true);
-                state.host.handle(Input::StoreLost, now)
+                let recommit = state.tenure.not_taken(&state.host);
+                state.recommit(recommit, now)
             }
             CallMessage::Stored { epoch, seq, result } => state.on_stored((epoch, seq), result, now),
             CallMessage::Claimed(result) => {
@@ -264,14 +266,6 @@ impl Actor for CallActor {
     }
 }
 
-/// Who is to have a call.
-enum Heir {
-    /// The store is being given the rest of it.
-    Named(Arc<str>),
-    /// It has been told; nothing is said here until it has answered.
-    Told,
-}
-
 impl Drop for CallState {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
@@ -283,7 +277,7 @@ impl Drop for CallState {
 impl CallState {
     /// Whether this node may speak for the call.
     fn may_speak(&self) -> bool {
-        !self.is_unsure && !matches!(self.heir, Some(Heir::Told)) && self.shared.has_authority()
+        self.tenure.may_speak() && self.shared.has_authority()
     }
 
     /// The call is another node's.
@@ -292,27 +286,26 @@ impl CallState {
         self.host.let_go(now)
     }
 
-    /// The heir gets the call once the store has all of it.
-    fn begin_handing_over(&mut self, heir: Arc<str>, insists: bool, now: Now) -> Vec<Effect> {
-        let is_ready = self
-            .host
-            .call()
-            .is_some_and(|call| call.is_at_rest() || (insists && call.stage() == Stage::Answered));
-        if self.heir.is_some() || !is_ready || !self.shared.has_authority() {
-            return Vec::new();
+    /// If the call, which is another's, had ended here before, that one is told.
+    fn tell_of_end(&mut self) {
+        let ending = self.ending.take().filter(|_| self.host.was_answered());
+        if let Some(ending) = ending {
+            let shared = self.shared.clone();
+            tokio::spawn(async move { ended::tell_owner(&shared, (*ending).into_end()).await });
         }
-        self.heir = Some(Heir::Named(heir));
-        self.host.handle(Input::StoreLost, now)
+    }
+
+    fn recommit(&mut self, recommit: Recommit, now: Now) -> Vec<Effect> {
+        match recommit {
+            Recommit::Yes => self.host.handle(Input::StoreLost, now),
+            Recommit::No => Vec::new(),
+        }
     }
 
     /// Tells the heir, as soon as it can go on from what the store has.
     fn hand_over(&mut self) {
-        let Some(Heir::Named(heir)) = &self.heir else { return };
-        if !self.host.is_settled() {
-            return;
-        }
-        let (heir, key, epoch) = (heir.clone(), key_of(self.registration.id()).into(), self.host.epoch());
-        self.heir = Some(Heir::Told);
+        let Some(heir) = self.tenure.heir_to_tell(&self.host) else { return };
+        let (key, epoch) = (key_of(self.registration.id()).into(), self.host.epoch());
         let (shared, myself) = (self.shared.clone(), self.myself.clone());
         tokio::spawn(async move {
             let yours = |question| Frame::Yours { question, key, epoch };
@@ -519,7 +512,6 @@ impl CallState {
     fn on_stored(&mut self, write: (u32, u64), result: Result<(), StoreError>, now: Now) -> Vec<Effect> {
         let result = match result {
             Ok(()) => {
-                self.is_unsure = false;
                 self.invite = None;
                 if let Some(ending) = self.ending.take_if(|ending| ending.write == write) {
                     self.shared.has_ended(*ending, now.mono);
@@ -533,6 +525,7 @@ impl CallState {
                     return self.host.on_stored(write, WriteResult::Ended, now);
                 }
                 self.registration.lose();
+                self.tell_of_end();
                 WriteResult::Fenced
             }
             Err(error @ StoreError::TooLong { .. }) => {
@@ -550,7 +543,11 @@ impl CallState {
                 WriteResult::Failed
             }
         };
-        self.host.on_stored(write, result, now)
+        let effects = self.host.on_stored(write, result, now);
+        if result == WriteResult::Stored {
+            self.tenure.stored(write, &self.host);
+        }
+        effects
     }
 
     /// An end that the store does not take is to outlive this process.
@@ -637,6 +634,9 @@ impl CallState {
                 metrics.calls_ended.of(cause, origin).inc();
                 let now = self.shared.clock.now();
                 let outcome = self.host.call().map_or(Outcome::Cancelled, |call| call.outcome(now));
+                if let Outcome::Answered { talked, .. } = outcome {
+                    metrics.talked.observe(talked);
+                }
                 self.registration.released(outcome);
                 tracing::debug!(call = %id, ?release, "released");
             }

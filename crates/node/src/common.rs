@@ -85,7 +85,7 @@ async fn await_givers(store: &dyn Store) {
         let (keys, beats) = (store.get(Space::Cluster, KEYS).await, store.beat(None).await);
         let wait = match (keys, beats) {
             (Ok(Some(_)), _) => return,
-            (Ok(None), Ok(beats)) if beats.is_empty() => FIRST_BEATS,
+            (Ok(None), Ok(beats)) if beats.nodes.is_empty() => FIRST_BEATS,
             (Ok(None), Ok(_)) => GIVERS_WAIT,
             // Whoever asks next waits for the store.
             (Err(_), _) | (_, Err(_)) => return,

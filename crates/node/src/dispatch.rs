@@ -316,16 +316,25 @@ impl Dispatcher {
         if self.shared.has_authority() {
             return true;
         }
-        let id = token.map(|token| token.id).filter(|_| hops == 0);
-        let places = self.shared.nodes.places(&self.shared.name);
-        let first = id.and_then(|id| first_heir(&id.0, &places));
-        if !first.is_some_and(|place| self.shared.forward(place, (flow, hops), message)) {
+        if !token.is_some_and(|token| self.pass_on(token, (flow, hops), message)) {
             self.shared.metrics.messages_withheld.inc();
         }
         false
     }
 
+    /// Has another node find out whose a message is. `false` if there is none, or it has been passed on before.
+    fn pass_on(&self, token: Token, (flow, hops): (Flow, u8), message: &Message) -> bool {
+        let places = self.shared.nodes.places(&self.shared.name);
+        let first = first_heir(&token.id.0, &places).filter(|_| hops == 0);
+        first.is_some_and(|place| self.shared.forward(place, (flow, hops), message))
+    }
+
     fn take_stray(&self, token: Token, stray: (Flow, u8, Message)) {
+        // One that is cut off cannot ask the store.
+        let (flow, hops, message) = &stray;
+        if !self.shared.has_authority() && self.pass_on(token, (*flow, *hops), message) {
+            return;
+        }
         self.shared.strays.take(self, &self.shared, (token.id, Some(token.hint)), stray);
     }
 
@@ -401,12 +410,13 @@ impl Dispatcher {
         };
         let places = self.shared.nodes.places(&self.shared.name);
         let first = first_heir(&id.0, &places);
-        if !first.is_some_and(|place| self.shared.forward(place, (flow, hops), invite)) {
-            return false;
+        let Some(place) = first else { return false };
+        let forward = || self.shared.forward(place, (flow, hops), invite);
+        let is_placed = self.shared.handing_over.place(id, self.shared.clock.mono(), forward);
+        if is_placed {
+            self.shared.metrics.calls_placed.inc();
         }
-        self.shared.metrics.calls_placed.inc();
-        self.shared.handing_over.placed(id, self.shared.clock.mono());
-        true
+        is_placed
     }
 
     fn begin_call(&self, (flow, hops): (Flow, u8), invite: Message) {

@@ -1,16 +1,24 @@
 //! Calls that have ended: their records must not be lost, neither by a store that is away nor by one that has lost what it had
 //! taken.
 
+use crate::link::Frame;
 use crate::shared::Shared;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tandem_cluster::journal::{Kind, Name};
 use tandem_sip::time::Mono;
 use tandem_store::codec::{self, Versioned};
 use tandem_store::{CallEnd, CallKey, Owner, StoreError};
+use tokio::time::{sleep, timeout};
+
+/// How often the owner of a call is told that it has ended, how long it may take to answer, and how long is waited in between.
+const TELL_TRIES: u32 = 60;
+const TELL_LIMIT: Duration = Duration::from_secs(2);
+const TELL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Ends that are told again at a time.
 const BATCH: usize = 100;
@@ -28,6 +36,11 @@ pub(crate) struct Ending {
 impl Ending {
     pub(crate) fn new(end: CallEnd, write: (u32, u64)) -> Self {
         Self { end, write, kept: None }
+    }
+
+    /// What the store was to be told.
+    pub(crate) fn into_end(self) -> CallEnd {
+        self.end
     }
 
     /// What the journal is to keep, unless it was given that before.
@@ -125,6 +138,27 @@ pub(crate) async fn give_journalled(shared: &Shared) -> Result<usize, StoreError
         journal.done(&name);
     }
     Ok(given)
+}
+
+/// Tells whoever has been given a call meanwhile that it had ended: its parties will not say so again.
+pub(crate) async fn tell_owner(shared: &Shared, end: CallEnd) {
+    let records = end.cdr.clone().unwrap_or_default();
+    for _ in 0..TELL_TRIES {
+        let stored = timeout(TELL_LIMIT, shared.store.load(end.key)).await;
+        match stored {
+            Ok(Ok(None)) => return,
+            Ok(Ok(Some(stored))) if stored.owner.node != shared.name => {
+                let ended = |question| Frame::Ended { question, key: end.key.into() };
+                let asked = shared.links.ask_with(&stored.owner.node, ended, &records, TELL_LIMIT);
+                if asked.await == Some(true) {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        sleep(TELL_PAUSE).await;
+    }
+    tracing::warn!(call = %end.key, "another node goes on with a call that has ended: it could not be told");
 }
 
 /// Tells a store that may have lost them of the calls that have ended of late. What it still knows it takes for known.

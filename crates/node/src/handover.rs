@@ -4,117 +4,96 @@
 use crate::call_actor::CallMessage;
 use crate::shared::Shared;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tandem_cluster::first_heir;
+use tandem_cluster::{Drain, DrainProgress, HANDED_PER_SECOND, first_heir};
 use tandem_sip::Message;
 use tandem_sip::time::Mono;
 use tandem_switch::call::CallId;
 use tokio::time::sleep;
 
-/// Calls that are handed over in a second.
-const PER_SECOND: u32 = 400;
-
-/// The pause between two batches of them.
+/// The pause between two batches of calls that are handed over.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// How long a call that has something open is given to come to rest.
-const UNREST: Duration = Duration::from_secs(5);
-
-/// How long messages are passed on after the last one.
-const QUIET: Duration = Duration::from_secs(5);
-
-/// How long they are passed on at most: 64·T1.
-const PASSING_ON: Duration = Duration::from_secs(32);
-
-/// How long a call that was placed on another node is waited for until it is answered.
-const SETUP: Duration = Duration::from_secs(120);
 
 /// What a node that drains keeps an eye on.
 #[derive(Default)]
 pub(crate) struct Draining {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    since: Option<Mono>,
-    handed: usize,
-    /// When the last message was passed on.
-    passed_on: Option<Mono>,
-    /// Calls whose INVITE came here and that another node sets up, and since when.
-    placed: HashMap<CallId, Mono>,
+    /// Asked at each new call.
+    is_begun: AtomicBool,
+    state: Mutex<Drain>,
 }
 
 impl Draining {
     /// The node drains from now on. `false` if it does already.
     pub(crate) fn begin(&self, now: Mono) -> bool {
-        let mut state = self.state.lock();
-        state.since.replace(now).is_none()
+        self.is_begun.store(true, Ordering::Relaxed);
+        self.state.lock().begin(now)
+    }
+
+    /// The node takes calls again.
+    pub(crate) fn cancel(&self) {
+        self.state.lock().cancel();
+        self.is_begun.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the node drains.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.is_begun.load(Ordering::Relaxed)
     }
 
     /// A call has been handed over.
     pub(crate) fn handed(&self, now: Mono) {
-        let mut state = self.state.lock();
-        state.handed += 1;
-        state.passed_on = Some(now);
+        self.state.lock().handed(now);
     }
 
     /// A message has been passed on.
     pub(crate) fn passed_on(&self, now: Mono) {
-        let mut state = self.state.lock();
-        if state.since.is_some() {
-            state.passed_on = Some(now);
-        }
+        self.state.lock().passed_on(now);
     }
 
-    /// A new call was placed on another node.
-    pub(crate) fn placed(&self, id: CallId, now: Mono) {
-        self.state.lock().placed.insert(id, now);
+    /// Places a new call on another node by `forward`, which says whether it could.
+    pub(crate) fn place(&self, id: CallId, now: Mono, forward: impl FnOnce() -> bool) -> bool {
+        // Noted before: the answer may be here before this thread goes on.
+        self.state.lock().placed(id, now);
+        let is_placed = forward();
+        if !is_placed {
+            self.state.lock().not_placed(id);
+        }
+        is_placed
     }
 
     /// What is sent here for another node: with its final response a placed call needs this node no more.
     pub(crate) fn sent_for_another(&self, message: &[u8], key: &[u8; 16]) {
         let is_final = message.starts_with(b"SIP/2.0 ") && !message.starts_with(b"SIP/2.0 1");
         let mut state = self.state.lock();
-        if !is_final || state.placed.is_empty() {
+        if !is_final || !state.waits_for_answers() {
             return;
         }
         let parsed = Message::parse(bytes::Bytes::copy_from_slice(message), &tandem_sip::Limits::default());
         if let Some(id) = parsed.ok().and_then(|response| CallId::of(&response, key)) {
-            state.placed.remove(&id);
+            state.answered(id);
         }
     }
 
-    /// Whether new calls are still placed elsewhere: by then whoever sends them here has heard that it is not to.
+    /// Whether new calls are still placed elsewhere.
     pub(crate) fn places_calls(&self, now: Mono) -> bool {
-        self.state.lock().since.is_some_and(|since| now.since(since) < PASSING_ON)
+        self.state.lock().places_calls(now)
     }
 
-    /// Calls that have been handed over.
-    pub(crate) fn count_handed(&self) -> usize {
-        self.state.lock().handed
-    }
-
-    /// Whether nobody needs this node any more for what was handed over or placed elsewhere.
-    pub(crate) fn is_done(&self, now: Mono) -> bool {
-        let mut state = self.state.lock();
-        state.placed.retain(|_, since| now.since(*since) < SETUP);
-        let is_quiet = state.passed_on.is_none_or(|last| now.since(last) >= QUIET);
-        let long_enough = state.since.is_some_and(|since| now.since(since) >= PASSING_ON);
-        state.placed.is_empty() && (is_quiet || long_enough)
+    /// How far the drain has come; `None` if there is none.
+    pub(crate) fn progress(&self, now: Mono, calls: usize) -> Option<DrainProgress> {
+        self.state.lock().progress(now, calls)
     }
 }
 
-/// Hands calls over until none is left.
+/// Hands calls over until none is left, or the drain is called off.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let began = shared.clock.mono();
-    while shared.admission.calls() > 0 {
+    while shared.is_draining() && shared.admission.calls() > 0 {
         let heirs = shared.nodes.places(&shared.name);
         if !heirs.is_empty() {
-            let insists = shared.clock.mono().since(began) >= UNREST;
-            let per_batch = (PER_SECOND * PAUSE.as_millis() as u32 / 1_000) as usize;
+            let insists = shared.handing_over.state.lock().insists(shared.clock.mono());
+            let per_batch = (HANDED_PER_SECOND * PAUSE.as_millis() as u32 / 1_000) as usize;
             for batch in shared.calls.all().chunks(per_batch) {
                 for (id, call) in batch {
                     if let Some(heir) = first_heir(&id.0, &heirs) {

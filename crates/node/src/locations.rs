@@ -43,7 +43,8 @@ impl Locations {
             serve_stale: config.dns.serve_stale,
         };
         let with = |settings| {
-            Resolver::new(settings, offers.clone(), move || clock.mono(), observer(clock, metrics))
+            let (times, observes) = (clock.clone(), clock.clone());
+            Resolver::new(settings, offers.clone(), move || times.mono(), observer(observes, metrics))
         };
         let resolver = match with(Some(&settings)) {
             Err(error) if names.is_empty() => {

@@ -29,7 +29,7 @@ use crate::local_address::LocalAddresses;
 use crate::locations::Locations;
 use crate::nat::Nat;
 use crate::nat_endpoint::NatReport;
-use crate::nodes::{NodeReport, Nodes, hint_of};
+use crate::nodes::{NodeReport, Nodes, RaiseError, hint_of};
 use crate::ongoing::Ongoing;
 use crate::overload::{self, Overload};
 use crate::publications;
@@ -50,8 +50,9 @@ use ractor::{ActorCell, ActorRef, ActorRuntime, ActorStatus, SpawnErr, call_t};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
+use tandem_cluster::{DrainProgress, DrainStage};
 use tandem_config::Config;
 use tandem_sip::flow::Transport;
 use tandem_sip::locate::{Family, Offers};
@@ -223,7 +224,7 @@ impl Node {
     /// A socket cannot be bound, or an actor does not start.
     pub async fn start(config: &Config, name: &str, tap: Option<Tap>) -> Result<Self, StartError> {
         let clock = Clock::start();
-        let store = open_store(config, clock, true)?;
+        let store = open_store(config, clock.clone(), true)?;
         let common = CommonKeys::of_cluster(&*store).await?;
         let own = config;
         let (config, revision) = with_cluster(own, &*store).await?;
@@ -243,7 +244,7 @@ impl Node {
         let digest_keys = (common.nonces, random_key()?);
         let name: Arc<str> = name.into();
         let hint = hint_of(&name);
-        let locations = Locations::new(config, &offers(&listeners), clock, &metrics)?;
+        let locations = Locations::new(config, &offers(&listeners), clock.clone(), &metrics)?;
         let nat_leases = nat_leases(&listeners, &name, store.is_shared());
         let link = match store.is_shared() {
             true => Some(link::listen(&config.link).await?),
@@ -259,12 +260,15 @@ impl Node {
             owner: Owner { node: name.clone(), boot },
             hint,
             name,
-            clock,
+            clock: clock.clone(),
             keys: TokenKeys { current: key, previous: None },
             common,
             store,
             complaints: Complaints::default(),
-            wheel: Wheel::new(move || clock.mono(), &metrics),
+            wheel: {
+                let clock = clock.clone();
+                Wheel::new(move || clock.mono(), &metrics)
+            },
             calls: Directory::default(),
             ongoing: Ongoing::default(),
             listeners,
@@ -295,7 +299,6 @@ impl Node {
             started: clock.now().wall,
             admin: config.admin.bind.to_string(),
             metrics,
-            draining: AtomicBool::new(false),
             tap,
             call_supervisors: OnceLock::new(),
             next_supervisor: AtomicUsize::new(0),
@@ -343,6 +346,8 @@ impl Node {
 
     /// The metrics, in the Prometheus text format.
     pub fn metrics_text(&self) -> String {
+        let is_away = !self.shared.store.contact().borrow().answers;
+        self.shared.metrics.store_away.set(i64::from(is_away));
         let metrics = &self.shared.metrics;
         listeners::count(&self.shared.listeners, metrics);
         // Counts those that hold.
@@ -546,6 +551,14 @@ impl Node {
         self.shared.forget_node(name).await
     }
 
+    /// Raises the feature level of the cluster, as high as all nodes know that live, or to that one. What it is now.
+    ///
+    /// # Errors
+    /// Some node does not know it, or the store cannot be asked.
+    pub async fn raise_feature_level(&self, wanted: Option<u16>) -> Result<u16, RaiseError> {
+        self.shared.raise_feature_level(wanted).await
+    }
+
     /// The sources that are not listened to, by address.
     pub fn bans(&self) -> Vec<Banned> {
         self.shared.guards.bans(self.shared.clock.mono())
@@ -599,7 +612,7 @@ impl Node {
     /// Takes no new calls from now on: they are placed on other nodes, to which those in progress are handed over. A node by
     /// itself refuses new ones, with 503 and Retry-After.
     pub fn begin_drain(&self) {
-        self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.metrics.draining.set(1);
         if self.shared.handing_over.begin(self.shared.clock.mono()) && self.shared.store.is_shared() {
             let handing_over = self.shared.runtime.spawn(handover::run(self.shared.clone()));
             self.shared.late_tasks.lock().push(handing_over);
@@ -611,17 +624,31 @@ impl Node {
         i64::try_from(self.shared.admission.calls()).unwrap_or(i64::MAX)
     }
 
-    /// Calls that have been handed to other nodes since the drain began.
-    pub fn calls_handed_over(&self) -> usize {
-        self.shared.handing_over.count_handed()
+    /// Whether there may be other nodes to hand calls to.
+    pub fn is_in_cluster(&self) -> bool {
+        self.shared.store.is_shared()
+    }
+
+    /// Takes new calls again. What has been handed over stays where it is.
+    pub fn cancel_drain(&self) {
+        self.shared.handing_over.cancel();
+        self.shared.metrics.draining.set(0);
+    }
+
+    /// How far the drain has come; `None` if there is none.
+    pub fn drain_progress(&self) -> Option<DrainProgress> {
+        self.shared.handing_over.progress(self.shared.clock.mono(), self.shared.admission.calls())
     }
 
     /// Waits until no call is in progress, and none that went elsewhere needs this node, at most `patience`. Returns how many
     /// are left.
     pub async fn drained(&self, patience: Duration) -> i64 {
-        let is_done = || self.shared.handing_over.is_done(self.shared.clock.mono());
+        let is_done = || match self.drain_progress() {
+            Some(progress) => progress.stage == DrainStage::Done,
+            None => self.calls_in_progress() == 0,
+        };
         let all_ended = async {
-            while self.calls_in_progress() > 0 || !is_done() {
+            while !is_done() {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
         };
@@ -674,7 +701,8 @@ impl Node {
             // A last beat, of its own thread.
             let _ = tokio::task::spawn_blocking(move || beats.leave()).await;
         }
-        Stopped { hung_up, handed_over: self.calls_handed_over(), left, cdrs_lost }
+        let handed_over = self.drain_progress().map_or(0, |progress| progress.handed);
+        Stopped { hung_up, handed_over, left, cdrs_lost }
     }
 
     /// Gives our registrations at gateways back.

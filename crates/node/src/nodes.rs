@@ -1,7 +1,6 @@
 //! The nodes of the cluster, as this one sees them.
 
 use crate::shared::Shared;
-use crate::takeover::Gone;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
@@ -9,14 +8,14 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tandem_cluster::{Change, Liveness, Seen, Standing};
+use tandem_cluster::{Change, FEATURE_LEVELS, Gone, Liveness, NotRaised, Seen, Standing, raise};
 use tandem_sip::time::{Mono, Wall};
 use tandem_store::codec::{self, Versioned};
-use tandem_store::{Document, Put, Revision, Space, StoreError};
+use tandem_store::{Document, Put, Revision, Space, Store, StoreError};
 use tokio::sync::watch;
 
-/// What this release knows of the cluster's common language; a node refuses to join one that has been raised beyond.
-pub(crate) const FEATURE_LEVEL: u16 = 1;
+/// The document of the cluster's feature level.
+const LEVEL: &str = "feature-level";
 
 /// The longest mark and memo, in bytes.
 pub const MAX_NOTE_BYTES: usize = 256;
@@ -228,6 +227,11 @@ impl Nodes {
         WorkShare { place: place as u64, of: others.len() as u64 + 1 }
     }
 
+    /// Whether what is known of them is of now.
+    pub(crate) fn is_current(&self, now: Mono) -> bool {
+        self.seen.lock().liveness.is_current(now)
+    }
+
     /// This node joins these others.
     pub(crate) fn join(&self, others: usize) {
         self.alive.store(others + 1, Ordering::Relaxed);
@@ -256,6 +260,9 @@ impl Nodes {
             let rate = before.as_ref().map_or(0.0, |before| rate(before, &says));
             seen.known.insert(name, Known { says, rate });
         }
+        // One that is not shown, and may be so again, has said what it has said.
+        known.retain(|name, _| seen.liveness.standing(name).is_some());
+        seen.known.append(&mut known);
         // Before its first beat this node is not among them.
         let is_shown = seen.known.keys().any(|name| **name == **this);
         self.alive.store(seen.liveness.alive() + usize::from(!is_shown), Ordering::Relaxed);
@@ -281,7 +288,72 @@ fn rate(before: &Known, says: &Says) -> f64 {
     says.calls_started.saturating_sub(before.says.calls_started) as f64 * 1000.0 / ms as f64
 }
 
+/// The highest feature level that this node knows.
+pub(crate) fn highest_level() -> u16 {
+    // A test plays a later release by that.
+    #[cfg(feature = "fault-injection")]
+    if let Some(level) = std::env::var("FAULT_FEATURE_LEVEL").ok().and_then(|level| level.parse().ok()) {
+        return level;
+    }
+    *FEATURE_LEVELS.end()
+}
+
+/// The cluster's feature level, and the revision of that document.
+pub(crate) async fn level_of_cluster(store: &dyn Store) -> Result<Option<(u16, Revision)>, StoreError> {
+    let document = store.get(Space::Cluster, LEVEL).await?;
+    Ok(document.map(|document| {
+        let level = std::str::from_utf8(&document.value).ok().and_then(|text| text.parse().ok());
+        // One that cannot be read is of a release that is not known here.
+        (level.unwrap_or(u16::MAX), document.revision)
+    }))
+}
+
+pub(crate) async fn note_level(
+    store: &dyn Store,
+    level: u16,
+    seen: Option<Revision>,
+) -> Result<(), StoreError> {
+    let (space, key, value) = (Space::Cluster, LEVEL.into(), Some(level.to_string().into()));
+    store.put(Put { space, key, seen, value, lapses: None }).await.map(|_| ())
+}
+
+/// Why the cluster's feature level was not raised.
+#[derive(Debug, thiserror::Error)]
+pub enum RaiseError {
+    /// It cannot be.
+    #[error(transparent)]
+    NotRaised(#[from] NotRaised),
+    /// Somebody else has done something about it.
+    #[error("the feature level was changed meanwhile")]
+    Conflict,
+    /// The store cannot be asked.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<StoreError> for RaiseError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict { .. } => Self::Conflict,
+            other => Self::Store(other),
+        }
+    }
+}
+
 impl Shared {
+    /// Raises the cluster's feature level, as high as all nodes know that live, or to that one. What it is now.
+    pub(crate) async fn raise_feature_level(&self, wanted: Option<u16>) -> Result<u16, RaiseError> {
+        let known = level_of_cluster(&*self.store).await?;
+        let reports = self.node_reports().await?;
+        let living = reports.iter().filter(|node| node.is_this || node.standing == Standing::Alive);
+        let nodes = living.map(|node| (&*node.name, node.feature_level));
+        let level =
+            raise(known.as_ref().map_or(*FEATURE_LEVELS.start(), |(level, _)| *level), wanted, nodes)?;
+        note_level(&*self.store, level, known.map(|(_, revision)| revision)).await?;
+        tracing::info!(level, "raised the feature level of the cluster");
+        Ok(level)
+    }
+
     /// All nodes of the cluster, by name.
     ///
     /// # Errors
@@ -342,7 +414,7 @@ impl Shared {
             addresses: places.map(|place| self.local_name(place, anywhere).to_string()).collect(),
             admin: self.admin.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            feature_level: FEATURE_LEVEL,
+            feature_level: highest_level(),
             calls: u32::try_from(self.admission.calls()).unwrap_or(u32::MAX),
             calls_started: self.metrics.calls_started.get(),
             config_revision: self.cluster_config.number(),

@@ -39,7 +39,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ractor::ActorCell;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tandem_sip::Uri;
@@ -109,7 +109,6 @@ pub(crate) struct Shared {
     pub(crate) started: Wall,
     /// Where its API is.
     pub(crate) admin: String,
-    pub(crate) draining: AtomicBool,
     pub(crate) tap: Option<Tap>,
     /// Supervisors of calls; each call is linked to one of them.
     pub(crate) call_supervisors: OnceLock<Vec<ActorCell>>,
@@ -144,7 +143,7 @@ impl Shared {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.handing_over.is_begun()
     }
 
     /// How long datagrams wait at the sockets at least, where they wait longest. What comes by connections waits at its

@@ -6,6 +6,7 @@
 use crate::call_actor::{Beginning, CallActor, Origin, TakenOver};
 use crate::directory::RouteKey;
 use crate::ended;
+use crate::link::Frame;
 use crate::registration::Registration;
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -16,9 +17,8 @@ use ractor::ActorRuntime;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tandem_cluster::{CLAIM_HOLD, RETURN_WAIT, claim_at, rank};
+use tandem_cluster::{ClaimHold, Gone, Turn};
 use tandem_sip::flow::Flow;
-use tandem_sip::time::Mono;
 use tandem_store::{CallEnd, CallKey, Owner, StoreError, StoredCall, codec};
 use tandem_switch::call::{CallId, Snapshot};
 use tandem_switch::gateway::GatewayName;
@@ -33,9 +33,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long the store may take over one request.
 const STORE_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long after a node's end another life of it would be known of.
-const ANOTHER_LIFE: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether the place of a claimed call is free.
 const PLACE_TRIES: u32 = 30;
@@ -59,16 +56,6 @@ enum Fate {
     Later,
 }
 
-/// A node whose calls are up for others.
-#[derive(Clone)]
-pub(crate) struct Gone {
-    pub(crate) name: Arc<str>,
-    /// Which life of it.
-    pub(crate) boot: u64,
-    /// Since when it is known to have gone.
-    pub(crate) since: Mono,
-}
-
 /// Takes over what this node is an heir of, as long as it runs.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     if !shared.store.is_shared() {
@@ -76,18 +63,15 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     }
     let mut nodes = shared.nodes.changes();
     let mut contact = shared.store.contact();
-    let mut lives = contact.borrow_and_update().lives;
-    let mut hold_until = Mono(0);
+    let mut hold = ClaimHold::new(contact.borrow_and_update().lives);
     // Those of its own earlier life are told of nowhere.
     let mut own =
         Some(Gone { name: shared.name.clone(), boot: shared.owner.boot, since: shared.clock.mono() });
     loop {
-        let now = shared.clock.mono();
-        if std::mem::replace(&mut lives, contact.borrow_and_update().lives) != lives {
-            hold_until = now + CLAIM_HOLD;
-        }
+        let is_held =
+            hold.holds(contact.borrow_and_update().lives, shared.clock.mono()) || !shared.may_claim();
         let mut left = 0;
-        if now >= hold_until {
+        if !is_held {
             if let Some(gone) = own.clone() {
                 match take_own(&shared, &gone).await {
                     Ok(0) => own = None,
@@ -109,7 +93,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
                 }
             }
         }
-        if left > 0 || now < hold_until {
+        if left > 0 || is_held {
             sleep(LOOK).await;
             continue;
         }
@@ -159,11 +143,14 @@ async fn take_own(shared: &Arc<Shared>, gone: &Gone) -> Result<usize, StoreError
 
 /// How many are left for later.
 async fn take_all(shared: &Arc<Shared>, gone: &Gone) -> Result<usize, StoreError> {
-    let keys = within(shared.store.owned(&gone.name)).await?;
-    let others = shared.nodes.others_alive(&shared.name);
-    let is_own = gone.name == shared.name;
+    // Who drains hands its calls over, and takes none.
+    let others = shared.nodes.places(&shared.name);
+    if shared.is_draining() && !others.is_empty() {
+        return Ok(0);
+    }
     let now = shared.clock.mono();
-    let is_due = |key: &CallKey| is_own || now >= claim_at(gone.since, rank(&key.id, &shared.name, &others));
+    let keys = within(shared.store.owned(&gone.name)).await?;
+    let is_due = |key: &CallKey| gone.is_turn_of(&shared.name, &others, &key.id, now);
     let (due, later): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_due);
     let fates = stream::iter(due.into_iter().enumerate()).map(|(turn, key)| take(shared, gone, key, turn));
     let mut fates = fates.buffer_unordered(AT_ONCE);
@@ -181,20 +168,24 @@ async fn take_all(shared: &Arc<Shared>, gone: &Gone) -> Result<usize, StoreError
 /// Takes one over, if it is still up for others.
 async fn take(shared: &Arc<Shared>, gone: &Gone, key: CallKey, turn: usize) -> Result<Fate, StoreError> {
     let Some(stored) = within(shared.store.load(key)).await? else { return Ok(Fate::Settled) };
-    if stored.owner.node != gone.name || stored.owner == shared.owner {
-        return Ok(Fate::Settled);
-    }
-    // Of a life before, whose calls it had not taken yet; or of one after, of which nothing is known yet.
-    let is_of_another = gone.name != shared.name && stored.owner.boot != gone.boot;
-    if is_of_another && shared.clock.mono().since(gone.since) < ANOTHER_LIFE {
-        return Ok(Fate::Later);
-    }
     let home = |flow: Flow, local: &Arc<str>| shared.home_of(flow, local);
-    let returns = gone.name != shared.name && shared.clock.mono().since(gone.since) < RETURN_WAIT;
-    if returns && read(key, &stored).is_some_and(|snapshot| snapshot.is_cut_off_at(&home)) {
-        return Ok(Fate::Later);
+    let is_cut_off = || read(key, &stored).is_some_and(|snapshot| snapshot.is_cut_off_at(&home));
+    let (this, owner) = ((&*shared.name, shared.owner.boot), (&*stored.owner.node, stored.owner.boot));
+    match gone.turn(this, owner, shared.clock.mono(), is_cut_off) {
+        Turn::Settled => Ok(Fate::Settled),
+        Turn::Later => Ok(Fate::Later),
+        // It may be back by now.
+        Turn::Claim if !shared.is_still_gone(gone) => Ok(Fate::Settled),
+        Turn::Claim => {
+            let fate = claim(shared, (&gone.name, key, stored.epoch), turn).await;
+            if matches!(fate, Ok(Fate::Taken)) && gone.name != shared.name {
+                // It may have been about to come back: it has no other way to learn of it before it writes something.
+                let lost = Frame::Lost { key: key.into(), epoch: stored.epoch + 1 };
+                shared.links.tell(&gone.name, &lost, b"");
+            }
+            fate
+        }
     }
-    claim(shared, (&gone.name, key, stored.epoch), turn).await
 }
 
 /// Takes a call that another node hands over. Whether it is here now.
@@ -292,6 +283,17 @@ async fn within<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result
 }
 
 impl Shared {
+    /// Whether a node whose calls are up for others has not come back.
+    fn is_still_gone(&self, gone: &Gone) -> bool {
+        gone.name == self.name || !self.nodes.is_alive(&gone.name)
+    }
+
+    /// Whether this node may take from others what they do not serve: it does not know how they are unless it has looked of
+    /// late.
+    fn may_claim(&self) -> bool {
+        self.has_authority() && self.nodes.is_current(self.clock.mono())
+    }
+
     /// By which of its sockets this node goes on with what another one has sent by that flow, under that name; and under
     /// which name of its own. Where the address is shared, or has come back, it is the same.
     pub(crate) fn home_of(&self, flow: Flow, local: &Arc<str>) -> (Flow, Arc<str>) {

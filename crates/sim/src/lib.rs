@@ -24,6 +24,7 @@ mod random;
 mod rows;
 mod saboteur;
 mod schedule;
+pub mod several;
 mod sweep;
 mod trace;
 mod violation;
@@ -31,7 +32,7 @@ mod world;
 
 pub use bugs::Bug;
 pub use coverage::Coverage;
-pub use sweep::{RUNS_FOR_COVERAGE, Sweep, find, sweep};
+pub use sweep::{Covers, RUNS_FOR_COVERAGE, Sweep, find, find_slip, sweep, sweep_several};
 pub use trace::Line;
 pub use violation::{Rule, Violation};
 

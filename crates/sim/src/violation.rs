@@ -42,6 +42,12 @@ rows! {
         Routing = "candidates have the longest prefix, by priority and weight",
         /// CDRs.
         Cdr = "each call has its records once, and they agree with the wire",
+        /// Owners.
+        OneOwner = "one node speaks for a call, and none after another has in a later epoch",
+        /// Fencing.
+        StaleWrite = "the store takes no write of an epoch that has passed",
+        /// Answered calls.
+        Lost = "a call that was answered goes on until a party hangs up",
         /// What the store has lost.
         Whole = "what the store has lost of calls in progress it has again within six seconds",
         /// The end of a call.

@@ -24,6 +24,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tandem_sip::time::Wall;
 use tokio::sync::{broadcast, watch};
 
 /// How long an ended call is remembered, so that a late commit cannot raise the dead.
@@ -125,6 +126,15 @@ pub struct Contact {
     /// Counts from the beginning how often the store may have lost what it had taken: after a gap in contact of more than a
     /// second, with another server behind the address, or with an empty one. Whoever knows the truth then writes it again.
     pub lives: u64,
+}
+
+/// What came of a beat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beaten {
+    /// What time it was for the store; `None` where it has no clock of its own.
+    pub at: Option<Wall>,
+    /// What each node has said last, by name.
+    pub nodes: Vec<(Arc<str>, Bytes)>,
 }
 
 /// Why a store refused or failed.
@@ -286,7 +296,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes what a node says of itself, if it says anything, and reads what all of them have said last, by name. What is written stays until the
     /// node is forgotten: whether it is old is for readers to judge.
-    fn beat(&self, says: Option<(Arc<str>, Bytes)>) -> StoreFuture<Vec<(Arc<str>, Bytes)>>;
+    fn beat(&self, says: Option<(Arc<str>, Bytes)>) -> StoreFuture<Beaten>;
 
     /// Forgets what a node has said. `false` if it has said nothing.
     fn forget_node(&self, node: Arc<str>) -> StoreFuture<bool>;

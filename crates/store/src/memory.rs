@@ -5,8 +5,9 @@ mod documents;
 mod slots;
 
 use crate::{
-    CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put, Revision,
-    SNAPSHOT_MAX_BYTES, SlotTake, Space, Store, StoreError, StoreFuture, StoredCall, TOMBSTONE_LIFE, Taken,
+    Beaten, CDR_MAX_BYTES, CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put,
+    Revision, SNAPSHOT_MAX_BYTES, SlotTake, Space, Store, StoreError, StoreFuture, StoredCall,
+    TOMBSTONE_LIFE, Taken,
 };
 use bytes::Bytes;
 use cdrs::CdrStream;
@@ -292,10 +293,11 @@ impl Store for MemoryStore {
         ready(Ok(()))
     }
 
-    fn beat(&self, says: Option<(Arc<str>, Bytes)>) -> StoreFuture<Vec<(Arc<str>, Bytes)>> {
+    fn beat(&self, says: Option<(Arc<str>, Bytes)>) -> StoreFuture<Beaten> {
         let mut nodes = self.nodes.lock();
         nodes.extend(says);
-        ready(Ok(nodes.iter().map(|(node, says)| (node.clone(), says.clone())).collect()))
+        let nodes = nodes.iter().map(|(node, says)| (node.clone(), says.clone())).collect();
+        ready(Ok(Beaten { at: None, nodes }))
     }
 
     fn forget_node(&self, node: Arc<str>) -> StoreFuture<bool> {

@@ -106,6 +106,8 @@ enum NodesAction {
     Set(SetNode),
     /// Forget a node that is dead or has left.
     Forget(ForgetNode),
+    /// Raise the cluster's feature level, once no way back to an earlier release is wanted.
+    Raise(RaiseLevel),
 }
 
 #[derive(clap::Args)]
@@ -120,6 +122,15 @@ struct SetNode {
     /// What is noted of it, at most 256 bytes.
     #[arg(long)]
     memo: Option<String>,
+}
+
+#[derive(clap::Args)]
+struct RaiseLevel {
+    #[command(flatten)]
+    api: Api,
+    /// To this one; unless set, as high as all nodes know that live.
+    #[arg(long, value_name = "LEVEL")]
+    to: Option<u16>,
 }
 
 #[derive(clap::Args)]
@@ -336,6 +347,14 @@ impl Nodes {
             Some(NodesAction::Forget(forget)) => {
                 forget.api.request("DELETE", &format!("/api/v1/nodes/{}", escape(&forget.name)))?;
                 output::print(&format!("forgot {}\n", forget.name))?;
+            }
+            Some(NodesAction::Raise(raise)) => {
+                let document = serde_json::json!({ "level": raise.to });
+                let answer = raise.api.send("POST", "/api/v1/feature-level", Some(&document))?;
+                output::print(&format!(
+                    "the cluster's feature level is {}\n",
+                    cell(&answer["feature_level"])
+                ))?;
             }
             None => {
                 let answer = self.api.request("GET", "/api/v1/nodes")?;

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tandem_admin::{
     Annotation, AuditFilter, AuditView, Audited, BanView, BoxFuture, CallFilter, CallPage, CallState,
-    CallView, ConfigurationView, Control, FailureView, Forgetting, GatewayBindingView, GatewayKind,
-    GatewayState, GatewayView, HangUp, NodeNote, NodeState, NodeView, OurRegistrationView, ParameterChange,
-    ParameterView, ProbeView, PublicationView, PushProblem, PushRequest, Readiness, RegisteredView,
-    RegistrationFilter, RegistrationPage, RegistrationView, Removal, RevisionText, RevisionView,
-    SuspensionKind, SuspensionView, TargetView, Timestamp,
+    CallView, ConfigurationView, Control, DrainCancel, DrainRequest, DrainState, DrainView, FailureView,
+    Forgetting, GatewayBindingView, GatewayKind, GatewayState, GatewayView, HangUp, NodeNote, NodeState,
+    NodeView, OurRegistrationView, ParameterChange, ParameterView, ProbeView, PublicationView, PushProblem,
+    PushRequest, Raising, Readiness, RegisteredView, RegistrationFilter, RegistrationPage, RegistrationView,
+    Removal, RevisionText, RevisionView, SuspensionKind, SuspensionView, TargetView, Timestamp,
 };
-use tandem_node::{GatewayReport, GatewayTarget, MappingReport, NatReport, Node, NodeReport, Registered};
+use tandem_node::{
+    DrainStage, GatewayReport, GatewayTarget, MappingReport, NatReport, Node, NodeReport, RaiseError,
+    Registered,
+};
 use tandem_sip::time::{Mono, Now, Wall};
 use tandem_switch::admission::Banned;
 use tandem_switch::call::{CallId, CallStatus, Stage};
@@ -21,14 +24,22 @@ use tandem_switch::gateway::{LastFailure, Limits, ProbeReport, RegistrationRepor
 use tandem_switch::publication::pidf::Basic;
 use tandem_switch::publication::{Publication, Standing};
 use tandem_switch::registrar::{Binding, Offender, Suspended};
+use tokio::sync::watch;
 
 pub(crate) struct NodeControl {
     pub(crate) node: Arc<Node>,
+    /// Whether the node is to leave.
+    leaves: watch::Sender<bool>,
 }
 
 impl NodeControl {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node }
+        Self { node, leaves: watch::Sender::new(false) }
+    }
+
+    /// Tells when an operator has asked for the node to leave, or it was told to.
+    pub(crate) fn leaves(&self) -> watch::Sender<bool> {
+        self.leaves.clone()
     }
 }
 
@@ -182,6 +193,70 @@ impl Control for NodeControl {
 
     fn note_audit(&self, audited: Audited) -> BoxFuture<'_, ()> {
         Box::pin(self.note(audited))
+    }
+
+    fn raise_feature_level(&self, wanted: Option<u16>) -> BoxFuture<'_, Raising> {
+        Box::pin(async move {
+            match self.node.raise_feature_level(wanted).await {
+                Ok(level) => Raising::Raised(level),
+                Err(RaiseError::Store(_)) => Raising::Away,
+                Err(why @ (RaiseError::NotRaised(_) | RaiseError::Conflict)) => {
+                    Raising::Refused(why.to_string())
+                }
+            }
+        })
+    }
+
+    fn drain(&self) -> DrainView {
+        let leaves = *self.leaves.borrow();
+        let calls = usize::try_from(self.node.calls_in_progress()).unwrap_or(0);
+        let now = self.node.now();
+        let Some(progress) = self.node.drain_progress() else {
+            let (state, since) = (DrainState::None, None);
+            return DrainView {
+                state,
+                leaves,
+                since,
+                seconds: 0,
+                calls,
+                handed_over: 0,
+                placed: 0,
+                setting_up: 0,
+            };
+        };
+        DrainView {
+            state: match progress.stage {
+                DrainStage::HandingOver => DrainState::HandingOver,
+                DrainStage::PassingOn => DrainState::PassingOn,
+                DrainStage::Done => DrainState::Drained,
+            },
+            leaves,
+            since: Some(instant(now, progress.since)),
+            seconds: now.mono.since(progress.since).as_secs(),
+            calls,
+            handed_over: progress.handed,
+            placed: progress.placed,
+            setting_up: progress.setting_up,
+        }
+    }
+
+    fn begin_drain(&self, request: DrainRequest) -> DrainView {
+        self.node.begin_drain();
+        if !request.stay {
+            self.leaves.send_replace(true);
+        }
+        self.drain()
+    }
+
+    fn cancel_drain(&self) -> DrainCancel {
+        match (*self.leaves.borrow(), self.node.is_draining()) {
+            (true, _) => DrainCancel::Leaving,
+            (false, false) => DrainCancel::NotDraining,
+            (false, true) => {
+                self.node.cancel_drain();
+                DrainCancel::Cancelled
+            }
+        }
     }
 
     fn ready(&self) -> Readiness {

@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod client_config;
+mod client_drain;
 mod configuration;
 mod control;
 mod demo;
@@ -52,6 +53,8 @@ enum Command {
     Registrations(client::Registrations),
     /// List the nodes of a cluster: state, version, load; or assign a mark or a memo to one, or forget one.
     Nodes(client::Nodes),
+    /// Take a node out of service: its calls go to other nodes, then it leaves, or stays without calls.
+    Drain(client_drain::DrainCommand),
     /// Manage the configuration that the nodes of a cluster have in common.
     Config(client_config::ConfigCommand),
     /// List the parameters in force, or set one for all nodes.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Bans(bans) => bans.execute(),
         Command::Registrations(registrations) => registrations.execute(),
         Command::Nodes(nodes) => nodes.execute(),
+        Command::Drain(drain) => drain.execute(),
         Command::Config(config) => config.execute(),
         Command::Params(params) => params.execute(),
         Command::Audit(audit) => audit.execute(),

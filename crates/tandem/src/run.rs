@@ -19,6 +19,13 @@ use tokio::sync::watch;
 /// How long tasks are waited for that did not end with the node.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
+/// How long a node by itself waits for its calls to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long one of several does, whose calls go elsewhere: what is in set-up takes two minutes at most, and what comes for it
+/// is passed on for half a minute.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(150);
+
 #[derive(clap::Args)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -29,10 +36,11 @@ pub(crate) struct Run {
     /// What is logged: a level, or levels by module as in `info,tandem_node=debug`.
     #[arg(long, env = "TANDEM_LOG", default_value = "info")]
     log: String,
-    /// How long calls in progress may go on after the first signal, in seconds; then they are hung up; in a cluster those
-    /// that are answered are left to other nodes.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    drain_timeout: u64,
+    /// How long calls in progress may go on once the node is to stop, in seconds; then they are hung up; in a cluster those
+    /// that are answered are left to other nodes. Unless set, 150 in a cluster, where only calls in set-up take that long,
+    /// and 30 without.
+    #[arg(long, value_name = "SECONDS")]
+    drain_timeout: Option<u64>,
     /// Threads that carry calls; one per core unless set.
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
@@ -58,8 +66,8 @@ impl Run {
             tracing::warn!("{warning}");
         }
         let runtime = runtime(self.threads).context("cannot start the runtime")?;
-        let result =
-            runtime.block_on(serve(&loaded.config, &self.file, Duration::from_secs(self.drain_timeout)));
+        let patience = self.drain_timeout.map(Duration::from_secs);
+        let result = runtime.block_on(serve(&loaded.config, &self.file, patience));
         // A write to a disk that hangs must not keep the process.
         runtime.shutdown_timeout(LAST_TASKS);
         result
@@ -87,7 +95,7 @@ fn runtime(threads: Option<NonZero<usize>>) -> std::io::Result<Runtime> {
 async fn serve(
     config: &tandem_config::Config,
     file: &ConfigFile,
-    patience: Duration,
+    patience: Option<Duration>,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     // Before anything else: until it is asked for it ends the process.
@@ -109,7 +117,9 @@ async fn serve(
     }
     tracing::info!(address = %config.admin.bind, "serving the API");
     let tokens = Tokens::new(config.admin.tokens.iter().map(|token| Token::new(token.expose())));
-    let router = tandem_admin::router(Arc::new(NodeControl::new(node.clone())), tokens);
+    let control = NodeControl::new(node.clone());
+    let leaves = control.leaves();
+    let router = tandem_admin::router(Arc::new(control), tokens);
     let (stop_api, stopped) = watch::channel(false);
     let api = tokio::spawn(tandem_admin::serve(admin, router, async move {
         let mut stopped = stopped;
@@ -117,14 +127,19 @@ async fn serve(
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
     let reloading = tokio::spawn(reload_on_hangup(hangup, node.clone(), file.clone()));
+    let mut asked = leaves.subscribe();
     let failed = tokio::select! {
         () = signals.next() => false,
+        // The sender lives here.
+        _ = asked.wait_for(|leaves| *leaves) => false,
         () = node.gone() => true,
     };
+    leaves.send_replace(true);
     reloading.abort();
     node.begin_drain();
     if !failed {
         tracing::info!(calls = node.calls_in_progress(), "stopping: new calls go elsewhere, or are refused");
+        let patience = patience.unwrap_or(if node.is_in_cluster() { CLUSTER_PATIENCE } else { PATIENCE });
         tokio::select! {
             _ = node.drained(patience) => {}
             () = signals.next() => {}

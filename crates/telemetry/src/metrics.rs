@@ -21,6 +21,15 @@ pub const GATEWAYS_MAX: usize = 1_000;
 /// The `gateway` label of all gateways beyond [`GATEWAYS_MAX`].
 const OTHER_GATEWAYS: &str = "(other)";
 
+/// Lengths of conversations.
+#[derive(Debug)]
+pub struct TalkBuckets;
+
+impl Buckets for TalkBuckets {
+    const BOUNDS_S: &'static [f64] =
+        &[1.0, 6.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0];
+}
+
 /// Post-dial delay.
 #[derive(Debug)]
 pub struct PddBuckets;
@@ -128,6 +137,9 @@ metric_table! {
     /// Time from the INVITE to the first 18x or the answer (post-dial delay).
     pub pdd: Seconds<PddBuckets> = "tandem_pdd_seconds";
 
+    /// Length of conversations, from the answer to the end; its sum over its count is the ACD.
+    pub talked: Seconds<TalkBuckets> = "tandem_call_duration_seconds";
+
     /// SIP requests, resent ones included.
     pub requests: CounterByPair<Direction, Method> = "tandem_sip_requests_total";
     /// SIP responses, resent ones included.
@@ -232,6 +244,8 @@ metric_table! {
     /// Our REGISTERs that a gateway refused or did not answer; challenges do not count.
     gateway_registration_failures: CounterByGateway = "tandem_gateway_registration_failures_total";
 
+    /// Whether this node is being drained: 1 or 0.
+    pub draining: Gauge = "tandem_draining";
     /// Nodes of the cluster that are alive, this one included; 0 for a node by itself.
     pub nodes_alive: Gauge = "tandem_nodes_alive";
     /// Calls that this node has taken over, by how far they had come.
@@ -244,6 +258,8 @@ metric_table! {
     pub messages_forwarded: Counter = "tandem_messages_forwarded_total";
     /// Frames of other nodes that this release does not understand.
     pub link_frames_unread: Counter = "tandem_link_frames_unread_total";
+    /// Milliseconds by which the machine's clock is ahead of the store's, by which the nodes of a cluster tell the time.
+    pub clock_skew: Gauge = "tandem_clock_skew_milliseconds";
     /// Times this node was silent for so long that it had to ask which calls are still its own.
     pub leases_lapsed: Counter = "tandem_leases_lapsed_total";
     /// Messages to and from calls that were dropped because this node may not speak for them.
@@ -264,6 +280,8 @@ metric_table! {
     pub calls_republished: Counter = "tandem_calls_republished_total";
     /// Commits that the store refused because the call has another owner.
     pub commits_fenced: Counter = "tandem_store_commits_fenced_total";
+    /// Whether the store is left alone because it does not answer (the breaker is open): 1 or 0.
+    pub store_away: Gauge = "tandem_store_away";
     /// Store requests that failed or were not answered in time.
     pub store_failures: Counter = "tandem_store_failures_total";
     /// CDRs written to a sink.

@@ -37,8 +37,12 @@ pub(crate) enum Frame {
     Have { question: u64, key: WireKey },
     /// A call is the other's from now on, which is to claim it from this epoch.
     Yours { question: u64, key: WireKey, epoch: u32 },
-    /// The answer to the two before.
+    /// The answer to the two before, and to those that follow.
     Taken { question: u64, taken: bool },
+    /// A call that is the other's by now was ended here before; its records are behind this.
+    Ended { question: u64, key: WireKey },
+    /// A call that the other had is the sender's since this epoch.
+    Lost { key: WireKey, epoch: u32 },
 }
 
 /// A call's name in the store.

@@ -2,6 +2,7 @@
 
 use super::frame::Frame;
 use super::wire::{self, Accept, LinkService};
+use crate::call_actor::CallMessage;
 use crate::shared::Shared;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -275,10 +276,21 @@ impl Links {
         frame: impl FnOnce(u64) -> Frame,
         limit: Duration,
     ) -> Option<bool> {
+        self.ask_with(node, frame, b"", limit).await
+    }
+
+    /// The same with something behind the frame.
+    pub(crate) async fn ask_with(
+        &self,
+        node: &str,
+        frame: impl FnOnce(u64) -> Frame,
+        behind: &[u8],
+        limit: Duration,
+    ) -> Option<bool> {
         let question = self.questions.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         self.waiting.lock().insert(question, reply);
-        let said = match self.tell(node, &frame(question), b"") {
+        let said = match self.tell(node, &frame(question), behind) {
             true => timeout(limit, answer).await.ok().and_then(Result::ok),
             false => None,
         };
@@ -295,7 +307,9 @@ impl Links {
             | Frame::Send { .. }
             | Frame::AreYouBlind { .. }
             | Frame::Have { .. }
-            | Frame::Yours { .. } => return,
+            | Frame::Yours { .. }
+            | Frame::Ended { .. }
+            | Frame::Lost { .. } => return,
         };
         if let Some(reply) = self.waiting.lock().remove(&question) {
             // Whoever asked may have stopped waiting.
@@ -352,6 +366,19 @@ async fn hear(
                     let taken = crate::takeover::take_handed(&shared, &node, key.into(), epoch).await;
                     reply(&answers, &Frame::Taken { question, taken });
                 });
+            }
+            Frame::Lost { key, epoch } => {
+                if let Some(call) = shared.calls.find(CallId(CallKey::from(key).id)) {
+                    // One that has gone has nothing to let go of.
+                    let _ = call.actor().cast(CallMessage::Lost { epoch });
+                }
+            }
+            Frame::Ended { question, key } => {
+                let call = shared.calls.find(CallId(CallKey::from(key).id));
+                let records = Some(message).filter(|records| !records.is_empty());
+                let ended = CallMessage::EndedBefore(records);
+                let taken = call.is_some_and(|call| call.actor().cast(ended).is_ok());
+                reply(&answers, &Frame::Taken { question, taken });
             }
             Frame::Hello { .. } | Frame::Blind { .. } | Frame::Taken { .. } => {}
         }

@@ -9,7 +9,7 @@ mod text;
 pub(crate) use caller::{Caller, CallerAct};
 pub(crate) use carrier::{Carrier, CarrierAct};
 pub(crate) use phone::{ACCOUNT, Habits, Phone, PhoneAct};
-pub(crate) use text::sdp_id;
+pub(crate) use text::{RequestText, response, sdp, sdp_id};
 
 use crate::rows::rows;
 use bytes::Bytes;

@@ -19,24 +19,24 @@ pub(crate) fn sdp_id(body: &[u8]) -> Option<u32> {
 }
 
 /// A request of a peer.
-pub(super) struct RequestText<'a> {
-    pub(super) method: &'a str,
-    pub(super) target: &'a str,
+pub(crate) struct RequestText<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) target: &'a str,
     /// The Via value behind the address: `;branch=…`.
-    pub(super) via_parameters: &'a str,
-    pub(super) address: SocketAddr,
-    pub(super) from: &'a str,
-    pub(super) to: &'a str,
-    pub(super) call_id: &'a str,
+    pub(crate) via_parameters: &'a str,
+    pub(crate) address: SocketAddr,
+    pub(crate) from: &'a str,
+    pub(crate) to: &'a str,
+    pub(crate) call_id: &'a str,
     /// Number and method.
-    pub(super) cseq: (u32, &'a str),
+    pub(crate) cseq: (u32, &'a str),
     /// More header lines, each with its line end.
-    pub(super) lines: &'a str,
-    pub(super) body: Option<&'a str>,
+    pub(crate) lines: &'a str,
+    pub(crate) body: Option<&'a str>,
 }
 
 impl RequestText<'_> {
-    pub(super) fn print(&self) -> Bytes {
+    pub(crate) fn print(&self) -> Bytes {
         let content_type = self.body.map_or("", |_| "Content-Type: application/sdp\r\n");
         let body = self.body.unwrap_or_default();
         Bytes::from(format!(
@@ -60,7 +60,7 @@ impl RequestText<'_> {
 }
 
 /// A response of a peer to `request`.
-pub(super) fn response(
+pub(crate) fn response(
     request: &Message,
     status: u16,
     tag: Option<&str>,

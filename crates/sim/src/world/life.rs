@@ -76,7 +76,7 @@ pub(super) enum Claimed {
 }
 
 /// A snapshot as it comes back from the store: through the bytes that it is kept as.
-pub(super) fn through_bytes(snapshot: &Snapshot) -> Result<Snapshot, String> {
+pub(crate) fn through_bytes(snapshot: &Snapshot) -> Result<Snapshot, String> {
     let bytes = bincode::serialize(snapshot).map_err(|error| error.to_string())?;
     bincode::deserialize(&bytes).map_err(|error| error.to_string())
 }

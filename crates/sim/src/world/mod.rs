@@ -11,6 +11,8 @@ mod phones;
 mod store;
 mod writes;
 
+pub(crate) use life::through_bytes;
+
 use crate::coverage::{Coverage, Fault};
 use crate::model::{Model, WALL_START};
 use crate::peers::{Caller, CallerAct, Carrier, CarrierAct, Phone, PhoneAct};

@@ -21,8 +21,8 @@ pub use ::redis::RedisError as ClientError;
 pub use address::{Address, AddressError, Certificates};
 
 use crate::{
-    CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put, Revision, SlotTake,
-    Space, Store, StoreFuture, StoredCall, Taken,
+    Beaten, CallEnd, CallKey, CallWrite, Changed, Committed, Contact, Document, Owner, Put, Revision,
+    SlotTake, Space, Store, StoreFuture, StoredCall, Taken,
 };
 use bytes::Bytes;
 use calls::all_buckets;
@@ -296,7 +296,7 @@ impl Store for RedisStore {
         with!(self, |shared| shared.release_slot(&gateway, &holder))
     }
 
-    fn beat(&self, says: Option<(Arc<str>, Bytes)>) -> StoreFuture<Vec<(Arc<str>, Bytes)>> {
+    fn beat(&self, says: Option<(Arc<str>, Bytes)>) -> StoreFuture<Beaten> {
         with!(self, |shared| shared.beat(says))
     }
 

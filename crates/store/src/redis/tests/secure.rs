@@ -34,7 +34,7 @@ async fn a_user_who_may_do_no_more_than_a_cluster_needs_is_enough() {
     };
     assert!(store.put(put).await.is_ok());
     assert_eq!(store.renew_slots("vendor".into(), vec!["1".into()]).await, Ok(1));
-    assert_eq!(store.beat(Some(("a".into(), Bytes::new()))).await.map(|all| all.len()), Ok(1));
+    assert_eq!(store.beat(Some(("a".into(), Bytes::new()))).await.map(|all| all.nodes.len()), Ok(1));
     assert_eq!(store.cdr_backlog("file").await, Ok(0));
     let other = open_at(&format!("redis://tandem:wrong@127.0.0.1:{}", server.port), PATIENT);
     assert_eq!(other.commit(write(2)).await, Err(StoreError::Away { step: "commit" }));
