@@ -29,7 +29,24 @@ test_tools() {
     need ip iproute2
     need redis-server redis-server
     need redis-cli redis-tools
+    need prometheus prometheus
     # Debian has the server's programs beside no path.
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || RUNLEVEL=1 need postgres-server-of-debian postgresql
     cargo_tool nextest
+}
+
+# What tests/deploy/run runs on: tools of the Python registry in a place of their own, and promtool.
+deploy_tools() {
+    need cc build-essential
+    need python3 python3
+    need promtool prometheus
+    local place=target/deploy
+    if [[ ! -x $place/bin/helm || tests/deploy/requirements.txt -nt $place/installed ]]; then
+        # Debian has the module apart from the interpreter.
+        python3 -c 'import venv, ensurepip' 2>/dev/null || need a-python-with-venv python3-venv
+        python3 -m venv "$place"
+        "$place/bin/pip" install --quiet --disable-pip-version-check --requirement tests/deploy/requirements.txt
+        touch "$place/installed"
+    fi
+    PATH="$PWD/$place/bin:$PATH"
 }

@@ -11,6 +11,7 @@ mod cdr;
 mod challenged;
 mod commands;
 mod configuration;
+mod dashboards;
 mod endpoints;
 mod failover;
 #[cfg(feature = "fault-injection")]

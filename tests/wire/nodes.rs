@@ -119,6 +119,11 @@ impl Cluster {
         self.nodes[number].sip
     }
 
+    /// Where a node has its API.
+    pub(crate) fn admin(&self, number: usize) -> SocketAddrV4 {
+        self.nodes[number].admin
+    }
+
     /// The file that a node writes its records to.
     pub(crate) fn records(&self, number: usize) -> PathBuf {
         self.nodes[number].folder.join("cdr.jsonl")

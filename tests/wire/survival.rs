@@ -394,6 +394,88 @@ fn a_node_that_is_cut_off_from_the_store_alone_sends_nothing_for_its_calls_and_l
     all_is_settled(&cluster, &agents, count, "normal");
 }
 
+/// What the chart does to stop a node, and for how long it waits.
+struct Hooks {
+    drain: Vec<String>,
+    grace: Duration,
+}
+
+impl Hooks {
+    /// As the chart's template has them, with its default values.
+    fn of_the_chart() -> Self {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/tandem/");
+        let read = |file: &str| std::fs::read_to_string(format!("{folder}{file}")).expect("the chart");
+        let (template, values) = (read("templates/statefulset.yaml"), read("values.yaml"));
+        let seconds =
+            values.lines().find_map(|line| line.strip_prefix("drainSeconds: ")).expect("drainSeconds");
+        let grace =
+            template.lines().find_map(|line| line.trim().strip_prefix("terminationGracePeriodSeconds: "));
+        assert_eq!(grace, Some("{{ add .Values.drainSeconds 30 }}"));
+        let line = template.lines().find(|line| line.contains("tandem drain")).expect("the hook");
+        let command = line.replace("{{ .Values.drainSeconds }}", seconds);
+        let words = command.split_whitespace().skip_while(|word| *word != "drain");
+        let drain = words.take_while(|word| *word != "--api").map(str::to_owned).collect();
+        Self { drain, grace: Duration::from_secs(seconds.parse::<u64>().expect("a number") + 30) }
+    }
+}
+
+#[test]
+fn a_roll_with_the_hooks_of_the_chart_drops_no_call() {
+    let hooks = Hooks::of_the_chart();
+    let (up, rate) = (calls_up(60), 20);
+    let (mut cluster, agents) = with_agents(Answers::AtOnce);
+    for node in 0..3 {
+        agents.call_all((0..up).filter(|number| number % 3 == node), RATE, &[cluster.sip(node)]);
+    }
+    agents.are_answered(up, SOON);
+    let all = [0, 1, 2].map(|node| cluster.sip(node));
+    let mut next = up;
+    // An orchestrator takes a while until it sends nothing any more where a node is not ready.
+    let mut load = |agents: &Agents, seconds: f64, not_at: Option<usize>| {
+        for _ in 0..(seconds * f64::from(rate)) as usize {
+            let mut nodes = all.to_vec();
+            nodes.rotate_left(next % 3);
+            nodes.retain(|at| not_at.is_none_or(|node| *at != all[node]));
+            // Callers take the next node where one does not answer (RFC 3263 §4.3).
+            agents.call(next, &[nodes.clone(), nodes].concat());
+            next += 1;
+            // The pace of the load, not a wait for anything.
+            std::thread::sleep(Duration::from_secs(1) / rate);
+        }
+    };
+    for node in 0..3 {
+        let began = Instant::now();
+        // First the hook, while calls still come; then the signal; the process is killed after the grace period.
+        let mut hook = binary(&cluster.place.folder);
+        hook.args(&hooks.drain)
+            .args(["--api", &cluster.switch(node).api()])
+            .stdout(std::process::Stdio::null());
+        let mut hook = hook.spawn().expect("the binary runs");
+        let status = loop {
+            load(&agents, 0.5, (began.elapsed() > Duration::from_secs(2)).then_some(node));
+            if let Some(status) = hook.try_wait().expect("it is our child") {
+                break status;
+            }
+        };
+        assert!(status.success(), "the hook failed: {status}");
+        cluster.switch(node).terminate();
+        while cluster.is_running(node) {
+            load(&agents, 0.1, Some(node));
+            assert!(began.elapsed() < hooks.grace, "it would be killed");
+        }
+        println!("node {node} was stopped after {:?}", began.elapsed());
+        cluster.ended(node);
+        // Ready again, and then for as long as `minReadySeconds`.
+        cluster.start_again(node);
+        load(&agents, 5.0, None);
+    }
+    agents.are_answered(next, SOON);
+    let dropped = agents.dropped();
+    assert!(dropped.is_empty(), "{dropped:?}");
+    hang_up_all(&agents, 0..next);
+    all_is_settled(&cluster, &agents, next, "normal");
+}
+
 #[test]
 fn a_feature_level_is_raised_once_all_nodes_know_it_and_older_ones_stay_out() {
     let place = Place::new();
