@@ -270,7 +270,7 @@ impl World {
         if !left.is_empty() || !stored.is_empty() {
             let number = left.first().or(stored.first()).and_then(|id| self.judge.number(*id));
             let detail = format!("{} calls are left at nodes, {} in the store", left.len(), stored.len());
-            return self.fail(Rule::Leftover, number, detail);
+            self.fail(Rule::Leftover, number, detail);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! stalls and loses what it had taken, while calls are made.
 //!
 //! The nodes run the machines of production: calls and their hosts, liveness, the lease of a node, heirs and claims, tenure of
-//! calls, drains. What is written here is what production's shell does around them. The [judge](judge) does not follow
+//! calls, drains. What is written here is what production's shell does around them. The [judge] does not follow
 //! each step, as the model of one node does; it holds the cluster to what no step may break.
 
 mod judge;
