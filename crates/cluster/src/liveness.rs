@@ -75,7 +75,7 @@ impl Liveness {
         let mut changes = Vec::new();
         for seen in all {
             let known = self.nodes.get_mut(&seen.name);
-            let before = known.as_ref().map(|known| known.standing);
+            let before = known.as_ref().map(|known| (known.boot, known.standing));
             let standing = match known {
                 Some(known) => known.look(seen, now, after_gap),
                 None => {
@@ -86,7 +86,8 @@ impl Liveness {
                     standing
                 }
             };
-            if before != Some(standing) {
+            // Another life of it is elsewhere, also if nobody saw that the one before had ended.
+            if before != Some((seen.boot, standing)) {
                 changes.push(Change { name: seen.name.clone(), standing: Some(standing) });
             }
         }
@@ -229,6 +230,14 @@ mod tests {
         }
         let next = [seen("a", 1, 99), seen("b", 2, 1)];
         assert_eq!(world.liveness.look(Mono(world.now + 300), &next), [change("b", Standing::Alive)]);
+    }
+
+    #[test]
+    fn a_node_that_is_started_again_between_two_looks_is_told_of() {
+        let mut liveness = Liveness::default();
+        liveness.look(Mono(0), &[seen("b", 1, 9)]);
+        assert_eq!(liveness.look(Mono(300), &[seen("b", 2, 1)]), [change("b", Standing::Alive)]);
+        assert_eq!(liveness.look(Mono(600), &[seen("b", 2, 2)]), []);
     }
 
     #[test]
