@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use ractor::ActorRuntime;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tandem_cluster::{ClaimHold, Gone, Turn};
 use tandem_sip::flow::Flow;
@@ -63,13 +64,13 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     }
     let mut nodes = shared.nodes.changes();
     let mut contact = shared.store.contact();
-    let mut hold = ClaimHold::new(contact.borrow_and_update().lives);
+    *shared.claims.hold.lock() = ClaimHold::new(contact.borrow_and_update().lives);
     // Those of its own earlier life are told of nowhere.
     let mut own =
         Some(Gone { name: shared.name.clone(), boot: shared.owner.boot, since: shared.clock.mono() });
     loop {
-        let is_held =
-            hold.holds(contact.borrow_and_update().lives, shared.clock.mono()) || !shared.may_claim();
+        let is_held = shared.claims.hold.lock().holds(contact.borrow_and_update().lives, shared.clock.mono())
+            || !shared.may_claim();
         let mut left = 0;
         if !is_held {
             if let Some(gone) = own.clone() {
@@ -112,6 +113,10 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 #[derive(Default)]
 pub(crate) struct Claims {
     doubtful: Mutex<HashSet<CallKey>>,
+    /// Keeps this node from claiming.
+    hold: Mutex<ClaimHold>,
+    /// Those that the store has not answered yet.
+    under_way: AtomicUsize,
 }
 
 /// Goes on with calls that are this node's after all. How many are still doubtful.
@@ -204,7 +209,10 @@ async fn claim(
         return Ok(Fate::Later);
     }
     let home = |flow: Flow, local: &Arc<str>| shared.home_of(flow, local);
-    let claimed = match within(shared.store.claim(key, epoch, shared.owner.clone())).await {
+    shared.claims.under_way.fetch_add(1, Ordering::Relaxed);
+    let answer = within(shared.store.claim(key, epoch, shared.owner.clone())).await;
+    shared.claims.under_way.fetch_sub(1, Ordering::Relaxed);
+    let claimed = match answer {
         Ok(claimed) => claimed,
         // Somebody was quicker, or it has ended.
         Err(StoreError::Fenced { .. } | StoreError::Ended | StoreError::Unknown) => return Ok(Fate::Settled),
@@ -283,6 +291,16 @@ async fn within<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result
 }
 
 impl Shared {
+    /// Whether this node tells another one that it is blind, and claims nothing as long as that one goes by it.
+    pub(crate) fn says_that_it_is_blind(&self) -> bool {
+        // A claim that is under way may be answered yet.
+        let is_blind = self.is_blind() && self.claims.under_way.load(Ordering::Relaxed) == 0;
+        if is_blind {
+            self.claims.hold.lock().promise(self.clock.mono());
+        }
+        is_blind
+    }
+
     /// Whether a node whose calls are up for others has not come back.
     fn is_still_gone(&self, gone: &Gone) -> bool {
         gone.name == self.name || !self.nodes.is_alive(&gone.name)

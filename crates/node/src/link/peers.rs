@@ -353,7 +353,7 @@ async fn hear(
             Frame::Forward { flow, hops } => shared.on_forwarded((&node, flow), hops, message),
             Frame::Send { flow } => shared.send_for_another(flow, &message),
             Frame::AreYouBlind { question } => {
-                let answer = Frame::Blind { question, blind: shared.is_blind() };
+                let answer = Frame::Blind { question, blind: shared.says_that_it_is_blind() };
                 reply(&answers, &answer);
             }
             Frame::Have { question, key } => {
